@@ -1,0 +1,1 @@
+//! The subscription trie and the retained message store: plain data, no clock, no runtime.
