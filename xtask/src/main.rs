@@ -1,0 +1,41 @@
+//! `cargo xtask`: every developer command of the project, one file each.
+//!
+//! Nothing of the broker is linked in: these commands read the sources, start cargo and start foreign programs.
+
+mod process;
+mod source;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The developer commands of Gmqtt.
+///
+/// `cargo xtask test --quick` is the inner loop, `cargo xtask test` is what must pass before a change lands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Test(test::Options),
+    Tidy(tidy::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Tidy(options) => tidy::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
