@@ -1,0 +1,273 @@
+//! [`Retained`]: the last retained message of each topic, and which of them a new subscription is told.
+//!
+//! A tree ordered level by level ([`key`]), in which a topic stands right before those below it. A look-up by filter
+//! leaps from match to match ([`scan`]), so it costs what it finds and what it must look at between, never the whole
+//! store. Why one ordered tree: `docs/adr/0002-retained-messages-in-level-order.md`.
+//!
+//! Not in here: what a message is, and the rule that an empty one is a removal (the caller calls [`Retained::clear`]).
+
+mod key;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Bound,
+    time::Instant,
+};
+
+use mqtt_codec::{TopicFilter, TopicName};
+
+use self::{
+    key::{key_of, topic_of},
+    scan::{FilterScan, Verdict},
+};
+
+/// How many messages one chunk of a look-up looks at before it stops, at least; and for each match it may find.
+const LOOKS: (usize, usize) = (1_024, 16);
+
+/// How much [`Retained`] may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetainedLimits {
+    /// How many messages.
+    pub max_messages: usize,
+    /// How many bytes, in the sizes that the caller of [`Retained::set`] states.
+    pub max_bytes: usize,
+}
+
+/// Which limit refused a message. The store is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainedFull {
+    /// [`RetainedLimits::max_messages`].
+    Messages,
+    /// [`RetainedLimits::max_bytes`].
+    Bytes,
+}
+
+/// The retained messages: at most one a topic. `M` is cheap to clone, an `Arc` say.
+///
+/// **When it is full** the newcomer is refused, never an older message thrown out: nobody can push out what others
+/// have retained. A message that replaces another is judged by the difference in size, so that one of the same size
+/// or less always gets in. A refused replacement leaves the earlier message where it is.
+pub struct Retained<M> {
+    limits: RetainedLimits,
+    messages: BTreeMap<Box<[u8]>, Kept<M>>,
+    /// When what expires: a look at the first says whether anything is due.
+    due: BTreeSet<(Instant, Box<[u8]>)>,
+    bytes: usize,
+}
+
+struct Kept<M> {
+    message: M,
+    size_bytes: usize,
+    expires_at: Option<Instant>,
+}
+
+/// A look-up by filter on its way: where it has come to. Borrows nothing, so it may wait between chunks while the
+/// store changes; what is set or cleared behind it meanwhile is not seen any more.
+#[derive(Clone, Debug)]
+pub struct RetainedScan {
+    filter: TopicFilter,
+    next: Next,
+}
+
+#[derive(Clone, Debug)]
+enum Next {
+    From(Vec<u8>),
+    After(Vec<u8>),
+    Finished,
+}
+
+impl RetainedScan {
+    /// A look-up that will find every message whose topic matches `filter`.
+    ///
+    /// For a shared subscription hand in the inner filter, or better none: MQTT sends it no retained messages.
+    pub fn new(filter: &TopicFilter) -> Self {
+        Self { filter: filter.clone(), next: Next::From(FilterScan::new(filter).first()) }
+    }
+
+    /// Whether there is no more to find.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.next, Next::Finished)
+    }
+}
+
+impl<M: Clone> Retained<M> {
+    /// An empty store.
+    pub fn new(limits: RetainedLimits) -> Self {
+        Self { limits, messages: BTreeMap::new(), due: BTreeSet::new(), bytes: 0 }
+    }
+
+    /// Keeps `message` as the retained one of `topic`, until `expires_at` if there is an end. Gives back the one it
+    /// replaces.
+    ///
+    /// `size_bytes` is what the message counts for against the limit and in [`Retained::bytes`]. [MQTT-3.3.1-5]
+    pub fn set(
+        &mut self,
+        topic: &TopicName,
+        message: M,
+        size_bytes: usize,
+        expires_at: Option<Instant>,
+    ) -> Result<Option<M>, RetainedFull> {
+        let key = key_of(topic);
+        let replaced_bytes = self.messages.get(&*key).map(|kept| kept.size_bytes);
+        if replaced_bytes.is_none() && self.messages.len() >= self.limits.max_messages {
+            return Err(RetainedFull::Messages);
+        }
+        let held = replaced_bytes.unwrap_or(0);
+        let bytes = (self.bytes - held).saturating_add(size_bytes);
+        if size_bytes > held && bytes > self.limits.max_bytes {
+            return Err(RetainedFull::Bytes);
+        }
+        if let Some(at) = expires_at {
+            self.due.insert((at, key.clone()));
+        }
+        self.bytes = bytes;
+        let earlier = self.messages.insert(key.clone(), Kept { message, size_bytes, expires_at });
+        if let Some(at) =
+            earlier.as_ref().and_then(|kept| kept.expires_at).filter(|&at| Some(at) != expires_at)
+        {
+            self.due.remove(&(at, key));
+        }
+        Ok(earlier.map(|kept| kept.message))
+    }
+
+    /// Removes the retained message of `topic`, and gives it back. [MQTT-3.3.1-10]
+    pub fn clear(&mut self, topic: &TopicName) -> Option<M> {
+        let key = key_of(topic);
+        let kept = self.messages.remove(&*key)?;
+        self.bytes -= kept.size_bytes;
+        if let Some(at) = kept.expires_at {
+            self.due.remove(&(at, key));
+        }
+        Some(kept.message)
+    }
+
+    /// The retained message of `topic`, unless it has expired by `now`.
+    pub fn get(&self, topic: &TopicName, now: Instant) -> Option<&M> {
+        self.messages.get(&*key_of(topic)).filter(|kept| kept.is_live(now)).map(|kept| &kept.message)
+    }
+
+    /// The next messages of a look-up, at most `limit`, in topic order: by the bytes of the first level, then of the
+    /// second, and so on, each topic before those below it. [MQTT-3.3.1-6]
+    ///
+    /// Bounded work, so that no filter can hold up whoever waits for the store: there may be fewer than `limit`, or
+    /// none, and still more to come. [`RetainedScan::is_finished`] tells.
+    pub fn next_chunk(&self, scan: &mut RetainedScan, limit: usize, now: Instant) -> Vec<(TopicName, M)> {
+        let filter = FilterScan::new(&scan.filter);
+        let mut found = Vec::new();
+        let mut looks_left = limit.saturating_mul(LOOKS.1).max(LOOKS.0);
+        while found.len() < limit && looks_left > 0 {
+            let start = match &scan.next {
+                Next::From(key) => Bound::Included(&**key),
+                Next::After(key) => Bound::Excluded(&**key),
+                Next::Finished => break,
+            };
+            let mut messages = self.messages.range::<[u8], _>((start, Bound::Unbounded));
+            // Matches that follow one another are walked; over anything else the scan leaps.
+            scan.next = loop {
+                let Some((key, kept)) = messages.next() else { break Next::Finished };
+                looks_left -= 1;
+                match filter.judge(key) {
+                    Verdict::Match => {
+                        if kept.is_live(now) {
+                            found.extend(topic_of(key).map(|topic| (topic, kept.message.clone())));
+                        }
+                        if found.len() == limit || looks_left == 0 {
+                            break Next::After(key.to_vec());
+                        }
+                    }
+                    Verdict::SeekTo(key) => break Next::From(key),
+                    Verdict::NoMore => break Next::Finished,
+                }
+            };
+        }
+        found
+    }
+
+    /// The first messages that match `filter`, at most `limit`, in topic order, strictly after `after`; none if there
+    /// are no more. To read on, name the last topic found.
+    ///
+    /// For a store that others wait for, [`Retained::next_chunk`] is the better one: this goes on until it has found
+    /// something.
+    pub fn matching(
+        &self,
+        filter: &TopicFilter,
+        after: Option<&TopicName>,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<(TopicName, M)> {
+        let mut scan = RetainedScan::new(filter);
+        if let Some(topic) = after {
+            scan.next = Next::After(key_of(topic).into_vec());
+        }
+        let mut found = Vec::new();
+        while found.len() < limit && !scan.is_finished() {
+            found.append(&mut self.next_chunk(&mut scan, limit - found.len(), now));
+        }
+        found
+    }
+
+    /// Removes every message that has expired by `now`, and says how many. Costs what it removes.
+    pub fn expire(&mut self, now: Instant) -> usize {
+        let mut removed = 0;
+        while self.due.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, key)) = self.due.pop_first()
+        {
+            if let Some(kept) = self.messages.remove(&key) {
+                self.bytes -= kept.size_bytes;
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// When the next message expires, if any ever does.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// How many messages are held; expired ones count until [`Retained::expire`] removes them.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether no message is held.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The sum of the sizes that were stated for the messages held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<M> Kept<M> {
+    fn is_live(&self, now: Instant) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
+impl<M> fmt::Debug for Retained<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retained")
+            .field("messages", &self.messages.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for RetainedFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Messages => "the limit of retained messages is reached",
+            Self::Bytes => "the limit of bytes in retained messages is reached",
+        })
+    }
+}
+
+impl std::error::Error for RetainedFull {}
+
+#[cfg(test)]
+mod tests;

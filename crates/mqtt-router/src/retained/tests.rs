@@ -1,0 +1,126 @@
+//! Tests of the retained store by hand-picked cases; random ones against the oracle are in `tests/`.
+
+use std::time::Duration;
+
+use super::*;
+
+fn name(text: &str) -> TopicName {
+    TopicName::try_from(text).unwrap()
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::try_from(text).unwrap()
+}
+
+fn store(max_messages: usize, max_bytes: usize) -> Retained<&'static str> {
+    Retained::new(RetainedLimits { max_messages, max_bytes })
+}
+
+fn found(store: &Retained<&'static str>, text: &str) -> Vec<String> {
+    let found = store.matching(&filter(text), None, usize::MAX, Instant::now());
+    found.into_iter().map(|(topic, _)| topic.to_string()).collect()
+}
+
+/// [MQTT-3.3.1-5] [MQTT-3.3.1-7] [MQTT-3.3.1-10]
+#[test]
+fn sets_replaces_and_clears() {
+    let now = Instant::now();
+    let mut store = store(10, 100);
+    assert_eq!(store.set(&name("a/b"), "one", 3, None), Ok(None));
+    assert_eq!(store.set(&name("a/b"), "second", 6, None), Ok(Some("one")));
+    assert_eq!((store.get(&name("a/b"), now), store.get(&name("a"), now)), (Some(&"second"), None));
+    assert_eq!((store.len(), store.bytes()), (1, 6));
+    assert_eq!(store.clear(&name("a")), None);
+    assert_eq!(store.clear(&name("a/b")), Some("second"));
+    assert_eq!((store.len(), store.bytes(), store.is_empty()), (0, 0, true));
+}
+
+/// [MQTT-3.3.1-6]
+#[test]
+fn finds_in_topic_order_and_in_chunks() {
+    let mut store = store(100, 100);
+    for topic in ["a-b", "a/x", "a", "/a", "b/x/y", "a/x/c", "a/y", "/", "a/x/b", "b"] {
+        store.set(&name(topic), "", 0, None).unwrap();
+    }
+    let all = ["/", "/a", "a", "a/x", "a/x/b", "a/x/c", "a/y", "a-b", "b", "b/x/y"];
+    assert_eq!(found(&store, "#"), all);
+    assert_eq!(found(&store, "a/#"), ["a", "a/x", "a/x/b", "a/x/c", "a/y"]);
+    assert_eq!(found(&store, "+/x"), ["a/x"]);
+    assert_eq!(found(&store, "+/x/+"), ["a/x/b", "a/x/c", "b/x/y"]);
+    assert_eq!(found(&store, "+/+"), ["/", "/a", "a/x", "a/y"]);
+    assert_eq!(found(&store, "a/x"), ["a/x"]);
+    for limit in 1..12 {
+        let (mut scan, mut chunks) = (RetainedScan::new(&filter("#")), Vec::new());
+        while !scan.is_finished() {
+            let chunk = store.next_chunk(&mut scan, limit, Instant::now());
+            assert!(chunk.len() <= limit);
+            chunks.extend(chunk.into_iter().map(|(topic, _)| topic.to_string()));
+        }
+        assert_eq!(chunks, all);
+    }
+    assert_eq!(store.matching(&filter("#"), Some(&name("b/x/y")), 5, Instant::now()), []);
+}
+
+/// [MQTT-4.7.2-1]
+#[test]
+fn a_wildcard_first_level_does_not_find_dollar_topics() {
+    let mut store = store(100, 100);
+    for topic in ["$SYS/x", "$", "x", "%/x", "\"/x"] {
+        store.set(&name(topic), "", 0, None).unwrap();
+    }
+    assert_eq!(found(&store, "#"), ["\"/x", "%/x", "x"]);
+    assert_eq!(found(&store, "+/x"), ["\"/x", "%/x"]);
+    assert_eq!(found(&store, "$SYS/#"), ["$SYS/x"]);
+    assert_eq!(found(&store, "$"), ["$"]);
+}
+
+#[test]
+fn a_full_store_refuses_the_newcomer() {
+    let mut store = store(2, 10);
+    store.set(&name("a"), "old", 4, None).unwrap();
+    store.set(&name("b"), "old", 4, None).unwrap();
+    assert_eq!(store.set(&name("c"), "new", 0, None), Err(RetainedFull::Messages));
+    assert_eq!(store.set(&name("b"), "new", 7, None), Err(RetainedFull::Bytes));
+    assert_eq!(store.get(&name("b"), Instant::now()), Some(&"old"));
+    assert_eq!(store.set(&name("b"), "new", 6, None), Ok(Some("old")));
+    assert_eq!((store.len(), store.bytes()), (2, 10));
+    store.clear(&name("a"));
+    assert_eq!(store.set(&name("c"), "new", 5, None), Err(RetainedFull::Bytes));
+    assert_eq!(store.set(&name("c"), "new", 4, None), Ok(None));
+    assert_eq!(store.set(&name("c"), "huge", usize::MAX, None), Err(RetainedFull::Bytes));
+}
+
+#[test]
+fn expires_what_is_due_and_nothing_else() {
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    let mut store = store(100, 100);
+    store.set(&name("a"), "a", 1, Some(at(1))).unwrap();
+    store.set(&name("b"), "b", 1, Some(at(1))).unwrap();
+    store.set(&name("b"), "b", 1, Some(at(3))).unwrap();
+    store.set(&name("c"), "c", 1, Some(at(1))).unwrap();
+    store.set(&name("c"), "c", 1, None).unwrap();
+    store.set(&name("d"), "d", 1, Some(at(1))).unwrap();
+    store.clear(&name("d"));
+    assert_eq!((store.next_expiry(), store.expire(start)), (Some(at(1)), 0));
+    assert_eq!((store.get(&name("a"), start), store.get(&name("a"), at(1))), (Some(&"a"), None));
+    assert_eq!(store.matching(&filter("a"), None, 9, at(1)), [], "expired, though not yet removed");
+    assert_eq!((store.expire(at(2)), store.len(), store.next_expiry()), (1, 2, Some(at(3))));
+    assert_eq!((store.expire(at(3)), store.len(), store.bytes(), store.next_expiry()), (1, 1, 1, None));
+}
+
+/// One chunk looks at a bounded number of messages, even if none of them is a match.
+#[test]
+fn a_filter_that_matches_nothing_is_answered_in_steps() {
+    let mut store = store(usize::MAX, 0);
+    for n in 0..5_000 {
+        store.set(&name(&format!("{n}/a")), "", 0, None).unwrap();
+    }
+    let (mut scan, mut chunks) = (RetainedScan::new(&filter("+/b")), 0);
+    while !scan.is_finished() {
+        assert_eq!(store.next_chunk(&mut scan, 1, Instant::now()), []);
+        chunks += 1;
+    }
+    assert!(chunks >= 5_000 / LOOKS.0, "{chunks}");
+    assert_eq!(store.matching(&filter("+/b"), None, 1, Instant::now()), []);
+}
