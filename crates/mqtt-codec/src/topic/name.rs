@@ -35,6 +35,12 @@ impl TopicName {
         Ok(Self(bytes))
     }
 
+    /// Takes bytes that [`TopicName::check`] has accepted.
+    pub(crate) fn from_checked(bytes: Bytes) -> Self {
+        debug_assert!(Self::check(&bytes).is_ok());
+        Self(bytes)
+    }
+
     /// Whether `bytes` may stand as a topic name: the check of [`TopicName::new`] for bytes that stay where they are.
     pub fn check(bytes: &[u8]) -> Result<&str, TopicNameError> {
         if bytes.is_empty() {

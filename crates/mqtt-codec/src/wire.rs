@@ -1,0 +1,167 @@
+//! The building blocks of section 1.5 and 2.2.3, in both directions: numbers, strings, identifiers, lengths.
+//!
+//! Reading is done with nom, on whole packet bodies only; nom is seen nowhere outside `wire` and the packets' own
+//! parsers, and never in a public signature. What a hot packet needs is read by hand in its own file instead.
+
+use bytes::{BufMut, Bytes};
+use nom::{
+    Err, IResult, Parser,
+    bytes::complete::take,
+    combinator::map_res,
+    error::{ErrorKind, FromExternalError, ParseError},
+    number::complete::be_u16,
+};
+
+use crate::{DecodeError, EncodeError, PacketId, frame::MAX_REMAINING_LEN, topic::MAX_STRING_BYTES};
+
+/// What a parser of this crate returns: the rest of the body and the value.
+pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
+
+/// A [`DecodeError`] as nom carries it.
+#[derive(Debug)]
+pub(crate) struct Fault(DecodeError);
+
+impl ParseError<&[u8]> for Fault {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        // The only thing that nom's own parsers can complain about on these inputs is their end.
+        Self(DecodeError::Truncated)
+    }
+
+    fn append(_: &[u8], _: ErrorKind, first: Self) -> Self {
+        first
+    }
+}
+
+impl FromExternalError<&[u8], DecodeError> for Fault {
+    fn from_external_error(_: &[u8], _: ErrorKind, error: DecodeError) -> Self {
+        Self(error)
+    }
+}
+
+/// Runs `parser` over a packet's whole body. The one place where nom's errors become ours.
+pub(crate) fn whole<'a, P>(body: &'a [u8], mut parser: P) -> Result<P::Output, DecodeError>
+where
+    P: Parser<&'a [u8], Error = Fault>,
+{
+    match parser.parse(body) {
+        Ok(([], value)) => Ok(value),
+        Ok(_) => Err(DecodeError::TrailingBytes),
+        Err(Err::Error(Fault(error)) | Err::Failure(Fault(error))) => Err(error),
+        Err(Err::Incomplete(_)) => Err(DecodeError::Truncated),
+    }
+}
+
+/// A length-prefixed field: a string before its check, a password, a will message.
+pub(crate) fn field(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (input, len) = be_u16(input)?;
+    take(len)(input)
+}
+
+/// A packet identifier [MQTT-2.3.1-1].
+pub(crate) fn packet_id(input: &[u8]) -> Parsed<'_, PacketId> {
+    map_res(be_u16, |value| PacketId::new(value).ok_or(DecodeError::ZeroPacketId)).parse(input)
+}
+
+/// `item` again and again to the end of the body. Unlike nom's own, it does not take a faulty item for the end.
+pub(crate) fn to_the_end<'a, T>(
+    mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
+) -> impl FnMut(&'a [u8]) -> Parsed<'a, Vec<T>> {
+    move |mut input| {
+        let mut items = Vec::new();
+        while !input.is_empty() {
+            let (rest, value) = item(input)?;
+            items.push(value);
+            input = rest;
+        }
+        Ok((input, items))
+    }
+}
+
+/// Shares `part`, which a parser cut out of `body`, without a copy.
+pub(crate) fn share(body: &Bytes, part: &[u8]) -> Bytes {
+    body.slice_ref(part)
+}
+
+/// How many bytes a whole packet with this remaining length takes.
+pub(crate) const fn packet_len(remaining_len: usize) -> usize {
+    let length_bytes = match remaining_len {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length_bytes + remaining_len
+}
+
+/// How many bytes a length-prefixed field takes.
+pub(crate) const fn field_len(field: &[u8]) -> usize {
+    2 + field.len()
+}
+
+/// Whether a length-prefixed field can be spelled at all.
+pub(crate) const fn check_field(field: &[u8]) -> Result<(), EncodeError> {
+    if field.len() > MAX_STRING_BYTES {
+        return Err(EncodeError::FieldTooLong { len: field.len() });
+    }
+    Ok(())
+}
+
+/// Appends a length-prefixed field that [`check_field`] or its own type vouches for.
+#[inline]
+pub(crate) fn put_field(out: &mut impl BufMut, field: &[u8]) {
+    out.put_u16(field.len() as u16);
+    out.put_slice(field);
+}
+
+/// Appends a fixed header, its length spelled in the fewest bytes. Nothing is written if the packet cannot be.
+#[inline]
+pub(crate) fn put_fixed_header(
+    out: &mut impl BufMut,
+    first_byte: u8,
+    remaining_len: usize,
+) -> Result<(), EncodeError> {
+    if remaining_len > MAX_REMAINING_LEN {
+        return Err(EncodeError::PacketTooLong { remaining_len });
+    }
+    let needed = packet_len(remaining_len);
+    if out.remaining_mut() < needed {
+        return Err(EncodeError::BufferFull { needed });
+    }
+    out.put_u8(first_byte);
+    let mut rest = remaining_len;
+    while rest >= 0x80 {
+        out.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Frame;
+
+    #[test]
+    fn lengths_are_minimal_and_read_back() {
+        for remaining_len in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAX_REMAINING_LEN] {
+            let mut out = Vec::new();
+            put_fixed_header(&mut out, 0x30, remaining_len).unwrap();
+            assert_eq!(out.len(), packet_len(remaining_len) - remaining_len);
+            assert_eq!(Frame::announced_len(&out, usize::MAX), Ok(Some(packet_len(remaining_len))));
+        }
+        let remaining_len = MAX_REMAINING_LEN + 1;
+        let mut out = Vec::new();
+        assert_eq!(
+            put_fixed_header(&mut out, 0x30, remaining_len),
+            Err(EncodeError::PacketTooLong { remaining_len })
+        );
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_full_buffer_is_an_error() {
+        let mut room = [0; 3];
+        assert_eq!(put_fixed_header(&mut &mut room[..], 0x40, 2), Err(EncodeError::BufferFull { needed: 4 }));
+    }
+}
