@@ -1,0 +1,222 @@
+//! [`Broker`]: the handle by which an embedder runs a broker, and acts from inside; [`Builder`] makes it.
+
+use std::{future::Future, sync::Arc};
+
+use mqtt_codec::{QoS, TopicFilter};
+
+use crate::{
+    client::{ClientInfo, Peer},
+    close_reason::CloseReason,
+    core::{Core, SubscribeRefusal},
+    counters::Counts,
+    event::Observer,
+    hooks::{
+        ConnectDecision, ConnectRequest, HookSet, Hooks, PublishDecision, PublishRequest, SubscribeDecision,
+        SubscribeRequest, WillDecision,
+    },
+    limits::Limits,
+    local::LocalSubscriber,
+    message::{Message, Outgoing},
+    net,
+    session::SessionRef,
+};
+
+/// A running broker. Cheap to clone: all clones are the same broker.
+#[derive(Clone)]
+pub struct Broker {
+    core: Arc<Core>,
+    tasks: net::Tasks,
+}
+
+/// Connections were still open when the time for a shutdown had run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownTimeout {
+    /// How many.
+    pub connections: usize,
+}
+
+/// Makes a [`Broker`].
+#[derive(Default)]
+#[must_use]
+pub struct Builder {
+    limits: Limits,
+    hooks: HookSet,
+    observers: Vec<Box<dyn Observer>>,
+}
+
+impl Broker {
+    /// A builder with default limits, and no hook.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Publishes a message to everybody with a matching subscription; retains it if it says so. Asks no hook.
+    pub fn publish(&self, message: &Message) {
+        self.core.publish_message(net::now(), message, &mut self.core.burst());
+    }
+
+    /// Publishes a message to those of these clients that have a matching subscription. Nothing is retained.
+    pub fn publish_to(&self, message: &Message, client_ids: &[&str]) {
+        let wanted = |receiver: &SessionRef| client_ids.contains(&&*receiver.client_id);
+        self.core.publish_to(&Outgoing::of(message), &mut self.core.burst(), wanted);
+    }
+
+    /// Gives a message to these clients, or to all that are connected, whatever they subscribe to.
+    pub fn broadcast(&self, message: &Message, client_ids: Option<&[&str]>) {
+        let receivers = match client_ids {
+            Some(ids) => ids.iter().filter_map(|id| self.core.sessions.get(id)).collect(),
+            None => self.core.sessions.all(),
+        };
+        let (outgoing, mut burst) = (Outgoing::of(message), self.core.burst());
+        for receiver in receivers.iter().filter(|receiver| receiver.lock().is_connected()) {
+            self.core.hand_over(receiver, &outgoing, message.qos(), false, &mut burst);
+        }
+    }
+
+    /// Subscribes a client, connected or with a stored session, as if it had sent SUBSCRIBE. Asks no hook.
+    pub fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: QoS) -> Result<(), SubscribeRefusal> {
+        let session = self.core.sessions.get(client_id).ok_or(SubscribeRefusal::NoSession)?;
+        self.core.subscribe(&session, filter, qos)?;
+        session.wake(); // For the retained messages that are due now.
+        Ok(())
+    }
+
+    /// A subscriber inside this process, with these filters.
+    pub fn subscriber(&self, filters: &[TopicFilter]) -> Result<LocalSubscriber, SubscribeRefusal> {
+        let subscriber = LocalSubscriber::new(self, net::now())?;
+        filters.iter().try_for_each(|filter| subscriber.subscribe(filter))?;
+        Ok(subscriber)
+    }
+
+    /// Removes a subscription of a client; `false` if there was none.
+    pub fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
+        self.core.sessions.get(client_id).is_some_and(|session| self.core.unsubscribe(&session, filter))
+    }
+
+    /// Closes a client's connection; its Will is published. `false` if it is not connected.
+    pub fn disconnect(&self, client_id: &str) -> bool {
+        self.core.sessions.get(client_id).is_some_and(|session| session.close(CloseReason::Kicked))
+    }
+
+    /// Ends a client's session, and its connection if it is connected. `false` if there is no such session.
+    pub fn end_session(&self, client_id: &str) -> bool {
+        let Some(session) = self.core.sessions.get(client_id) else { return false };
+        self.core.end_session(&session, net::now(), &mut self.core.burst())
+    }
+
+    /// What the broker has done so far, in numbers.
+    pub fn counts(&self) -> Counts {
+        self.core.counters.snapshot()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn tasks(&self) -> &net::Tasks {
+        &self.tasks
+    }
+}
+
+impl std::fmt::Display for ShutdownTimeout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} connections were still open when the time for the shutdown had run out",
+            self.connections
+        )
+    }
+}
+
+impl std::error::Error for ShutdownTimeout {}
+
+impl Builder {
+    /// Replaces the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Installs all hooks of one implementation, in place of those set so far.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks.install(Arc::new(hooks));
+        self
+    }
+
+    /// Adds an observer.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// See [`Hooks::on_accept`].
+    pub fn on_accept(mut self, hook: impl Fn(Peer) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.on_accept = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_connect`].
+    pub fn on_connect<F>(mut self, hook: impl Fn(ConnectRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ConnectDecision> + Send + 'static,
+    {
+        self.hooks.on_connect = Some(Box::new(move |request| Box::pin(hook(request))));
+        self
+    }
+
+    /// See [`Hooks::on_subscribe`].
+    pub fn on_subscribe<F>(mut self, hook: impl Fn(SubscribeRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = SubscribeDecision> + Send + 'static,
+    {
+        self.hooks.on_subscribe = Some(Box::new(move |request| Box::pin(hook(request))));
+        self
+    }
+
+    /// See [`Hooks::on_unsubscribe`].
+    pub fn on_unsubscribe(
+        mut self,
+        hook: impl Fn(&ClientInfo, &TopicFilter) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_unsubscribe = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_publish`].
+    pub fn on_publish(
+        mut self,
+        hook: impl Fn(PublishRequest<'_>) -> PublishDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_publish = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_will`].
+    pub fn on_will(
+        mut self,
+        hook: impl Fn(&ClientInfo, &Message) -> WillDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_will = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_close`].
+    pub fn on_close(mut self, hook: impl Fn(&ClientInfo, &CloseReason) + Send + Sync + 'static) -> Self {
+        self.hooks.on_close = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_stop`].
+    pub fn on_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.on_stop = Some(Box::new(hook));
+        self
+    }
+
+    /// The broker. It serves nobody until [`Broker::listen`].
+    pub fn build(self) -> Broker {
+        Broker {
+            core: Arc::new(Core::new(self.limits, self.hooks, self.observers)),
+            tasks: net::Tasks::default(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! [`ClientInfo`]: what is known of a connected client, for hooks, observers and lists.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// A connected client, or one that asks to connect.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// The client identifier; assigned by the broker if the client sent an empty one.
+    pub client_id: Arc<str>,
+    /// The user name of its CONNECT.
+    pub user_name: Option<Arc<str>>,
+    /// Where it connects from.
+    pub peer: Peer,
+    /// Whether the session ends with the connection.
+    pub clean_session: bool,
+    /// The keep alive in force, in seconds; 0 is off.
+    pub keep_alive_secs: u16,
+    /// When its CONNECT came.
+    pub connected_at: Instant,
+}
+
+impl ClientInfo {
+    /// A client identifier for who has none: unique among those that this process assigns, and hard to guess, so that
+    /// nobody can wait for it.
+    pub(crate) fn assigned_id() -> Arc<str> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        // The only randomness that the standard library has: the seed that it draws for its hash maps.
+        let random = RandomState::new().hash_one(serial);
+        format!("auto-{random:016x}-{serial:x}").into()
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// An Internet address.
+    Inet(SocketAddr),
+    /// The same process.
+    InProcess,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::InProcess => f.write_str("in-process"),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a connection ended: [`CloseReason`] is what the broker did, [`ProtocolViolation`] what the client did wrong.
+
+use std::fmt;
+
+use mqtt_codec::DecodeError;
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The client sent DISCONNECT.
+    Disconnected,
+    /// The client, or the network, closed the connection without DISCONNECT.
+    ConnectionLost,
+    /// Reading or writing failed.
+    Io(std::io::ErrorKind),
+    /// Bytes that are no packet.
+    Malformed(DecodeError),
+    /// A legal packet at an illegal moment.
+    Violation(ProtocolViolation),
+    /// No whole CONNECT within the time limit.
+    ConnectTimeout,
+    /// Nothing received for one and a half times the keep alive.
+    KeepAliveTimeout,
+    /// CONNECT was answered with this return code.
+    Refused(mqtt_codec::ConnectRefusal),
+    /// Another connection came with the same client identifier.
+    TakenOver,
+    /// The queue was full, and [`crate::QueueFullPolicy::Disconnect`] is the policy.
+    SlowConsumer,
+    /// A hook asked for it.
+    Hook,
+    /// A hook did not answer within [`crate::Limits::hook_timeout`], or panicked.
+    HookFailed,
+    /// Asked for through [`crate::Broker`].
+    Kicked,
+    /// The broker is shutting down.
+    Shutdown,
+    /// A defect of the broker: a panic while this connection was being served.
+    Internal,
+}
+
+/// A packet that is well-formed, and yet not allowed where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolViolation {
+    /// The first packet is not CONNECT [MQTT-3.1.0-1].
+    FirstPacketNotConnect,
+    /// A second CONNECT [MQTT-3.1.0-2].
+    SecondConnect,
+    /// A packet that only a server sends.
+    ServerPacket,
+    /// An acknowledgement that is not the next one of its delivery (4.3).
+    WrongAcknowledgement,
+    /// More QoS 2 messages without PUBREL than [`crate::Limits::max_unreleased`].
+    TooManyUnreleased,
+    /// A topic with more levels than [`crate::Limits::max_topic_levels`].
+    TooManyTopicLevels,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => f.write_str("the client disconnected"),
+            Self::ConnectionLost => f.write_str("the connection was closed without DISCONNECT"),
+            Self::Io(kind) => write!(f, "the connection failed: {kind}"),
+            Self::Malformed(error) => write!(f, "malformed packet: {error}"),
+            Self::Violation(violation) => write!(f, "protocol violation: {violation}"),
+            Self::ConnectTimeout => f.write_str("no CONNECT within the time limit"),
+            Self::KeepAliveTimeout => f.write_str("nothing received for 1.5 times the keep alive"),
+            Self::Refused(refusal) => write!(f, "CONNECT refused: {refusal:?}"),
+            Self::TakenOver => f.write_str("another connection came with the same client identifier"),
+            Self::SlowConsumer => f.write_str("the client reads too slowly: its queue is full"),
+            Self::Hook => f.write_str("a hook asked for it"),
+            Self::HookFailed => f.write_str("a hook did not answer in time, or failed"),
+            Self::Kicked => f.write_str("the operator asked for it"),
+            Self::Shutdown => f.write_str("the broker is shutting down"),
+            Self::Internal => f.write_str("an internal error; please report it"),
+        }
+    }
+}
+
+impl fmt::Display for ProtocolViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstPacketNotConnect => "the first packet is not CONNECT",
+            Self::SecondConnect => "a second CONNECT",
+            Self::ServerPacket => "a packet that only a server may send",
+            Self::WrongAcknowledgement => "an acknowledgement of the wrong kind for its delivery",
+            Self::TooManyUnreleased => "too many QoS 2 messages without PUBREL",
+            Self::TooManyTopicLevels => "a topic with too many levels",
+        })
+    }
+}
+
+impl From<DecodeError> for CloseReason {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<ProtocolViolation> for CloseReason {
+    fn from(violation: ProtocolViolation) -> Self {
+        Self::Violation(violation)
+    }
+}

@@ -1,0 +1,161 @@
+//! CONNECT: who is there, whose session it is, and the CONNACK (3.1, 3.2).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mqtt_codec::{Connack, Connect, ConnectRefusal, DecodeError, Frame, PacketType};
+
+use super::{
+    Connection,
+    disconnect::publish_will,
+    owned_body,
+    phase::{Open, Phase},
+};
+use crate::{
+    burst::Burst,
+    client::ClientInfo,
+    close_reason::CloseReason,
+    event::{Event, SessionEnd},
+    hooks::{ConnectDecision, ConnectRequest, HookFuture},
+    message::Message,
+    session::{Attached, Detached},
+};
+
+/// A CONNECT that a hook decides about.
+pub(crate) struct Pending {
+    pub(super) question: Option<HookFuture<ConnectDecision>>,
+    info: Arc<ClientInfo>,
+    will: Option<Message>,
+}
+
+impl Connection {
+    pub(super) fn handle_connect(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let connect = match Connect::decode(&owned_body(frame)) {
+            Ok(connect) => connect,
+            // [MQTT-3.1.2-2]; anything else that is wrong gets no CONNACK [MQTT-3.1.4-1].
+            Err(DecodeError::UnsupportedProtocolLevel(_)) => {
+                return Err(self.refuse(ConnectRefusal::UnacceptableProtocolVersion, burst));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if connect.client_id.as_bytes().is_empty() && !connect.clean_session {
+            // [MQTT-3.1.3-8] [MQTT-3.1.3-9]
+            return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
+        }
+        let info = Arc::new(self.client_info(now, &connect));
+        let will = connect
+            .will
+            .as_ref()
+            .map(|will| Message::from_parts(will.topic.as_bytes(), &will.message, will.qos, will.retain));
+        let Some(hook) = &self.core.hooks.on_connect else {
+            return self.accept(now, info, will, burst);
+        };
+        let request = ConnectRequest {
+            client: Arc::clone(&info),
+            password: connect.credentials.and_then(|credentials| credentials.password),
+            will: will.clone(),
+        };
+        let question = Some(hook(request));
+        self.phase = Phase::Authenticating(Box::new(Pending { question, info, will }));
+        Ok(())
+    }
+
+    pub(super) fn connect_decided(
+        &mut self,
+        now: Instant,
+        decision: ConnectDecision,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let Phase::Authenticating(pending) = &mut self.phase else { return Err(CloseReason::Internal) };
+        let (info, will) = (Arc::clone(&pending.info), pending.will.take());
+        match decision {
+            ConnectDecision::Accept => self.accept(now, info, will, burst),
+            ConnectDecision::Refuse(refusal) => Err(self.refuse(refusal, burst)), // [MQTT-3.1.4-5]
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        info: Arc<ClientInfo>,
+        will: Option<Message>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let Ok(attached) = self.core.sessions.attach(&info, will, &self.core.limits) else {
+            return Err(self.refuse(ConnectRefusal::ServerUnavailable, burst));
+        };
+        self.settle_earlier(now, &attached, burst);
+        // [MQTT-3.1.4-4] [MQTT-3.2.0-1] [MQTT-3.2.2-1] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        let session_present = attached.session_present;
+        self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
+        self.announce(&info, session_present, burst);
+        let silence_allowed = (info.keep_alive_secs != 0)
+            .then(|| Duration::from_millis(u64::from(info.keep_alive_secs) * 1_500)); // [MQTT-3.1.2-24]
+        let next_retry = self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
+        let Attached { attachment, .. } = attached;
+        self.phase = Phase::Open(Open { attachment, silence_allowed, next_retry, deciding: None });
+        Ok(())
+    }
+
+    /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
+    fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) {
+        let core = &self.core;
+        if let Some(session) = &attached.discarded {
+            core.forget(session, SessionEnd::Discarded, burst);
+        }
+        if let Some(Detached { info, will, waker }) = &attached.taken_over {
+            burst.counts.sessions_taken_over += 1;
+            core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
+            burst.wake(waker.clone());
+            publish_will(core, info, will.clone(), now, burst);
+        }
+    }
+
+    fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {
+        burst.counts.connects_accepted += 1;
+        let client_id = &*info.client_id;
+        if session_present {
+            burst.counts.sessions_resumed += 1;
+            self.core.observe(&Event::SessionResumed { client_id });
+        } else {
+            burst.counts.sessions_created += 1;
+            self.core.observe(&Event::SessionCreated { client_id });
+        }
+        self.core.observe(&Event::Connected { client: info, session_present });
+    }
+
+    /// CONNACK with a code that is not zero; the connection ends after it [MQTT-3.2.2-4] [MQTT-3.2.2-5].
+    fn refuse(&mut self, refusal: ConnectRefusal, burst: &mut Burst<'_>) -> CloseReason {
+        burst.counts.connects_refused += 1;
+        let answered = self.answer(PacketType::Connack, burst, |out| Connack::Refused(refusal).encode(out));
+        answered.err().unwrap_or(CloseReason::Refused(refusal))
+    }
+
+    fn client_info(&self, now: Instant, connect: &Connect) -> ClientInfo {
+        let client_id = if connect.client_id.as_bytes().is_empty() {
+            ClientInfo::assigned_id() // [MQTT-3.1.3-6]
+        } else {
+            connect.client_id.as_str().into()
+        };
+        let keep_alive_secs = match self.core.limits.max_keep_alive_secs {
+            Some(most) if connect.keep_alive_secs == 0 => most,
+            Some(most) => connect.keep_alive_secs.min(most),
+            None => connect.keep_alive_secs,
+        };
+        ClientInfo {
+            client_id,
+            user_name: connect.credentials.as_ref().map(|credentials| credentials.user_name.as_str().into()),
+            peer: self.peer,
+            clean_session: connect.clean_session,
+            keep_alive_secs,
+            connected_at: now,
+        }
+    }
+}

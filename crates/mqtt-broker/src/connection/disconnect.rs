@@ -1,0 +1,78 @@
+//! DISCONNECT, and every other end of a connection.
+
+use std::{mem, time::Instant};
+
+use mqtt_codec::{Disconnect, Frame};
+
+use super::{Connection, phase::Phase};
+use crate::{
+    burst::Burst,
+    client::ClientInfo,
+    close_reason::CloseReason,
+    core::Core,
+    event::{Event, SessionEnd},
+    message::Message,
+    session::Attachment,
+};
+
+/// A DISCONNECT as the standard spells it is a reason of its own; any other is malformed and counts as a loss
+/// [MQTT-3.14.1-1].
+pub(super) fn reason(frame: &Frame<'_>) -> CloseReason {
+    match Disconnect::decode(frame.body) {
+        Ok(_) => CloseReason::Disconnected,
+        Err(error) => error.into(),
+    }
+}
+
+impl Connection {
+    /// Ends the connection, once: gives the session back, and publishes the Will if it is due.
+    pub(super) fn end(&mut self, now: Instant, reason: CloseReason, burst: &mut Burst<'_>) {
+        if self.closed().is_some() {
+            return;
+        }
+        self.partial = Vec::new();
+        self.route_cache = None;
+        if let Phase::Open(open) = mem::replace(&mut self.phase, Phase::Closed(reason.clone())) {
+            leave(&self.core, &open.attachment, now, &reason, burst);
+        }
+    }
+}
+
+fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReason, burst: &mut Burst<'_>) {
+    let session = &attachment.session;
+    // If the session was taken over, the connection that took it has published the Will already.
+    if let Some(detached) = attachment.release(now, &core.limits) {
+        if session.clean {
+            // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
+            if core.sessions.remove(session, &core.limits).is_some() {
+                core.forget(session, SessionEnd::Clean, burst);
+            }
+        } else {
+            core.sessions.schedule(session, &core.limits);
+        }
+        // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
+        if *reason != CloseReason::Disconnected {
+            publish_will(core, &attachment.info, detached.will, now, burst);
+        }
+    }
+    closed(core, &attachment.info, reason);
+}
+
+pub(super) fn publish_will(
+    core: &Core,
+    client: &ClientInfo,
+    will: Option<Message>,
+    now: Instant,
+    burst: &mut Burst<'_>,
+) {
+    if let Some(will) = will {
+        core.publish_will(now, client, will, burst); // [MQTT-3.1.2-8]
+    }
+}
+
+fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {
+    if let Some(hook) = &core.hooks.on_close {
+        hook(client, reason);
+    }
+    core.observe(&Event::Disconnected { client, reason });
+}

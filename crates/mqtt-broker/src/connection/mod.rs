@@ -1,0 +1,362 @@
+//! A [`Connection`]: the protocol's side of one network connection, without the network and without a clock.
+//!
+//! After every `handle_*`, call `poll_question`, then `poll_transmit` until it returns `false`, then read `poll_timeout`;
+//! once `closed` returns a reason, write what is left and close the socket.
+//!
+//! One file a kind of packet; what a packet means to others is in [`crate::core`].
+
+mod acknowledge;
+mod connect;
+mod disconnect;
+mod phase;
+mod publish;
+mod subscribe;
+mod unsubscribe;
+
+use std::{sync::Arc, task::Waker, time::Instant};
+
+use bytes::Bytes;
+use mqtt_codec::{EncodeError, Frame, PacketType, Pingreq, Pingresp};
+
+use self::phase::{Open, Phase};
+pub(crate) use self::subscribe::deliver_retained;
+use crate::{
+    burst::Burst,
+    client::Peer,
+    close_reason::{CloseReason, ProtocolViolation},
+    core::Core,
+    hooks::{ConnectDecision, HookFuture, SubscribeDecision},
+    route_cache::RouteCache,
+    session::{Attachment, Sent},
+};
+
+/// One network connection.
+pub(crate) struct Connection {
+    core: Arc<Core>,
+    peer: Peer,
+    phase: Phase,
+    /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
+    partial: Vec<u8>,
+    /// Answers to this client's own packets, in their order.
+    answers: Vec<u8>,
+    last_received: Instant,
+    /// Only publishers own one.
+    route_cache: Option<Box<RouteCache>>,
+}
+
+/// A decision that a hook has to take before the connection can go on.
+pub(crate) enum Question {
+    Connect(HookFuture<ConnectDecision>),
+    Subscribe(HookFuture<SubscribeDecision>),
+}
+
+/// What the hook decided.
+pub(crate) enum Answer {
+    Connect(ConnectDecision),
+    Subscribe(SubscribeDecision),
+    /// It took too long, or panicked.
+    Failed,
+}
+
+/// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
+const LARGE_READ: usize = 1024;
+
+impl Connection {
+    pub(crate) fn new(core: Arc<Core>, peer: Peer, now: Instant) -> Self {
+        let deadline = now + core.limits.connect_timeout;
+        Self {
+            core,
+            peer,
+            phase: Phase::AwaitConnect { deadline },
+            partial: Vec::new(),
+            answers: Vec::new(),
+            last_received: now,
+            route_cache: None,
+        }
+    }
+
+    /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
+    pub(crate) fn wants_bytes(&self) -> bool {
+        match &self.phase {
+            Phase::AwaitConnect { .. } => true,
+            Phase::Open(open) => open.deciding.is_none(),
+            Phase::Authenticating(_) | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether the client is connected: its session can be told to close it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Why the connection has ended, once it has.
+    pub(crate) fn closed(&self) -> Option<&CloseReason> {
+        match &self.phase {
+            Phase::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Bytes came from the client.
+    pub(crate) fn handle_bytes(&mut self, now: Instant, mut bytes: &[u8], burst: &mut Burst<'_>) {
+        burst.counts.bytes_received += bytes.len() as u64;
+        if bytes.len() >= LARGE_READ {
+            self.last_received = now;
+        }
+        if let Phase::Open(open) = &self.phase
+            && let Err(reason) = open.attachment.check()
+        {
+            self.end(now, reason, burst);
+        }
+        while !self.partial.is_empty() && !bytes.is_empty() && self.wants_bytes() {
+            bytes = self.complete_partial(now, bytes, burst);
+        }
+        let used = self.handle_packets(now, bytes, burst);
+        if self.closed().is_none() {
+            self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        }
+    }
+
+    /// The client's end of the connection is gone, or the broker's network layer gives up on it.
+    pub(crate) fn handle_loss(&mut self, now: Instant, reason: CloseReason, burst: &mut Burst<'_>) {
+        self.end(now, reason, burst);
+    }
+
+    /// The moment that `poll_timeout` named has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        let last_received = self.last_received;
+        match &mut self.phase {
+            Phase::AwaitConnect { deadline } if now >= *deadline => {
+                self.end(now, CloseReason::ConnectTimeout, burst);
+            }
+            // [MQTT-3.1.2-24]
+            Phase::Open(open)
+                if open.silence_allowed.is_some_and(|allowed| now >= last_received + allowed) =>
+            {
+                self.end(now, CloseReason::KeepAliveTimeout, burst);
+            }
+            Phase::Open(open) if open.next_retry.is_some_and(|at| now >= at) => {
+                open.next_retry =
+                    self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
+                if let Ok(mut state) = open.attachment.lock() {
+                    state.outbox.retry();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A hook has decided.
+    pub(crate) fn handle_answer(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
+        self.last_received = now; // The client was put on hold: its keep alive starts again.
+        let outcome = match answer {
+            Answer::Connect(decision) => self.connect_decided(now, decision, burst),
+            Answer::Subscribe(decision) => self.subscribe_decided(decision, burst),
+            Answer::Failed => Err(CloseReason::HookFailed),
+        };
+        if let Err(reason) = outcome {
+            self.end(now, reason, burst);
+        }
+        let held = std::mem::take(&mut self.partial);
+        let used = self.handle_packets(now, &held, burst);
+        if self.closed().is_none() {
+            self.partial.extend_from_slice(held.get(used..).unwrap_or_default());
+        }
+    }
+
+    /// The next decision that a hook has to take; ask it, and hand the answer to `handle_answer`.
+    pub(crate) fn poll_question(&mut self) -> Option<Question> {
+        match &mut self.phase {
+            Phase::Authenticating(pending) => pending.question.take().map(Question::Connect),
+            Phase::Open(Open { deciding: Some(deciding), .. }) => {
+                deciding.question.take().map(Question::Subscribe)
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends to `out` what is ready for the client. `false` says that nothing is: `waker` is woken when that changes.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        waker: &Waker,
+        out: &mut Vec<u8>,
+        burst: &mut Burst<'_>,
+    ) -> bool {
+        let before = out.len();
+        if let Phase::Open(open) = &mut self.phase
+            && let Err(reason) = Self::collect(&self.core, open, now, waker, &mut self.answers, out, burst)
+        {
+            self.end(now, reason, burst);
+        }
+        append(out, &mut self.answers);
+        burst.counts.bytes_sent += (out.len() - before) as u64;
+        out.len() > before
+    }
+
+    /// When `handle_timeout` is due, unless something else is handled before.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::AwaitConnect { deadline } => Some(*deadline),
+            Phase::Open(open) => {
+                let silence = open.silence_allowed.map(|allowed| self.last_received + allowed);
+                silence.into_iter().chain(open.next_retry).min()
+            }
+            Phase::Authenticating(_) | Phase::Closed(_) => None,
+        }
+    }
+
+    /// Answers first, then what the outbox holds.
+    fn collect(
+        core: &Core,
+        open: &mut Open,
+        now: Instant,
+        waker: &Waker,
+        answers: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        deliver_retained(core, &open.attachment, now, burst)?;
+        append(out, answers);
+        let mut state = open.attachment.lock()?;
+        state.outbox.refill(&core.limits);
+        if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(waker, out) {
+            for (total, sent) in burst.counts.publishes_sent.iter_mut().zip(publishes) {
+                *total += sent;
+                burst.counts.packets_sent[PacketType::Publish as usize] += sent;
+            }
+            burst.counts.packets_sent[PacketType::Pubrel as usize] += pubrels;
+        }
+        Ok(())
+    }
+
+    /// Takes from `bytes` what the first packet in `partial` lacks, and handles it if it is whole then.
+    fn complete_partial<'b>(&mut self, now: Instant, bytes: &'b [u8], burst: &mut Burst<'_>) -> &'b [u8] {
+        let missing = match Frame::announced_len(&self.partial, self.max_packet_size()) {
+            Ok(Some(len)) => len.saturating_sub(self.partial.len()),
+            Ok(None) => 1, // Its length is not known yet; it will be within four bytes.
+            Err(error) => {
+                self.end(now, error.into(), burst);
+                return &[];
+            }
+        };
+        let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+        self.partial.extend_from_slice(taken);
+        let mut held = std::mem::take(&mut self.partial);
+        let used = self.handle_packets(now, &held, burst);
+        held.drain(..used);
+        if self.closed().is_none() && !held.is_empty() {
+            self.partial = held;
+        }
+        rest
+    }
+
+    /// Handles every whole packet at the head of `bytes`; returns how many bytes they were.
+    fn handle_packets(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst<'_>) -> usize {
+        let mut used = 0;
+        while self.wants_bytes() {
+            let rest = bytes.get(used..).unwrap_or_default();
+            match Frame::split(rest, self.max_packet_size()) {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    used += frame.len;
+                    self.last_received = now;
+                    burst.counts.packets_received[frame.packet_type as usize] += 1;
+                    if let Err(reason) = self.handle_packet(now, &frame, burst) {
+                        self.end(now, reason, burst);
+                    }
+                }
+                Err(error) => self.end(now, error.into(), burst), // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
+            }
+        }
+        used
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        if let Phase::AwaitConnect { .. } = self.phase {
+            return match frame.packet_type {
+                PacketType::Connect => self.handle_connect(now, frame, burst),
+                _ => Err(ProtocolViolation::FirstPacketNotConnect.into()), // [MQTT-3.1.0-1]
+            };
+        }
+        match frame.packet_type {
+            PacketType::Publish => self.handle_publish(now, frame, burst),
+            PacketType::Puback | PacketType::Pubrec | PacketType::Pubrel | PacketType::Pubcomp => {
+                self.handle_acknowledgement(frame, burst)
+            }
+            PacketType::Subscribe => self.handle_subscribe(frame, burst),
+            PacketType::Unsubscribe => self.handle_unsubscribe(frame, burst),
+            PacketType::Pingreq => {
+                Pingreq::decode(frame.body)?;
+                // [MQTT-3.12.4-1]
+                self.answer(PacketType::Pingresp, burst, |out| Pingresp.encode(out))
+            }
+            PacketType::Disconnect => Err(disconnect::reason(frame)),
+            PacketType::Connect => Err(ProtocolViolation::SecondConnect.into()), // [MQTT-3.1.0-2]
+            PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
+                Err(ProtocolViolation::ServerPacket.into())
+            }
+        }
+    }
+
+    /// Appends an answer to this client's own packets.
+    fn answer(
+        &mut self,
+        packet_type: PacketType,
+        burst: &mut Burst<'_>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), CloseReason> {
+        encode(&mut self.answers).map_err(|_| CloseReason::Internal)?;
+        burst.counts.packets_sent[packet_type as usize] += 1;
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut Open, CloseReason> {
+        match &mut self.phase {
+            Phase::Open(open) => Ok(open),
+            _ => Err(CloseReason::Internal),
+        }
+    }
+
+    fn attachment(&self) -> Result<&Attachment, CloseReason> {
+        match &self.phase {
+            Phase::Open(open) => Ok(&open.attachment),
+            _ => Err(CloseReason::Internal),
+        }
+    }
+
+    fn max_packet_size(&self) -> usize {
+        match self.phase {
+            Phase::AwaitConnect { .. } => self.core.limits.max_connect_packet_size,
+            _ => self.core.limits.max_packet_size,
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Only a panic leaves a connection that has not ended; its session and its Will are settled all the same.
+    fn drop(&mut self) {
+        let core = Arc::clone(&self.core);
+        let mut burst = core.burst();
+        self.end(self.last_received, CloseReason::Internal, &mut burst);
+    }
+}
+
+/// Moves `from` to the end of `out`; an empty `out` takes over the buffer itself.
+fn append(out: &mut Vec<u8>, from: &mut Vec<u8>) {
+    if out.is_empty() {
+        std::mem::swap(out, from);
+    } else {
+        out.append(from);
+    }
+}
+
+/// The bytes of a rare packet's body, owned, as its decoder wants them.
+fn owned_body(frame: &Frame<'_>) -> Bytes {
+    Bytes::copy_from_slice(frame.body)
+}

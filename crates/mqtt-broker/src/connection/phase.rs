@@ -1,0 +1,38 @@
+//! [`Phase`]: where a connection stands.
+//!
+//! ```text
+//!                 CONNECT, no hook                       any error, DISCONNECT,
+//!  AwaitConnect ───────────────────────▶ Open ─────────▶ take-over, time-out, loss
+//!       │   │                             ▲                        │
+//!       │   │ CONNECT, hook   accepted    │                        ▼
+//!       │   └────────▶ Authenticating ────┘                     Closed
+//!       │                    │ refused                            ▲
+//!       └────────────────────┴────────────────────────────────────┘
+//! ```
+//!
+//! In `Open`, a SUBSCRIBE that a hook decides about puts the packets behind it on hold; the phase stays.
+
+use std::time::{Duration, Instant};
+
+use super::{connect::Pending, subscribe::Deciding};
+use crate::{close_reason::CloseReason, session::Attachment};
+
+pub(crate) enum Phase {
+    /// Nothing but CONNECT may come, and it must come before the deadline.
+    AwaitConnect { deadline: Instant },
+    /// A hook decides about the CONNECT. What the client sends meanwhile waits.
+    Authenticating(Box<Pending>),
+    /// CONNACK 0 was sent.
+    Open(Open),
+    /// Nothing more is read. What is still to be written (a CONNACK that refuses) may be.
+    Closed(CloseReason),
+}
+
+pub(crate) struct Open {
+    pub(crate) attachment: Attachment,
+    /// One and a half times what the client asked for, or `None`.
+    pub(crate) silence_allowed: Option<Duration>,
+    pub(crate) next_retry: Option<Instant>,
+    /// A SUBSCRIBE that a hook is deciding about.
+    pub(crate) deciding: Option<Box<Deciding>>,
+}

@@ -1,0 +1,120 @@
+//! PUBLISH from a client (3.3): decide, retain, hand out, answer.
+
+use std::time::Instant;
+
+use mqtt_codec::{Delivery, Frame, PacketType, Puback, PublishRef, Pubrec};
+
+use super::Connection;
+use crate::{
+    burst::Burst,
+    close_reason::{CloseReason, ProtocolViolation},
+    event::DropReason,
+    hooks::{PublishDecision, PublishRequest},
+    message::Outgoing,
+    session::TooManyUnreleased,
+};
+
+impl Connection {
+    pub(super) fn handle_publish(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let publish = PublishRef::decode(frame)?;
+        burst.counts.publishes_received[usize::from(publish.delivery.qos().as_u8())] += 1;
+        if too_deep(publish.topic, self.core.limits.max_topic_levels) {
+            return Err(ProtocolViolation::TooManyTopicLevels.into());
+        }
+        // [MQTT-4.3.2-2] [MQTT-4.3.3-2]: QoS 2 is passed on at the first arrival of its identifier.
+        let is_new = match publish.delivery {
+            Delivery::ExactlyOnce { packet_id, .. } => self.receive(packet_id)?,
+            _ => true,
+        };
+        if is_new {
+            self.decide(now, &publish, burst)?;
+        }
+        self.acknowledge(publish.delivery, burst)
+    }
+
+    /// Takes note of a QoS 2 identifier; `false` if its message was passed on already.
+    fn receive(&mut self, packet_id: mqtt_codec::PacketId) -> Result<bool, CloseReason> {
+        let max_unreleased = self.core.limits.max_unreleased;
+        let mut state = self.attachment()?.lock()?;
+        let received = state.received.insert(packet_id, max_unreleased);
+        received.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
+    }
+
+    /// Asks the hook before anything is retained, delivered or acknowledged.
+    fn decide(
+        &mut self,
+        now: Instant,
+        publish: &PublishRef<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let qos = publish.delivery.qos();
+        let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
+        let Some(hook) = &self.core.hooks.on_publish else {
+            return self.deliver(now, &outgoing, publish.retain, burst);
+        };
+        let client = &*self.attachment()?.info;
+        let PublishRef { topic, payload, retain, .. } = *publish;
+        match hook(PublishRequest { client, topic, payload, qos, retain }) {
+            PublishDecision::Pass => self.deliver(now, &outgoing, retain, burst),
+            PublishDecision::Change(message) => {
+                self.deliver(now, &Outgoing::of(&message), message.retain(), burst)
+            }
+            PublishDecision::Drop => {
+                burst.counts.drop_one(DropReason::Refused); // [MQTT-3.3.5-2]
+                Ok(())
+            }
+            PublishDecision::Disconnect => Err(CloseReason::Hook),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        outgoing: &Outgoing<'_>,
+        retain: bool,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let publisher = self.attachment()?.session.serial;
+        if retain {
+            self.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
+        }
+        let cache = self.route_cache.get_or_insert_default();
+        self.core.publish(outgoing, publisher, cache, burst);
+        Ok(())
+    }
+
+    /// [MQTT-3.3.4-1] [MQTT-2.3.1-6] [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+    fn acknowledge(&mut self, delivery: Delivery, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
+        match delivery {
+            Delivery::AtMostOnce => Ok(()),
+            Delivery::AtLeastOnce { packet_id, .. } => {
+                self.answer(PacketType::Puback, burst, |out| Puback { packet_id }.encode(out))
+            }
+            Delivery::ExactlyOnce { packet_id, .. } => {
+                self.answer(PacketType::Pubrec, burst, |out| Pubrec { packet_id }.encode(out))
+            }
+        }
+    }
+}
+
+/// Whether a topic has more levels than allowed. Short topics, nearly all, are not even counted.
+fn too_deep(topic: &str, max_levels: usize) -> bool {
+    topic.len() >= max_levels && topic.bytes().filter(|&byte| byte == b'/').count() >= max_levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_in_levels() {
+        assert!(!too_deep("a/b/c", 3));
+        assert!(too_deep("a/b/c/d", 3));
+        assert!(too_deep("///", 3));
+    }
+}

@@ -1,0 +1,137 @@
+//! SUBSCRIBE (3.8, 3.9), and the retained messages that follow it.
+
+use std::{sync::Arc, time::Instant};
+
+use mqtt_codec::{Frame, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
+
+use super::{Connection, owned_body};
+use crate::{
+    burst::Burst,
+    close_reason::CloseReason,
+    core::Core,
+    hooks::{HookFuture, SubscribeDecision, SubscribeRequest},
+    message::Outgoing,
+    session::Attachment,
+};
+
+/// A SUBSCRIBE whose filters a hook decides about, one after the other.
+pub(crate) struct Deciding {
+    pub(super) question: Option<HookFuture<SubscribeDecision>>,
+    subscribe: Subscribe,
+    return_codes: Vec<SubscribeReturnCode>,
+}
+
+/// How many retained messages are looked up at a time: few, so that a queue has room for them whatever their size.
+const RETAINED_CHUNK: usize = 16;
+
+impl Connection {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        frame: &Frame<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let subscribe = Subscribe::decode(&owned_body(frame))?;
+        let return_codes = Vec::with_capacity(subscribe.filters.len());
+        if self.core.hooks.on_subscribe.is_some() {
+            let deciding = Deciding { question: None, subscribe, return_codes };
+            self.open()?.deciding = Some(Box::new(deciding));
+            return self.ask_next(burst);
+        }
+        let mut return_codes = return_codes;
+        // [MQTT-3.8.4-4]: one after the other, as if each had come in a packet of its own.
+        for (filter, qos) in &subscribe.filters {
+            return_codes.push(self.subscribe(filter, SubscribeDecision::Grant(*qos), *qos)?);
+        }
+        self.answer_subscribe(&subscribe, return_codes, burst)
+    }
+
+    pub(super) fn subscribe_decided(
+        &mut self,
+        decision: SubscribeDecision,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let Some(mut deciding) = self.open()?.deciding.take() else { return Err(CloseReason::Internal) };
+        let Some((filter, qos)) = deciding.subscribe.filters.get(deciding.return_codes.len()) else {
+            return Err(CloseReason::Internal);
+        };
+        let return_code = self.subscribe(filter, decision, *qos)?;
+        deciding.return_codes.push(return_code);
+        self.open()?.deciding = Some(deciding);
+        self.ask_next(burst)
+    }
+
+    /// Asks the hook about the next filter, or answers the client if all are decided.
+    fn ask_next(&mut self, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
+        let core = Arc::clone(&self.core);
+        let client = Arc::clone(&self.attachment()?.info);
+        let Some(mut deciding) = self.open()?.deciding.take() else { return Err(CloseReason::Internal) };
+        let next = deciding.subscribe.filters.get(deciding.return_codes.len());
+        let (Some((filter, qos)), Some(hook)) = (next, &core.hooks.on_subscribe) else {
+            let Deciding { subscribe, return_codes, .. } = *deciding;
+            return self.answer_subscribe(&subscribe, return_codes, burst);
+        };
+        deciding.question = Some(hook(SubscribeRequest { client, filter: filter.clone(), qos: *qos }));
+        self.open()?.deciding = Some(deciding);
+        Ok(())
+    }
+
+    fn subscribe(
+        &self,
+        filter: &TopicFilter,
+        decision: SubscribeDecision,
+        requested: QoS,
+    ) -> Result<SubscribeReturnCode, CloseReason> {
+        let attachment = self.attachment()?;
+        attachment.check()?;
+        let SubscribeDecision::Grant(granted) = decision else { return Ok(SubscribeReturnCode::Failure) };
+        let granted = granted.min(requested);
+        match self.core.subscribe(&attachment.session, filter, granted) {
+            Ok(()) => Ok(SubscribeReturnCode::Granted(granted)),
+            Err(_) => Ok(SubscribeReturnCode::Failure),
+        }
+    }
+
+    /// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.9.3-1] [MQTT-3.9.3-2] [MQTT-2.3.1-7]
+    fn answer_subscribe(
+        &mut self,
+        subscribe: &Subscribe,
+        return_codes: Vec<SubscribeReturnCode>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let suback = Suback { packet_id: subscribe.packet_id, return_codes };
+        self.answer(PacketType::Suback, burst, |out| suback.encode(out))
+    }
+}
+
+/// Hands retained messages of new subscriptions over, as far as there is room: they never crowd a queue, however many
+/// they are. What does not fit now is looked up when there is room again.
+pub(crate) fn deliver_retained(
+    core: &Core,
+    attachment: &Attachment,
+    now: Instant,
+    burst: &mut Burst<'_>,
+) -> Result<(), CloseReason> {
+    loop {
+        let (mut due, room) = {
+            let mut state = attachment.lock()?;
+            let room = state.outbox.room(&core.limits).min(RETAINED_CHUNK);
+            if state.retained_due.is_empty() || room == 0 {
+                return Ok(());
+            }
+            (state.retained_due.remove(0), room)
+        };
+        for (_, message) in core.next_retained(now, &mut due.scan, room) {
+            // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
+            let qos = message.qos().min(due.granted);
+            core.hand_over(&attachment.session, &Outgoing::of(&message), qos, true, burst);
+        }
+        if due.scan.is_finished() || !attachment.session.subscriptions.lock().contains(&due.filter) {
+            continue;
+        }
+        let mut state = attachment.lock()?;
+        // The embedder may have subscribed the client anew meanwhile: that look-up has replaced this one.
+        if !state.retained_due.iter().any(|other| other.filter == due.filter) {
+            state.retained_due.insert(0, due);
+        }
+    }
+}

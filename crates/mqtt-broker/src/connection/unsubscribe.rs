@@ -1,0 +1,30 @@
+//! UNSUBSCRIBE (3.10, 3.11).
+
+use std::sync::Arc;
+
+use mqtt_codec::{Frame, PacketType, Unsuback, Unsubscribe};
+
+use super::{Connection, owned_body};
+use crate::{burst::Burst, close_reason::CloseReason};
+
+impl Connection {
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        frame: &Frame<'_>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let Unsubscribe { packet_id, filters } = Unsubscribe::decode(&owned_body(frame))?;
+        let core = Arc::clone(&self.core);
+        let attachment = self.attachment()?;
+        attachment.check()?;
+        // [MQTT-3.10.4-6]: one after the other.
+        for filter in &filters {
+            if let Some(hook) = &core.hooks.on_unsubscribe {
+                hook(&attachment.info, filter);
+            }
+            core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
+        }
+        // [MQTT-3.10.4-4] [MQTT-3.10.4-5]: also if there was nothing to remove. [MQTT-2.3.1-7]
+        self.answer(PacketType::Unsuback, burst, |out| Unsuback { packet_id }.encode(out))
+    }
+}

@@ -1,0 +1,333 @@
+//! [`Core`]: what all connections of a broker share, and the acts that concern more than one of them.
+//!
+//! Publish, subscribe, end a session: each is one function here, whoever asks for it (a connection, the embedder, a Will).
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use mqtt_codec::{QoS, TopicFilter, TopicName};
+use mqtt_router::{
+    Retained, RetainedLimits, RetainedScan, Route, SubscribeError, Subscriptions, split_shared,
+};
+use parking_lot::RwLock;
+
+use crate::{
+    burst::Burst,
+    client::ClientInfo,
+    counters::Counters,
+    event::{DropReason, Event, Observer, SessionEnd},
+    hooks::{HookSet, WillDecision},
+    limits::{Limits, QueueFullPolicy},
+    message::{Message, Outgoing},
+    route_cache::RouteCache,
+    session::{Detached, Dropped, Registry, RetainedDue, SessionRef},
+};
+
+/// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) hooks: HookSet,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    pub(crate) counters: Counters,
+    pub(crate) sessions: Registry,
+    /// Connections that a listener accepted and that have not ended.
+    pub(crate) connections: AtomicUsize,
+    subscriptions: RwLock<Subscriptions<SessionRef>>,
+    /// The generation of `subscriptions`, to be read without its lock.
+    generation: AtomicU64,
+    retained: RwLock<Retained<Message>>,
+}
+
+/// Why a filter was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscribeRefusal {
+    /// The filter cannot be subscribed to.
+    Filter(SubscribeError),
+    /// More filters than [`crate::Limits::max_subscriptions_per_client`].
+    TooManySubscriptions,
+    /// More sessions than [`crate::Limits::max_sessions`].
+    TooManySessions,
+    /// There is no such session, or it has just ended.
+    NoSession,
+}
+
+impl Core {
+    pub(crate) fn new(limits: Limits, hooks: HookSet, observers: Vec<Box<dyn Observer>>) -> Self {
+        let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
+        let retained = Retained::new(RetainedLimits {
+            max_messages: limits.max_retained_messages,
+            max_bytes: limits.max_retained_bytes,
+        });
+        Self {
+            limits,
+            hooks,
+            observers,
+            counters: Counters::default(),
+            sessions: Registry::new(),
+            connections: AtomicUsize::new(0),
+            generation: AtomicU64::new(subscriptions.generation()),
+            subscriptions: RwLock::new(subscriptions),
+            retained: RwLock::new(retained),
+        }
+    }
+
+    pub(crate) fn burst(&self) -> Burst<'_> {
+        Burst::new(&self.counters)
+    }
+
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        for observer in &self.observers {
+            observer.on_event(event);
+        }
+    }
+
+    /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
+    ///
+    /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it.
+    pub(crate) fn publish(
+        &self,
+        outgoing: &Outgoing<'_>,
+        publisher: u64,
+        cache: &mut RouteCache,
+        burst: &mut Burst<'_>,
+    ) {
+        let generation = self.generation.load(Ordering::Acquire);
+        let route = cache.route(outgoing.topic, generation, |route| self.find_route(outgoing.topic, route));
+        self.hand_out(route, outgoing, publisher, burst, |_| true);
+    }
+
+    /// Like [`Core::publish`], but only to receivers that `wanted` names.
+    pub(crate) fn publish_to(
+        &self,
+        outgoing: &Outgoing<'_>,
+        burst: &mut Burst<'_>,
+        wanted: impl Fn(&SessionRef) -> bool,
+    ) {
+        let mut route = Route::default();
+        self.find_route(outgoing.topic, &mut route);
+        self.hand_out(&route, outgoing, 0, burst, wanted);
+    }
+
+    fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>) -> u64 {
+        let subscriptions = self.subscriptions.read();
+        subscriptions.route(topic, self.limits.delivery_mode, route);
+        subscriptions.generation()
+    }
+
+    fn hand_out(
+        &self,
+        route: &Route<SessionRef>,
+        outgoing: &Outgoing<'_>,
+        publisher: u64,
+        burst: &mut Burst<'_>,
+        wanted: impl Fn(&SessionRef) -> bool,
+    ) {
+        let shared = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
+        let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
+        for (receiver, granted) in direct.chain(shared).filter(|(receiver, _)| wanted(receiver)) {
+            // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
+            self.hand_over(receiver, outgoing, outgoing.qos.min(granted), false, burst);
+        }
+    }
+
+    /// Puts a message into one receiver's outbox.
+    pub(crate) fn hand_over(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        burst: &mut Burst<'_>,
+    ) {
+        let mut state = receiver.lock();
+        if state.ended {
+            return;
+        }
+        let pushed = state.outbox.push(outgoing, qos, retain, &self.limits);
+        drop(state);
+        burst.wake(pushed.waker);
+        let mut accepted = true;
+        for (reason, dropped) in pushed.dropped {
+            burst.counts.drop_one(reason);
+            let message = match &dropped {
+                Dropped::Incoming => {
+                    accepted = false;
+                    self.refuse_slow_consumer(receiver, reason);
+                    outgoing.message()
+                }
+                Dropped::Waiting(message) => message,
+            };
+            self.observe(&Event::Dropped { client_id: &receiver.client_id, message, reason });
+        }
+        if accepted && !self.observers.is_empty() {
+            let message = outgoing.message();
+            self.observe(&Event::Delivered { client_id: &receiver.client_id, message, qos });
+        }
+    }
+
+    fn refuse_slow_consumer(&self, receiver: &SessionRef, reason: DropReason) {
+        if reason == DropReason::QueueFull && self.limits.queue_full == QueueFullPolicy::Disconnect {
+            receiver.close(crate::CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Stores a message for future subscribers, or removes the one that is there [MQTT-3.3.1-5] [MQTT-3.3.1-10].
+    pub(crate) fn retain(&self, now: Instant, outgoing: &Outgoing<'_>, burst: &mut Burst<'_>) {
+        let Ok(topic) = TopicName::new(outgoing.topic.to_vec()) else { return };
+        if outgoing.payload.is_empty() {
+            self.retained.write().clear(&topic); // [MQTT-3.3.1-11]
+            return;
+        }
+        // [MQTT-3.3.1-7]: it replaces the earlier one, whatever its QoS.
+        let message = outgoing.message().clone();
+        let expires_at = self.limits.retained_expiry.and_then(|expiry| now.checked_add(expiry));
+        let stored = self.retained.write().set(&topic, message, outgoing.size(), expires_at);
+        if stored.is_err() {
+            burst.counts.drop_one(DropReason::RetainedFull);
+            let message = outgoing.message();
+            self.observe(&Event::Dropped { client_id: "", message, reason: DropReason::RetainedFull });
+        }
+    }
+
+    /// The next few retained messages of a look-up.
+    pub(crate) fn next_retained(
+        &self,
+        now: Instant,
+        scan: &mut RetainedScan,
+        most: usize,
+    ) -> Vec<(TopicName, Message)> {
+        self.retained.read().next_chunk(scan, most, now)
+    }
+
+    pub(crate) fn retained_len(&self) -> usize {
+        self.retained.read().len()
+    }
+
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.retained.read().bytes()
+    }
+
+    pub(crate) fn subscriptions_len(&self) -> usize {
+        self.subscriptions.read().len()
+    }
+
+    /// Adds or replaces a subscription [MQTT-3.8.4-3]; a plain one has its retained messages due afterwards.
+    pub(crate) fn subscribe(
+        &self,
+        session: &SessionRef,
+        filter: &TopicFilter,
+        granted: QoS,
+    ) -> Result<(), SubscribeRefusal> {
+        let mut own = session.subscriptions.lock();
+        if own.is_ended() {
+            return Err(SubscribeRefusal::NoSession);
+        }
+        if own.len() >= self.limits.max_subscriptions_per_client && !own.contains(filter) {
+            return Err(SubscribeRefusal::TooManySubscriptions);
+        }
+        let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
+        self.change_subscriptions(|all| all.subscribe(filter, session, granted))
+            .map_err(SubscribeRefusal::Filter)?;
+        own.insert(filter.clone(), granted);
+        drop(own);
+        if !shared {
+            let mut state = session.lock();
+            state.retained_due.retain(|due| due.filter != *filter);
+            state.retained_due.push(RetainedDue::new(filter, granted));
+        }
+        self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
+        Ok(())
+    }
+
+    /// Removes a subscription; `false` if there was none. Deliveries begun are completed [MQTT-3.10.4-3].
+    pub(crate) fn unsubscribe(&self, session: &SessionRef, filter: &TopicFilter) -> bool {
+        let mut own = session.subscriptions.lock();
+        if !own.remove(filter) {
+            return false;
+        }
+        self.change_subscriptions(|all| all.unsubscribe(filter, session.serial));
+        drop(own);
+        session.lock().retained_due.retain(|due| due.filter != *filter);
+        self.observe(&Event::Unsubscribed { client_id: &session.client_id, filter });
+        true
+    }
+
+    /// Ends a session for good, and its connection, whose Will is due. `false` if it was over already.
+    pub(crate) fn end_session(&self, session: &SessionRef, now: Instant, burst: &mut Burst<'_>) -> bool {
+        let Some(removed) = self.sessions.remove(session, &self.limits) else { return false };
+        self.forget(session, SessionEnd::Removed, burst);
+        if let Some(Detached { info, will: Some(will), .. }) = removed.detached {
+            self.publish_will(now, &info, will, burst);
+        }
+        true
+    }
+
+    /// The end of a session that the registry has let go: the router forgets it too.
+    pub(crate) fn forget(&self, session: &SessionRef, reason: SessionEnd, burst: &mut Burst<'_>) {
+        let filters = session.subscriptions.lock().end();
+        if !filters.is_empty() {
+            self.change_subscriptions(|all| {
+                for filter in filters.keys() {
+                    all.unsubscribe(filter, session.serial);
+                }
+            });
+        }
+        let waiting = session.lock().outbox.clear();
+        burst.counts.dropped[DropReason::SessionEnded as usize] += waiting as u64;
+        if reason == SessionEnd::Expired {
+            burst.counts.sessions_expired += 1;
+        }
+        self.observe(&Event::SessionEnded { client_id: &session.client_id, reason });
+    }
+
+    /// Publishes the Will of a connection that ended without DISCONNECT, once and at once [MQTT-3.1.2-8].
+    pub(crate) fn publish_will(
+        &self,
+        now: Instant,
+        client: &ClientInfo,
+        will: Message,
+        burst: &mut Burst<'_>,
+    ) {
+        let decision = self.hooks.on_will.as_ref().map_or(WillDecision::Pass, |hook| hook(client, &will));
+        let will = match decision {
+            WillDecision::Pass => will,
+            WillDecision::Change(changed) => changed,
+            WillDecision::Drop => {
+                burst.counts.drop_one(DropReason::Refused);
+                return;
+            }
+        };
+        self.publish_message(now, &will, burst);
+    }
+
+    /// Publishes a whole message, retaining it if it says so [MQTT-3.1.2-16] [MQTT-3.1.2-17].
+    pub(crate) fn publish_message(&self, now: Instant, message: &Message, burst: &mut Burst<'_>) {
+        let outgoing = Outgoing::of(message);
+        if message.retain() {
+            self.retain(now, &outgoing, burst);
+        }
+        self.publish_to(&outgoing, burst, |_| true);
+    }
+
+    /// What is due by the clock and belongs to no connection.
+    pub(crate) fn tick(&self, now: Instant) {
+        let mut burst = self.burst();
+        for session in self.sessions.expire(now, &self.limits) {
+            self.forget(&session, SessionEnd::Expired, &mut burst);
+        }
+        if self.limits.retained_expiry.is_some() {
+            self.retained.write().expire(now);
+        }
+    }
+
+    fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {
+        let mut subscriptions = self.subscriptions.write();
+        let outcome = change(&mut subscriptions);
+        // Before the lock is let go, so before anybody is told: a publisher that comes later sees the change.
+        self.generation.store(subscriptions.generation(), Ordering::Release);
+        outcome
+    }
+}

@@ -1,0 +1,191 @@
+//! The decisions that an embedder may take. Watching is for [`crate::event`].
+//!
+//! Set closures on [`crate::Builder`], or implement [`Hooks`] and install it whole. A hook that is not set costs one branch.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use mqtt_codec::{ConnectRefusal, QoS, TopicFilter};
+
+use crate::{
+    client::{ClientInfo, Peer},
+    close_reason::CloseReason,
+    message::Message,
+};
+
+/// What an asynchronous hook returns: see [`crate::Limits::hook_timeout`] for how long it may take.
+pub type HookFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A CONNECT to decide about.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectRequest {
+    /// Who asks.
+    pub client: Arc<ClientInfo>,
+    /// With which password.
+    pub password: Option<Bytes>,
+    /// With which Will.
+    pub will: Option<Message>,
+}
+
+/// The answer to a CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectDecision {
+    /// CONNACK 0.
+    Accept,
+    /// CONNACK with this code, then the connection is closed.
+    Refuse(ConnectRefusal),
+}
+
+/// A SUBSCRIBE to decide about, a filter at a time.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SubscribeRequest {
+    /// Who asks.
+    pub client: Arc<ClientInfo>,
+    /// For which filter, `$share/group/` included.
+    pub filter: TopicFilter,
+    /// With which QoS.
+    pub qos: QoS,
+}
+
+/// The answer to one filter of a SUBSCRIBE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeDecision {
+    /// Granted with this QoS; never more than was asked for.
+    Grant(QoS),
+    /// Return code 0x80.
+    Refuse,
+}
+
+/// A PUBLISH to decide about, before anything is retained or acknowledged.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PublishRequest<'a> {
+    /// Who publishes.
+    pub client: &'a ClientInfo,
+    /// Where.
+    pub topic: &'a str,
+    /// What.
+    pub payload: &'a [u8],
+    /// With which QoS.
+    pub qos: QoS,
+    /// Whether it is to be retained.
+    pub retain: bool,
+}
+
+/// The answer to a PUBLISH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishDecision {
+    /// Deliver it as it is.
+    Pass,
+    /// Deliver, and retain if the message says so, this one instead. The client is acknowledged as for its own.
+    Change(Message),
+    /// Acknowledge it, and deliver nothing.
+    Drop,
+    /// Close the client's connection.
+    Disconnect,
+}
+
+/// The answer to a Will that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WillDecision {
+    /// Publish it as it is.
+    Pass,
+    /// Publish this one instead.
+    Change(Message),
+    /// Publish nothing.
+    Drop,
+}
+
+/// All hooks as one trait, each with a default that lets everything pass.
+///
+/// `on_connect` and `on_subscribe` may await. The others are called in the middle of the data path and must not block:
+/// a hook that does stalls its worker thread. A hook that panics ends its own connection, and no other.
+pub trait Hooks: Send + Sync + 'static {
+    /// A connection was accepted by a listener; `false` closes it at once.
+    fn on_accept(&self, peer: Peer) -> bool {
+        let _ = peer;
+        true
+    }
+
+    /// A well-formed CONNECT came.
+    fn on_connect(&self, request: ConnectRequest) -> HookFuture<ConnectDecision> {
+        let _ = request;
+        Box::pin(std::future::ready(ConnectDecision::Accept))
+    }
+
+    /// One filter of a SUBSCRIBE came.
+    fn on_subscribe(&self, request: SubscribeRequest) -> HookFuture<SubscribeDecision> {
+        Box::pin(std::future::ready(SubscribeDecision::Grant(request.qos)))
+    }
+
+    /// One filter of an UNSUBSCRIBE came. The standard has no way to refuse it.
+    fn on_unsubscribe(&self, client: &ClientInfo, filter: &TopicFilter) {
+        let _ = (client, filter);
+    }
+
+    /// A PUBLISH came.
+    fn on_publish(&self, request: PublishRequest<'_>) -> PublishDecision {
+        let _ = request;
+        PublishDecision::Pass
+    }
+
+    /// A connection ended without DISCONNECT, and its Will is about to be published.
+    fn on_will(&self, client: &ClientInfo, will: &Message) -> WillDecision {
+        let _ = (client, will);
+        WillDecision::Pass
+    }
+
+    /// A client's connection has ended.
+    fn on_close(&self, client: &ClientInfo, reason: &CloseReason) {
+        let _ = (client, reason);
+    }
+
+    /// The broker has shut down: no connection is left.
+    fn on_stop(&self) {}
+}
+
+pub(crate) type AcceptHook = Box<dyn Fn(Peer) -> bool + Send + Sync>;
+pub(crate) type ConnectHook = Box<dyn Fn(ConnectRequest) -> HookFuture<ConnectDecision> + Send + Sync>;
+pub(crate) type SubscribeHook = Box<dyn Fn(SubscribeRequest) -> HookFuture<SubscribeDecision> + Send + Sync>;
+pub(crate) type UnsubscribeHook = Box<dyn Fn(&ClientInfo, &TopicFilter) + Send + Sync>;
+pub(crate) type PublishHook = Box<dyn Fn(PublishRequest<'_>) -> PublishDecision + Send + Sync>;
+pub(crate) type WillHook = Box<dyn Fn(&ClientInfo, &Message) -> WillDecision + Send + Sync>;
+pub(crate) type CloseHook = Box<dyn Fn(&ClientInfo, &CloseReason) + Send + Sync>;
+pub(crate) type StopHook = Box<dyn Fn() + Send + Sync>;
+
+/// The hooks that are set.
+#[allow(clippy::struct_field_names, reason = "they are the names of the hooks")]
+#[derive(Default)]
+pub(crate) struct HookSet {
+    pub(crate) on_accept: Option<AcceptHook>,
+    pub(crate) on_connect: Option<ConnectHook>,
+    pub(crate) on_subscribe: Option<SubscribeHook>,
+    pub(crate) on_unsubscribe: Option<UnsubscribeHook>,
+    pub(crate) on_publish: Option<PublishHook>,
+    pub(crate) on_will: Option<WillHook>,
+    pub(crate) on_close: Option<CloseHook>,
+    pub(crate) on_stop: Option<StopHook>,
+}
+
+impl HookSet {
+    pub(crate) fn install(&mut self, hooks: Arc<dyn Hooks>) {
+        let on = || Arc::clone(&hooks);
+        let h = on();
+        self.on_accept = Some(Box::new(move |peer| h.on_accept(peer)));
+        let h = on();
+        self.on_connect = Some(Box::new(move |request| h.on_connect(request)));
+        let h = on();
+        self.on_subscribe = Some(Box::new(move |request| h.on_subscribe(request)));
+        let h = on();
+        self.on_unsubscribe = Some(Box::new(move |client, filter| h.on_unsubscribe(client, filter)));
+        let h = on();
+        self.on_publish = Some(Box::new(move |request| h.on_publish(request)));
+        let h = on();
+        self.on_will = Some(Box::new(move |client, will| h.on_will(client, will)));
+        let h = on();
+        self.on_close = Some(Box::new(move |client, reason| h.on_close(client, reason)));
+        self.on_stop = Some(Box::new(move || hooks.on_stop()));
+    }
+}

@@ -1,0 +1,64 @@
+//! An embeddable MQTT 3.1.1 broker.
+//!
+//! ```
+//! use mqtt_broker::{Broker, ConnectDecision, Limits};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut limits = Limits::default();
+//! limits.max_inflight = 100;
+//!
+//! let broker = Broker::builder()
+//!     .limits(limits)
+//!     .on_connect(|request| async move {
+//!         println!("{} connects from {}", request.client.client_id, request.client.peer);
+//!         ConnectDecision::Accept
+//!     })
+//!     .build();
+//! let address = broker.listen("127.0.0.1:0").await?;
+//! println!("listening on {address}");
+//!
+//! broker.shutdown(std::time::Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, calls go down on the publisher's own task, from a socket (`net`) through the protocol (`connection`) and what
+//! all share (`core`) into the receivers' outboxes (`session`). Below `net` there is no tokio, no clock and no await.
+
+mod broker;
+mod burst;
+mod client;
+mod close_reason;
+mod connection;
+mod core;
+mod counters;
+mod event;
+mod hooks;
+mod limits;
+mod local;
+mod message;
+mod net;
+mod route_cache;
+mod session;
+mod snapshot;
+
+pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, TopicName};
+pub use mqtt_router::SubscribeError;
+
+pub use self::{
+    broker::{Broker, Builder, ShutdownTimeout},
+    client::{ClientInfo, Peer},
+    close_reason::{CloseReason, ProtocolViolation},
+    core::SubscribeRefusal,
+    counters::Counts,
+    event::{DropReason, Event, Observer, SessionEnd},
+    hooks::{
+        ConnectDecision, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
+        SubscribeDecision, SubscribeRequest, WillDecision,
+    },
+    limits::{DeliveryMode, Limits, QueueFullPolicy, SharedStrategy},
+    local::{LocalMessage, LocalSubscriber},
+    message::Message,
+    snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
+};

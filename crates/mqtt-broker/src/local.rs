@@ -1,0 +1,104 @@
+//! [`LocalSubscriber`]: a subscriber inside the process. To the router it is a session like any other.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use mqtt_codec::{QoS, TopicFilter};
+
+use crate::{
+    broker::Broker,
+    client::{ClientInfo, Peer},
+    core::{Core, SubscribeRefusal},
+    event::SessionEnd,
+    message::Message,
+    session::Attachment,
+};
+
+/// Receives what is published to its filters, until it is dropped.
+///
+/// Bounded like every client: if it falls behind, [`crate::Limits::max_queued_messages`] says what is dropped.
+pub struct LocalSubscriber {
+    core: Arc<Core>,
+    attachment: Attachment,
+}
+
+/// A message, and whether it was retained before the subscription was made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalMessage {
+    /// The message.
+    pub message: Message,
+    /// RETAIN as a client would see it.
+    pub retain: bool,
+}
+
+impl LocalSubscriber {
+    pub(crate) fn new(broker: &Broker, now: Instant) -> Result<Self, SubscribeRefusal> {
+        let core = Arc::clone(broker.core());
+        let info = Arc::new(ClientInfo {
+            client_id: ClientInfo::assigned_id(),
+            user_name: None,
+            peer: Peer::InProcess,
+            clean_session: true,
+            keep_alive_secs: 0,
+            connected_at: now,
+        });
+        let attached =
+            core.sessions.attach(&info, None, &core.limits).map_err(|_| SubscribeRefusal::TooManySessions)?;
+        Ok(Self { core, attachment: attached.attachment })
+    }
+
+    /// Its client identifier in lists of sessions.
+    pub fn client_id(&self) -> &str {
+        &self.attachment.info.client_id
+    }
+
+    /// Adds a filter; its retained messages come first.
+    pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
+        self.core.subscribe(&self.attachment.session, filter, QoS::ExactlyOnce)
+    }
+
+    /// Removes a filter; `false` if there was none.
+    pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
+        self.core.unsubscribe(&self.attachment.session, filter)
+    }
+
+    /// The next message, as soon as there is one; `None` once the broker has shut down or ended this session.
+    pub async fn recv(&mut self) -> Option<LocalMessage> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The same for those who poll.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<LocalMessage>> {
+        let mut burst = self.core.burst();
+        // In-process subscriptions are made for good: nothing expires a retained message here but the store's own tick.
+        if crate::connection::deliver_retained(
+            &self.core,
+            &self.attachment,
+            self.attachment.info.connected_at,
+            &mut burst,
+        )
+        .is_err()
+        {
+            return Poll::Ready(None);
+        }
+        let Ok(mut state) = self.attachment.lock() else { return Poll::Ready(None) };
+        match state.outbox.take_message(cx.waker()) {
+            Some((message, retain)) => Poll::Ready(Some(LocalMessage { message, retain })),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for LocalSubscriber {
+    fn drop(&mut self) {
+        let session = &self.attachment.session;
+        if self.core.sessions.remove(session, &self.core.limits).is_some() {
+            self.core.forget(session, SessionEnd::Clean, &mut self.core.burst());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The task of one network connection: moves bytes between a socket and a [`Connection`], and keeps its time.
+//!
+//! One hand-written future instead of a `select!`, so that an idle connection is small: it owns no buffer. What is read
+//! goes through a buffer that all connections of a thread share; what is written is the outbox's own buffer.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Sleep, sleep_until, timeout},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::{now, question::Asked};
+use crate::{burst::Burst, client::Peer, close_reason::CloseReason, connection::Connection, core::Core};
+
+/// What one read takes from a socket at most.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads of one connection before the others of its thread have their turn.
+const READS_A_TURN: usize = 8;
+/// While more than this waits for the socket, nothing more is read: a client that does not read is not listened to.
+const MOST_UNWRITTEN: usize = 64 * 1024;
+/// How long a closed connection may take to read the last bytes that it is owed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S>(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut task = ConnectionTask::new(socket, peer, Arc::clone(&core), stop);
+    let reason = poll_fn(|cx| task.poll(cx)).await;
+    tracing::debug!(%peer, %reason, "connection ended");
+    task.say_farewell().await;
+}
+
+struct ConnectionTask<S> {
+    socket: S,
+    core: Arc<Core>,
+    connection: Connection,
+    /// Bytes on their way to the socket, and how many of them it has taken.
+    output: Vec<u8>,
+    written: usize,
+    asked: Option<Box<Asked>>,
+    timer: Option<Timer>,
+    /// Watched until the client is connected; from then on its session is told.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+struct Timer {
+    at: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// Whether a step found something to do.
+#[derive(PartialEq)]
+enum Step {
+    Progress,
+    Idle,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
+    fn new(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken) -> Self {
+        let connection = Connection::new(Arc::clone(&core), peer, now());
+        let stop = Some(Box::pin(stop.cancelled_owned()));
+        Self { socket, core, connection, output: Vec::new(), written: 0, asked: None, timer: None, stop }
+    }
+
+    /// Runs until the connection has ended: write what is ready, collect, decide, read, and again, until nothing moves.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let core = Arc::clone(&self.core);
+        let mut burst = core.burst();
+        let now = now();
+        self.poll_timer(cx, now, &mut burst);
+        self.poll_stop(cx, now, &mut burst);
+        for _ in 0..READS_A_TURN {
+            let written = self.poll_write(cx, now, &mut burst);
+            let answered = self.poll_answer(cx, now, &mut burst);
+            let read = self.poll_read(cx, now, &mut burst);
+            burst.settle();
+            if let Some(reason) = self.connection.closed() {
+                return Poll::Ready(reason.clone());
+            }
+            if [written, answered, read] == [Step::Idle, Step::Idle, Step::Idle] {
+                self.poll_stop(cx, now, &mut burst);
+                self.arm_timer(cx);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes until the socket takes no more, or nothing is left.
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
+        let mut step = Step::Idle;
+        loop {
+            if self.written == self.output.len() {
+                self.output.clear();
+                self.written = 0;
+                if !self.connection.poll_transmit(now, cx.waker(), &mut self.output, burst) {
+                    self.output = Vec::new(); // An idle connection owns no buffer.
+                    return step;
+                }
+            }
+            let unwritten = self.output.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut self.socket).poll_write(cx, unwritten) {
+                Poll::Pending => return step,
+                Poll::Ready(Ok(0)) => self.lose(now, CloseReason::ConnectionLost, burst),
+                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Err(error)) => self.lose(now, loss(&error), burst),
+            }
+            if self.connection.closed().is_some() {
+                return Step::Progress;
+            }
+            step = Step::Progress;
+        }
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
+        if self.asked.is_none() {
+            let question = self.connection.poll_question();
+            let time_limit = self.core.limits.hook_timeout;
+            self.asked = question.map(|question| Box::new(Asked::new(question, time_limit)));
+        }
+        let Some(asked) = &mut self.asked else { return Step::Idle };
+        let Poll::Ready(answer) = asked.poll(cx) else { return Step::Idle };
+        self.asked = None;
+        self.connection.handle_answer(now, answer, burst);
+        Step::Progress
+    }
+
+    /// One read, into the buffer that the thread's connections share, handled to the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
+        if !self.connection.wants_bytes() || self.output.len() - self.written > MOST_UNWRITTEN {
+            return Step::Idle;
+        }
+        INPUT.with_borrow_mut(|input| {
+            let mut buffer = ReadBuf::new(input);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Step::Idle,
+                Poll::Ready(Err(error)) => self.lose(now, loss(&error), burst),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    self.lose(now, CloseReason::ConnectionLost, burst);
+                }
+                Poll::Ready(Ok(())) => self.connection.handle_bytes(now, buffer.filled(), burst),
+            }
+            Step::Progress
+        })
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
+        if let Some(timer) = &mut self.timer
+            && timer.sleep.as_mut().poll(cx).is_ready()
+        {
+            self.timer = None;
+            self.connection.handle_timeout(now, burst);
+        }
+    }
+
+    /// A timer that rings too early is cheap; moving it at every packet is not. So it is only ever moved forward in time.
+    fn arm_timer(&mut self, cx: &mut Context<'_>) {
+        let Some(at) = self.connection.poll_timeout() else { return };
+        if self.timer.as_ref().is_some_and(|timer| timer.at <= at) {
+            return;
+        }
+        let mut sleep = Box::pin(sleep_until(at.into()));
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.timer = Some(Timer { at, sleep });
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
+        let Some(stop) = &mut self.stop else { return };
+        if stop.as_mut().poll(cx).is_ready() {
+            self.stop = None;
+            self.connection.handle_loss(now, CloseReason::Shutdown, burst);
+            cx.waker().wake_by_ref();
+        } else if self.connection.is_open() {
+            // A shutdown that begins from now on finds the session, and tells it.
+            self.stop = None;
+        }
+    }
+
+    fn lose(&mut self, now: Instant, reason: CloseReason, burst: &mut Burst<'_>) {
+        self.connection.handle_loss(now, reason, burst);
+    }
+
+    /// Writes what is still owed (a CONNACK that refuses, say), and closes.
+    async fn say_farewell(mut self) {
+        let now = now();
+        let core = Arc::clone(&self.core);
+        let mut rest = self.output.split_off(self.written);
+        self.connection.poll_transmit(now, std::task::Waker::noop(), &mut rest, &mut core.burst());
+        let farewell = async {
+            self.socket.write_all(&rest).await?;
+            self.socket.shutdown().await
+        };
+        // Best effort: the connection is over, whether the client still listens or not.
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+fn loss(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            CloseReason::ConnectionLost
+        }
+        kind => CloseReason::Io(kind),
+    }
+}

@@ -1,0 +1,244 @@
+//! [`Inflight`]: what was sent with QoS 1 or 2 and is not yet acknowledged to the end (4.3.2 and 4.3.3, sender).
+//!
+//! The only place where an outgoing packet identifier exists.
+
+use mqtt_codec::{PacketId, QoS};
+
+use crate::message::Message;
+
+/// Deliveries under way, found by packet identifier in one step.
+///
+/// A delivery sits in the slot of its identifier modulo the number of slots (a power of two). An identifier whose slot is
+/// taken is passed over, and so an identifier that is in flight can never be given out a second time.
+#[derive(Default)]
+pub(crate) struct Inflight {
+    slots: Vec<Option<Delivery>>,
+    len: usize,
+    /// The identifier to try next, less one.
+    last_id: u16,
+    /// Counts deliveries begun, so that they can be repeated in their order.
+    next_order: u64,
+    /// Deliveries begun before this one were there at the previous retry already.
+    retry_mark: u64,
+}
+
+/// One delivery under way.
+#[derive(Clone)]
+pub(crate) struct Delivery {
+    pub(crate) packet_id: PacketId,
+    pub(crate) stage: Stage,
+    order: u64,
+}
+
+/// How far a delivery is.
+#[derive(Clone)]
+pub(crate) enum Stage {
+    /// PUBLISH sent with QoS 1, PUBACK awaited.
+    Published1 { message: Message, retain: bool },
+    /// PUBLISH sent with QoS 2, PUBREC awaited.
+    Published2 { message: Message, retain: bool },
+    /// PUBREL sent, PUBCOMP awaited; the message is the receiver's now.
+    Released,
+}
+
+/// What an acknowledgement did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// The delivery is complete, its identifier free.
+    Complete,
+    /// PUBREC: answer with PUBREL. Also for a repeated PUBREC, and for an unknown one: the receiver waits for it.
+    Release,
+    /// No such delivery: it was completed before.
+    Unknown,
+    /// The delivery is under way, but this is not the acknowledgement that it waits for.
+    WrongKind,
+}
+
+const FEWEST_SLOTS: usize = 4;
+
+impl Inflight {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Begins a delivery and gives it an identifier that no other delivery uses [MQTT-2.3.1-4].
+    ///
+    /// The caller's window is 16 bits wide and so is closed before all 65,535 identifiers are taken.
+    pub(crate) fn begin(&mut self, message: Message, qos: QoS, retain: bool) -> PacketId {
+        if self.len == self.slots.len() {
+            self.grow();
+        }
+        let packet_id = self.free_id();
+        let stage = match qos {
+            QoS::ExactlyOnce => Stage::Published2 { message, retain },
+            _ => Stage::Published1 { message, retain },
+        };
+        let slot = self.slot_of(packet_id);
+        self.slots[slot] = Some(Delivery { packet_id, stage, order: self.next_order });
+        self.next_order += 1;
+        self.len += 1;
+        packet_id
+    }
+
+    /// PUBACK ends a QoS 1 delivery.
+    pub(crate) fn puback(&mut self, id: PacketId) -> Acknowledged {
+        match self.find(id).map(|delivery| &delivery.stage) {
+            Some(Stage::Published1 { .. }) => self.complete(id),
+            Some(_) => Acknowledged::WrongKind,
+            None => Acknowledged::Unknown,
+        }
+    }
+
+    /// PUBREC hands a QoS 2 message over; from here on only PUBREL is repeated [MQTT-4.3.3-1].
+    pub(crate) fn pubrec(&mut self, id: PacketId) -> Acknowledged {
+        match self.find(id) {
+            Some(Delivery { stage: Stage::Published1 { .. }, .. }) => Acknowledged::WrongKind,
+            Some(delivery) => {
+                delivery.stage = Stage::Released;
+                Acknowledged::Release
+            }
+            None => Acknowledged::Release,
+        }
+    }
+
+    /// PUBCOMP ends a QoS 2 delivery.
+    pub(crate) fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
+        match self.find(id).map(|delivery| &delivery.stage) {
+            Some(Stage::Released) => self.complete(id),
+            Some(_) => Acknowledged::WrongKind,
+            None => Acknowledged::Unknown,
+        }
+    }
+
+    /// Everything under way, in the order in which it was begun: what a reconnect repeats [MQTT-4.6.0-1].
+    pub(crate) fn in_order(&self) -> Vec<Delivery> {
+        let mut all: Vec<Delivery> = self.slots.iter().flatten().cloned().collect();
+        all.sort_unstable_by_key(|delivery| delivery.order);
+        all
+    }
+
+    /// What was under way at the previous call already, in order: called once a retry interval, it names what waited
+    /// for at least one whole interval.
+    pub(crate) fn overdue(&mut self) -> Vec<Delivery> {
+        let mark = std::mem::replace(&mut self.retry_mark, self.next_order);
+        let mut all = self.in_order();
+        all.retain(|delivery| delivery.order < mark);
+        all
+    }
+
+    fn find(&mut self, id: PacketId) -> Option<&mut Delivery> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let slot = self.slot_of(id);
+        self.slots[slot].as_mut().filter(|delivery| delivery.packet_id == id)
+    }
+
+    fn complete(&mut self, id: PacketId) -> Acknowledged {
+        let slot = self.slot_of(id);
+        self.slots[slot] = None;
+        self.len -= 1;
+        Acknowledged::Complete
+    }
+
+    /// At least one slot is free, and every slot is some identifier's within `slots.len()` steps.
+    fn free_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last_id)
+                && self.slots[self.slot_of(id)].is_none()
+            {
+                return id;
+            }
+        }
+    }
+
+    fn slot_of(&self, id: PacketId) -> usize {
+        usize::from(id.get()) & (self.slots.len() - 1)
+    }
+
+    fn grow(&mut self) {
+        let slots = (self.slots.len() * 2).max(FEWEST_SLOTS);
+        let old = std::mem::replace(&mut self.slots, vec![None; slots]);
+        for delivery in old.into_iter().flatten() {
+            let slot = self.slot_of(delivery.packet_id);
+            self.slots[slot] = Some(delivery);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::TopicName;
+
+    use super::*;
+
+    fn message(n: usize) -> Message {
+        Message::new(&TopicName::try_from("t").unwrap(), n.to_string().as_bytes(), QoS::AtLeastOnce)
+    }
+
+    fn begin(inflight: &mut Inflight, n: usize, qos: QoS) -> PacketId {
+        inflight.begin(message(n), qos, false)
+    }
+
+    /// [MQTT-4.3.2-1] [MQTT-4.3.3-1]
+    #[test]
+    fn only_the_right_acknowledgement_completes_a_delivery() {
+        let mut inflight = Inflight::default();
+        let one = begin(&mut inflight, 1, QoS::AtLeastOnce);
+        let two = begin(&mut inflight, 2, QoS::ExactlyOnce);
+        assert_eq!(inflight.pubrec(one), Acknowledged::WrongKind);
+        assert_eq!(inflight.pubcomp(one), Acknowledged::WrongKind);
+        assert_eq!(inflight.puback(two), Acknowledged::WrongKind);
+        assert_eq!(inflight.pubcomp(two), Acknowledged::WrongKind);
+        assert_eq!(inflight.len(), 2);
+        assert_eq!(inflight.puback(one), Acknowledged::Complete);
+        assert_eq!(inflight.puback(one), Acknowledged::Unknown);
+        assert_eq!(inflight.pubrec(two), Acknowledged::Release);
+        assert_eq!(inflight.pubrec(two), Acknowledged::Release, "a repeated PUBREC gets its PUBREL again");
+        assert_eq!(inflight.pubcomp(two), Acknowledged::Complete);
+        assert_eq!((inflight.pubcomp(two), inflight.len()), (Acknowledged::Unknown, 0));
+    }
+
+    /// The 2018 system could give out an identifier that was still in flight after the wrap. [MQTT-2.3.1-4]
+    #[test]
+    fn an_identifier_in_flight_is_not_given_out_again() {
+        let mut inflight = Inflight::default();
+        let stuck = begin(&mut inflight, 0, QoS::AtLeastOnce);
+        for n in 1..200_000 {
+            let id = begin(&mut inflight, n, QoS::AtLeastOnce);
+            assert_ne!(id, stuck);
+            assert_eq!(inflight.puback(id), Acknowledged::Complete);
+        }
+        assert_eq!((inflight.len(), inflight.slots.len()), (1, FEWEST_SLOTS));
+    }
+
+    #[test]
+    fn every_identifier_can_be_in_flight_at_once() {
+        let mut inflight = Inflight::default();
+        let mut ids: Vec<u16> =
+            (0..65_535).map(|n| begin(&mut inflight, n, QoS::AtLeastOnce).get()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=65_535).collect::<Vec<u16>>());
+    }
+
+    /// [MQTT-4.6.0-1]
+    #[test]
+    fn order_survives_the_wrap_and_growth() {
+        let mut inflight = Inflight { last_id: 65_530, ..Inflight::default() };
+        let ids: Vec<PacketId> = (0..20).map(|n| begin(&mut inflight, n, QoS::ExactlyOnce)).collect();
+        let repeated: Vec<PacketId> = inflight.in_order().iter().map(|delivery| delivery.packet_id).collect();
+        assert_eq!(repeated, ids);
+    }
+
+    #[test]
+    fn overdue_names_what_waited_a_whole_interval() {
+        let mut inflight = Inflight::default();
+        let old = begin(&mut inflight, 1, QoS::AtLeastOnce);
+        assert!(inflight.overdue().is_empty());
+        begin(&mut inflight, 2, QoS::AtLeastOnce);
+        let overdue: Vec<PacketId> = inflight.overdue().iter().map(|delivery| delivery.packet_id).collect();
+        assert_eq!(overdue, [old]);
+        assert_eq!(inflight.overdue().len(), 2);
+    }
+}

@@ -1,0 +1,246 @@
+//! A [`Session`]: the state that the standard keeps for a client (3.1.2.4), a file for each part of it.
+//!
+//! It outlives connections if CleanSession is 0. A connection holds it by an [`Attachment`], whose generation makes sure
+//! that a connection which was taken over can never touch it again.
+
+mod inflight;
+mod outbox;
+mod received;
+mod registry;
+mod subscriptions;
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    time::Instant,
+};
+
+use mqtt_codec::{QoS, TopicFilter};
+use mqtt_router::{RetainedScan, Subscriber};
+use parking_lot::{Mutex, MutexGuard};
+
+pub(crate) use self::{
+    inflight::Acknowledged,
+    outbox::{Dropped, Outbox, Owner, Sent},
+    received::{Received, TooManyUnreleased},
+    registry::{Attached, Registry},
+    subscriptions::SessionSubscriptions,
+};
+use crate::{
+    client::{ClientInfo, Peer},
+    close_reason::CloseReason,
+    limits::Limits,
+    message::Message,
+};
+
+/// One client's session. Lock order: `subscriptions`, then the router; `state` alone, or before the retained store.
+pub(crate) struct Session {
+    /// Unique in this process: two sessions of one client identifier, one after the other, differ in it.
+    pub(crate) serial: u64,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) clean: bool,
+    online: AtomicBool,
+    pub(crate) subscriptions: Mutex<SessionSubscriptions>,
+    state: Mutex<SessionState>,
+}
+
+/// What changes with every packet.
+#[derive(Default)]
+pub(crate) struct SessionState {
+    /// Counts connections of this session.
+    generation: u64,
+    connection: Option<LiveConnection>,
+    /// The session is over: nothing may be put into its outbox any more.
+    pub(crate) ended: bool,
+    pub(crate) detached_at: Option<Instant>,
+    pub(crate) outbox: Outbox,
+    pub(crate) received: Received,
+    pub(crate) retained_due: Vec<RetainedDue>,
+}
+
+/// The connection that a session is attached to.
+struct LiveConnection {
+    info: Arc<ClientInfo>,
+    /// Published when the connection ends without DISCONNECT [MQTT-3.1.2-8].
+    will: Option<Message>,
+    /// Set by others: the connection is to end for this reason.
+    closing: Option<CloseReason>,
+}
+
+/// A subscription whose retained messages are still to be delivered, and how far they are.
+pub(crate) struct RetainedDue {
+    pub(crate) filter: TopicFilter,
+    pub(crate) granted: QoS,
+    pub(crate) scan: RetainedScan,
+}
+
+impl RetainedDue {
+    pub(crate) fn new(filter: &TopicFilter, granted: QoS) -> Self {
+        Self { filter: filter.clone(), granted, scan: RetainedScan::new(filter) }
+    }
+}
+
+/// A session as the router holds it.
+#[derive(Clone)]
+pub(crate) struct SessionRef(Arc<Session>);
+
+/// A connection's hold on its session.
+pub(crate) struct Attachment {
+    pub(crate) session: SessionRef,
+    generation: u64,
+    pub(crate) info: Arc<ClientInfo>,
+}
+
+impl Session {
+    fn new(serial: u64, client_id: Arc<str>, clean: bool) -> Self {
+        Self {
+            serial,
+            client_id,
+            clean,
+            online: AtomicBool::new(false),
+            subscriptions: Mutex::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock()
+    }
+
+    /// Tells the connection, if there is one, to end. Says whether there was one.
+    pub(crate) fn close(&self, reason: CloseReason) -> bool {
+        let mut state = self.lock();
+        let Some(connection) = &mut state.connection else { return false };
+        connection.closing.get_or_insert(reason);
+        let waker = state.outbox.waker();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Lets the connection's task look again at what there is for it.
+    pub(crate) fn wake(&self) {
+        let waker = self.lock().outbox.waker();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The connected client.
+    pub(crate) fn client(&self) -> Option<Arc<ClientInfo>> {
+        self.lock().connection.as_ref().map(|connection| Arc::clone(&connection.info))
+    }
+}
+
+impl SessionState {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Takes the session from its connection, if it has one: what that connection leaves behind is returned.
+    fn detach(&mut self, limits: &Limits) -> Option<Detached> {
+        let LiveConnection { info, will, .. } = self.connection.take()?;
+        self.generation += 1;
+        let waker = self.outbox.waker();
+        self.outbox.disconnect(limits);
+        Some(Detached { info, will, waker })
+    }
+}
+
+/// A connection that no longer has its session: its Will may be due, and its task may have to be told.
+pub(crate) struct Detached {
+    pub(crate) info: Arc<ClientInfo>,
+    pub(crate) will: Option<Message>,
+    pub(crate) waker: Option<Waker>,
+}
+
+impl Attachment {
+    /// The session's state, or why this connection must end.
+    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, SessionState>, CloseReason> {
+        let state = self.session.lock();
+        if state.generation != self.generation {
+            return Err(CloseReason::TakenOver);
+        }
+        match state.connection.as_ref().and_then(|connection| connection.closing.clone()) {
+            Some(reason) => Err(reason),
+            None => Ok(state),
+        }
+    }
+
+    /// Whether this connection may go on.
+    pub(crate) fn check(&self) -> Result<(), CloseReason> {
+        self.lock().map(drop)
+    }
+
+    /// Lets the session go; `None` if it was taken over already.
+    pub(crate) fn release(&self, now: Instant, limits: &Limits) -> Option<Detached> {
+        let mut state = self.session.lock();
+        if state.generation != self.generation {
+            return None;
+        }
+        let detached = state.detach(limits)?;
+        state.detached_at = Some(now);
+        self.session.set_online(false);
+        Some(detached)
+    }
+}
+
+impl Deref for SessionRef {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl SessionRef {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Gives the session to a new connection. A live earlier one loses it [MQTT-3.1.4-2].
+    fn attach(
+        &self,
+        info: Arc<ClientInfo>,
+        will: Option<Message>,
+        limits: &Limits,
+    ) -> (Attachment, Option<Detached>) {
+        let mut state = self.lock();
+        let taken_over = state.detach(limits);
+        state.generation += 1;
+        state.detached_at = None;
+        state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
+        let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
+        state.outbox.connect(owner, limits);
+        self.set_online(true);
+        (Attachment { session: self.clone(), generation: state.generation, info }, taken_over)
+    }
+
+    /// Ends the session: nothing reaches its outbox any more. A live connection loses it.
+    fn end(&self, limits: &Limits) -> Option<Detached> {
+        let mut state = self.lock();
+        state.ended = true;
+        self.set_online(false);
+        state.detach(limits)
+    }
+
+    fn set_online(&self, online: bool) {
+        self.online.store(online, Ordering::Relaxed);
+    }
+}
+
+impl Subscriber for SessionRef {
+    fn id(&self) -> u64 {
+        self.serial
+    }
+
+    fn is_online(&self) -> bool {
+        self.online.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,359 @@
+//! [`Outbox`]: the only place where a message waits for a client, connected or not.
+//!
+//! A message moves one way: from its publisher straight into `pending` (encoded, ready for the socket) while the client
+//! is connected, keeps up and has its window open; else into the queue, and from there into `pending` when there is room.
+//! Whoever pushes does so on the publisher's task; the owner's task takes `pending` away in one piece.
+
+use std::{collections::VecDeque, mem, task::Waker};
+
+use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
+
+use super::inflight::{Acknowledged, Delivery, Inflight, Stage};
+use crate::{
+    event::DropReason,
+    limits::{Limits, QueueFullPolicy},
+    message::{Message, Outgoing},
+};
+
+/// What waits for one client, and what it has been sent and not yet acknowledged.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// Whole encoded packets for the socket of the connected client; empty while there is none.
+    pending: Vec<u8>,
+    qos0: VecDeque<Queued>,
+    acknowledged: VecDeque<Queued>,
+    queued_bytes: usize,
+    next_order: u32,
+    inflight: Inflight,
+    owner: Owner,
+    /// The owner's task.
+    waker: Option<Waker>,
+    /// The owner's task found nothing to do and waits: the first push must see to it that it is woken.
+    asleep: bool,
+    sent: Sent,
+}
+
+/// Who takes messages out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nobody: the client is absent.
+    #[default]
+    Nobody,
+    /// A client's connection, as encoded packets.
+    Connection,
+    /// A subscriber in this process, as messages.
+    InProcess,
+}
+
+/// A message that waits. QoS 0 and the other two wait in rows of their own, so that the drop policy finds its victim in
+/// one step and QoS 0 need not wait for the window; `order` keeps them in order where both may go.
+struct Queued {
+    message: Message,
+    order: u32,
+    qos: QoS,
+    retain: bool,
+}
+
+/// What a push did.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Pushed {
+    /// To be woken by the publisher at the end of its burst.
+    pub(crate) waker: Option<Waker>,
+    /// Messages that were dropped: the incoming one, or older ones.
+    pub(crate) dropped: Vec<(DropReason, Dropped)>,
+}
+
+/// Which message a full queue cost.
+pub(crate) enum Dropped {
+    /// The one that was pushed.
+    Incoming,
+    /// One that waited.
+    Waiting(Message),
+}
+
+/// What is in `pending`, for the counters.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sent {
+    /// PUBLISH packets by QoS.
+    pub(crate) publishes: [u64; 3],
+    pub(crate) pubrels: u64,
+}
+
+impl Outbox {
+    /// Takes a message for this client, to be sent with `qos` (published and granted are in it already).
+    pub(crate) fn push(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        limits: &Limits,
+    ) -> Pushed {
+        if self.owner == Owner::Nobody && qos == QoS::AtMostOnce && !limits.queue_qos0_messages {
+            return Pushed::dropped(DropReason::Qos0WhileAbsent, Dropped::Incoming);
+        }
+        if self.may_send(qos, limits) && self.queue_of(qos).is_empty() {
+            if qos == QoS::AtMostOnce {
+                self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
+            } else {
+                self.begin(outgoing.message().clone(), qos, retain);
+            }
+            return Pushed { waker: self.take_wake(), dropped: Vec::new() };
+        }
+        self.enqueue(outgoing, qos, retain, limits)
+    }
+
+    /// Moves what waits towards the socket, as far as the window and the socket's buffer go. Called by the owner.
+    pub(crate) fn refill(&mut self, limits: &Limits) {
+        while let Some(qos) = self.next_sendable(limits) {
+            let Some(queued) = self.queue_of(qos).pop_front() else { break };
+            self.queued_bytes -= queued.message.size();
+            if queued.qos == QoS::AtMostOnce {
+                self.encode(
+                    Wire::AtMostOnce,
+                    queued.retain,
+                    queued.message.topic_bytes(),
+                    queued.message.payload(),
+                );
+            } else {
+                self.begin(queued.message, queued.qos, queued.retain);
+            }
+        }
+        self.release_idle_memory();
+    }
+
+    /// How many more messages may be handed over right now without crowding out others.
+    pub(crate) fn room(&self, limits: &Limits) -> usize {
+        if self.owner == Owner::InProcess {
+            return limits.max_queued_messages.saturating_sub(self.queued_messages());
+        }
+        if !self.may_send(QoS::AtLeastOnce, limits) || self.queued_messages() > 0 {
+            return 0;
+        }
+        (usize::from(limits.max_inflight) - self.inflight.len()).min(limits.max_queued_messages.max(1))
+    }
+
+    /// Hands everything that is ready to the owner's task: by swapping buffers if `out` is empty. If nothing is ready, `None`
+    /// says that the task may sleep: it will be woken.
+    pub(crate) fn take_pending(&mut self, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
+        self.keep_waker(waker);
+        self.asleep = self.pending.is_empty();
+        if self.asleep {
+            return None;
+        }
+        if out.is_empty() {
+            mem::swap(&mut self.pending, out);
+        } else {
+            out.append(&mut self.pending);
+        }
+        Some(mem::take(&mut self.sent))
+    }
+
+    /// The oldest message that waits for a subscriber in this process; `None` says that `waker` is woken when one comes.
+    pub(crate) fn take_message(&mut self, waker: &Waker) -> Option<(Message, bool)> {
+        let next = match (self.qos0.front(), self.acknowledged.front()) {
+            (Some(a), Some(b)) if is_before(a.order, b.order) => self.qos0.pop_front(),
+            (Some(_), None) => self.qos0.pop_front(),
+            _ => self.acknowledged.pop_front(),
+        };
+        self.keep_waker(waker);
+        self.asleep = next.is_none();
+        let Queued { message, retain, .. } = next?;
+        self.queued_bytes -= message.size();
+        Some((message, retain))
+    }
+
+    /// A client connects: what it has not acknowledged is sent again, in order, with its identifiers [MQTT-4.4.0-1].
+    pub(crate) fn connect(&mut self, owner: Owner, limits: &Limits) {
+        self.owner = owner;
+        self.resend(self.inflight.in_order());
+        self.refill(limits);
+    }
+
+    /// The connection is gone: what was encoded for its socket is void. QoS 1 and 2 are inflight, and stay.
+    pub(crate) fn disconnect(&mut self, limits: &Limits) {
+        self.owner = Owner::Nobody;
+        self.pending = Vec::new();
+        self.sent = Sent::default();
+        self.waker = None;
+        self.asleep = false;
+        if !limits.queue_qos0_messages {
+            self.queued_bytes -= self.qos0.drain(..).map(|queued| queued.message.size()).sum::<usize>();
+        }
+    }
+
+    /// Sends again what has waited for its acknowledgement since the previous call already.
+    pub(crate) fn retry(&mut self) {
+        let overdue = self.inflight.overdue();
+        self.resend(overdue);
+    }
+
+    /// Drops everything, and says how many messages waited or were unacknowledged.
+    pub(crate) fn clear(&mut self) -> usize {
+        let lost = self.queued_messages() + self.inflight.len();
+        *self = Self::default();
+        lost
+    }
+
+    pub(crate) fn puback(&mut self, id: PacketId) -> Acknowledged {
+        self.inflight.puback(id)
+    }
+
+    pub(crate) fn pubrec(&mut self, id: PacketId) -> Acknowledged {
+        self.inflight.pubrec(id)
+    }
+
+    pub(crate) fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
+        self.inflight.pubcomp(id)
+    }
+
+    /// The owner's task, to be woken for another reason than a message.
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
+    }
+
+    pub(crate) fn inflight_messages(&self) -> usize {
+        self.inflight.len()
+    }
+
+    pub(crate) fn queued_messages(&self) -> usize {
+        self.qos0.len() + self.acknowledged.len()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    fn keep_waker(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    fn take_wake(&mut self) -> Option<Waker> {
+        if mem::take(&mut self.asleep) { self.waker.clone() } else { None }
+    }
+
+    fn may_send(&self, qos: QoS, limits: &Limits) -> bool {
+        self.owner == Owner::Connection
+            && self.pending.len() < limits.max_pending_bytes
+            && (qos == QoS::AtMostOnce || self.inflight.len() < usize::from(limits.max_inflight))
+    }
+
+    /// Which row goes next: the older head of those that may go.
+    fn next_sendable(&self, limits: &Limits) -> Option<QoS> {
+        let head = |row: &VecDeque<Queued>| row.front().map(|queued| queued.order);
+        let qos0 = head(&self.qos0).filter(|_| self.may_send(QoS::AtMostOnce, limits));
+        let acknowledged = head(&self.acknowledged).filter(|_| self.may_send(QoS::AtLeastOnce, limits));
+        match (qos0, acknowledged) {
+            (Some(a), Some(b)) if is_before(a, b) => Some(QoS::AtMostOnce),
+            (_, Some(_)) => Some(QoS::AtLeastOnce),
+            (Some(_), None) => Some(QoS::AtMostOnce),
+            (None, None) => None,
+        }
+    }
+
+    fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
+        let mut dropped = Vec::new();
+        while self.is_full_for(outgoing.size(), limits) {
+            match self.make_room(qos, limits.queue_full) {
+                Some(victim) => dropped.push((DropReason::QueueFull, Dropped::Waiting(victim))),
+                None => return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming),
+            }
+        }
+        let order = self.next_order;
+        self.next_order = order.wrapping_add(1);
+        self.queued_bytes += outgoing.size();
+        self.queue_of(qos).push_back(Queued { message: outgoing.message().clone(), order, qos, retain });
+        // A connection that cannot send now would be woken in vain: it looks again when it has room.
+        let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };
+        Pushed { waker, dropped }
+    }
+
+    fn is_full_for(&self, size: usize, limits: &Limits) -> bool {
+        self.queued_messages() >= limits.max_queued_messages
+            || (self.queued_bytes + size > limits.max_queued_bytes)
+    }
+
+    /// Drops one waiting message for the sake of an incoming one with `qos`; `None` says that the incoming one must go.
+    fn make_room(&mut self, qos: QoS, policy: QueueFullPolicy) -> Option<Message> {
+        if policy != QueueFullPolicy::DropOldest {
+            return None;
+        }
+        let victim = match self.qos0.pop_front() {
+            Some(oldest_qos0) => oldest_qos0,
+            None if qos == QoS::AtMostOnce => return None,
+            None => self.acknowledged.pop_front()?,
+        };
+        self.queued_bytes -= victim.message.size();
+        Some(victim.message)
+    }
+
+    fn queue_of(&mut self, qos: QoS) -> &mut VecDeque<Queued> {
+        if qos == QoS::AtMostOnce { &mut self.qos0 } else { &mut self.acknowledged }
+    }
+
+    fn begin(&mut self, message: Message, qos: QoS, retain: bool) {
+        let packet_id = self.inflight.begin(message.clone(), qos, retain);
+        // [MQTT-4.3.2-1] [MQTT-4.3.3-1]: DUP is 0 the first time [MQTT-3.3.1-3].
+        self.encode(wire(qos, packet_id, false), retain, message.topic_bytes(), message.payload());
+    }
+
+    fn resend(&mut self, deliveries: Vec<Delivery>) {
+        for Delivery { packet_id, stage, .. } in deliveries {
+            // [MQTT-3.3.1-1]: DUP is 1 when it is repeated.
+            match stage {
+                Stage::Published1 { message, retain } => {
+                    let delivery = wire(QoS::AtLeastOnce, packet_id, true);
+                    self.encode(delivery, retain, message.topic_bytes(), message.payload());
+                }
+                Stage::Published2 { message, retain } => {
+                    let delivery = wire(QoS::ExactlyOnce, packet_id, true);
+                    self.encode(delivery, retain, message.topic_bytes(), message.payload());
+                }
+                Stage::Released => {
+                    if (Pubrel { packet_id }).encode(&mut self.pending).is_ok() {
+                        self.sent.pubrels += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, delivery: Wire, retain: bool, topic: &[u8], payload: &[u8]) {
+        let qos = delivery.qos();
+        // It came in as a packet, so it fits one; if it did not, nothing was appended.
+        if encode_publish(&mut self.pending, delivery, retain, topic, payload).is_ok() {
+            self.sent.publishes[usize::from(qos.as_u8())] += 1;
+        }
+    }
+
+    /// After a backlog the rows give their memory back.
+    fn release_idle_memory(&mut self) {
+        for row in [&mut self.qos0, &mut self.acknowledged] {
+            if row.is_empty() && row.capacity() > 0 {
+                *row = VecDeque::new();
+            }
+        }
+    }
+}
+
+impl Pushed {
+    fn dropped(reason: DropReason, what: Dropped) -> Self {
+        Self { waker: None, dropped: vec![(reason, what)] }
+    }
+}
+
+/// Whether one place in the order is before another: by their distance, because the counter wraps.
+fn is_before(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) > u32::MAX / 2
+}
+
+fn wire(qos: QoS, packet_id: PacketId, dup: bool) -> Wire {
+    match qos {
+        QoS::AtMostOnce => Wire::AtMostOnce,
+        QoS::AtLeastOnce => Wire::AtLeastOnce { packet_id, dup },
+        QoS::ExactlyOnce => Wire::ExactlyOnce { packet_id, dup },
+    }
+}

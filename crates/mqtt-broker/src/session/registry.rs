@@ -1,0 +1,175 @@
+//! [`Registry`]: from a client identifier to its session; take-over and expiry.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+use super::{Attachment, Detached, Session, SessionRef};
+use crate::{client::ClientInfo, limits::Limits, message::Message};
+
+/// All sessions. Sharded, so that connecting clients do not wait for each other. Lock order: shard, session state, expiry.
+pub(crate) struct Registry {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    sessions: AtomicUsize,
+    next_serial: AtomicU64,
+    /// Absent persistent sessions by the moment at which they have been absent for too long.
+    expiring: Mutex<BTreeMap<(Instant, u64), SessionRef>>,
+}
+
+type Shard = HashMap<Arc<str>, SessionRef>;
+
+const SHARDS: usize = 64;
+
+/// The outcome of a CONNECT.
+pub(crate) struct Attached {
+    pub(crate) attachment: Attachment,
+    /// An earlier session goes on [MQTT-3.2.2-2] [MQTT-3.2.2-3].
+    pub(crate) session_present: bool,
+    /// A live connection that lost its session to this one.
+    pub(crate) taken_over: Option<Detached>,
+    /// An earlier session that CleanSession ended; the router still has to forget it.
+    pub(crate) discarded: Option<SessionRef>,
+}
+
+/// A session that is no longer in the registry.
+pub(crate) struct Removed {
+    /// The live connection that it had.
+    pub(crate) detached: Option<Detached>,
+}
+
+/// A new session would be one too many.
+#[derive(Debug)]
+pub(crate) struct TooManySessions;
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            sessions: AtomicUsize::new(0),
+            next_serial: AtomicU64::new(1),
+            expiring: Mutex::default(),
+        }
+    }
+
+    /// Finds or makes the session for this CONNECT, and gives it to the new connection.
+    pub(crate) fn attach(
+        &self,
+        info: &Arc<ClientInfo>,
+        will: Option<Message>,
+        limits: &Limits,
+    ) -> Result<Attached, TooManySessions> {
+        let mut shard = self.shard(&info.client_id).lock();
+        let earlier = shard.get(&info.client_id).cloned();
+        // [MQTT-3.1.2-4] [MQTT-3.1.2-6]
+        if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
+            self.unschedule(session, limits);
+            let (attachment, taken_over) = session.attach(Arc::clone(info), will, limits);
+            return Ok(Attached { attachment, session_present: true, taken_over, discarded: None });
+        }
+        if earlier.is_none() {
+            self.reserve(limits.max_sessions)?;
+        }
+        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+        let session =
+            SessionRef(Arc::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session)));
+        let (attachment, _) = session.attach(Arc::clone(info), will, limits);
+        shard.insert(Arc::clone(&info.client_id), session);
+        if let Some(earlier) = &earlier {
+            self.unschedule(earlier, limits);
+        }
+        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(limits));
+        Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier })
+    }
+
+    /// An absent persistent session will end at this moment, unless its client comes back.
+    pub(crate) fn schedule(&self, session: &SessionRef, limits: &Limits) {
+        let Some(expiry) = limits.session_expiry else { return };
+        // The client may be back already; under the lock of its state that cannot change meanwhile.
+        let state = session.lock();
+        if let Some(at) = state.detached_at.and_then(|at| at.checked_add(expiry)) {
+            self.expiring.lock().insert((at, session.serial), session.clone());
+        }
+    }
+
+    /// Takes out the sessions that have been absent for too long; the router still has to forget them.
+    pub(crate) fn expire(&self, now: Instant, limits: &Limits) -> Vec<SessionRef> {
+        let due = {
+            let mut expiring = self.expiring.lock();
+            let later = expiring.split_off(&(now, u64::MAX));
+            std::mem::replace(&mut *expiring, later)
+        };
+        due.into_values()
+            .filter(|session| self.remove_if(session, limits, |connected| !connected).is_some())
+            .collect()
+    }
+
+    /// Takes a session out, connected or not; `None` if it was replaced or taken out before.
+    pub(crate) fn remove(&self, session: &SessionRef, limits: &Limits) -> Option<Removed> {
+        self.remove_if(session, limits, |_| true)
+    }
+
+    pub(crate) fn get(&self, client_id: &str) -> Option<SessionRef> {
+        self.shard(client_id).lock().get(client_id).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// All sessions, in no order.
+    pub(crate) fn all(&self) -> Vec<SessionRef> {
+        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    fn remove_if(
+        &self,
+        session: &SessionRef,
+        limits: &Limits,
+        condition: impl Fn(bool) -> bool,
+    ) -> Option<Removed> {
+        let mut shard = self.shard(&session.client_id).lock();
+        let is_current = shard.get(&session.client_id).is_some_and(|current| current.is(session));
+        if !is_current || !condition(session.lock().is_connected()) {
+            return None;
+        }
+        shard.remove(&session.client_id);
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.unschedule(session, limits);
+        let detached = session.end(limits);
+        if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+        Some(Removed { detached })
+    }
+
+    fn unschedule(&self, session: &SessionRef, limits: &Limits) {
+        let Some(expiry) = limits.session_expiry else { return };
+        let state = session.lock();
+        if let Some(at) = state.detached_at.and_then(|at| at.checked_add(expiry)) {
+            self.expiring.lock().remove(&(at, session.serial));
+        }
+    }
+
+    fn reserve(&self, max_sessions: usize) -> Result<(), TooManySessions> {
+        let grown = |sessions| (sessions < max_sessions).then_some(sessions + 1);
+        match self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(TooManySessions),
+        }
+    }
+
+    fn shard(&self, client_id: &str) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(client_id) as usize % SHARDS]
+    }
+}
