@@ -1,0 +1,149 @@
+//! What can be asked for, as `clap` structures: `gmqtt bench` and the example program share them.
+//!
+//! Only the words; what they mean stands in [`scenario`](crate::scenario).
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{ArgAction, Args, Subcommand};
+use mqtt_codec::QoS;
+
+/// Measure an MQTT broker and check every message.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+/// The scenarios.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// N publishers to N subscribers, each pair over a topic of its own.
+    #[command(disable_help_flag = true)]
+    P2p(P2pArgs),
+    /// Serve as a raw relay: the limit of this machine, to measure in place of a broker.
+    Relay(RelayArgs),
+}
+
+/// The server to measure, and how to show the result.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Name or address of the server.
+    #[arg(short = 'h', long, default_value = "localhost")]
+    pub host: String,
+    /// Port of the server. (A leading colon is allowed.)
+    #[arg(short = 'p', long, default_value = "1883", value_parser = port)]
+    pub port: u16,
+    /// User name.
+    #[arg(short = 'u', long)]
+    pub user: Option<String>,
+    /// Password.
+    #[arg(short = 'P', long, alias = "pwd")]
+    pub password: Option<String>,
+    /// Keep alive in seconds; 0 is none.
+    #[arg(long, default_value_t = 0)]
+    pub keep_alive: u16,
+    /// Process of the server on this machine, to tell its CPU time and memory.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// Connections that may be in the making at the same time.
+    #[arg(long, default_value_t = 100)]
+    pub concurrency: usize,
+    /// How long to wait for something to come before it is called lost.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub patience: Duration,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// No live figures.
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// Print this help.
+    #[arg(long, action = ArgAction::Help)]
+    pub help: Option<bool>,
+}
+
+/// How messages flow.
+#[derive(Clone, Debug, Args)]
+pub struct TrafficArgs {
+    /// QoS of publishing and subscribing.
+    #[arg(long, default_value = "0", value_parser = qos)]
+    pub qos: QoS,
+    /// Payload bytes, at least 16.
+    #[arg(short = 's', long, default_value_t = 64)]
+    pub payload: usize,
+    /// Messages of one publisher that may be on their way to its slowest subscriber (closed loop).
+    #[arg(long, default_value_t = 512)]
+    pub window: u64,
+    /// Unacknowledged QoS 1 and 2 messages of one publisher.
+    #[arg(long, default_value_t = 16)]
+    pub inflight: u64,
+    /// Open loop: all publishers together send this many messages a second, whatever comes back.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// How long to measure.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, default_value = "500ms", value_parser = duration)]
+    pub warmup: Duration,
+    /// Send this many messages from each publisher, in place of running for a time.
+    #[arg(long, value_name = "COUNT")]
+    pub messages: Option<u64>,
+    /// Further connections that do nothing.
+    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
+    pub idle: usize,
+}
+
+/// Arguments of `p2p`.
+#[derive(Clone, Debug, Args)]
+pub struct P2pArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Publishers, and as many subscribers.
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub pairs: usize,
+}
+
+/// Arguments of `relay`.
+#[derive(Clone, Debug, Args)]
+pub struct RelayArgs {
+    /// Where to listen; port 0 takes a free one. The address is printed.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.trim_start_matches(':').parse().map_err(|_| format!("{text:?} is not a port"))
+}
+
+fn qos(text: &str) -> Result<QoS, String> {
+    text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "QoS is 0, 1 or 2".into())
+}
+
+/// `5s`, `100ms`, `1m30s`, or a plain number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs) => Duration::try_from_secs_f64(secs).map_err(|error| error.to_string()),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
+    }
+}
+
+impl BenchCommand {
+    /// The server that it is about; none for the relay.
+    pub fn server(&self) -> Option<&ServerArgs> {
+        match self {
+            Self::P2p(args) => Some(&args.server),
+            Self::Relay(_) => None,
+        }
+    }
+
+    /// Whether `--json` was given.
+    pub fn wants_json(&self) -> bool {
+        self.server().is_some_and(|server| server.json)
+    }
+}

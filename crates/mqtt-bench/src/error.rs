@@ -1,0 +1,47 @@
+//! Why a benchmark could not be run. (A server that loses messages is a result, not an error.)
+
+use std::{io, time::Duration};
+
+/// Why a benchmark ended without a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// The operating system said no.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server's name has no address.
+    #[error("{0} has no address that can be connected to")]
+    NoAddress(String),
+    /// A connection ended before its work was done.
+    #[error("client {client}: the connection failed: {error}")]
+    Closed {
+        /// The client identifier.
+        client: String,
+        /// What the socket said.
+        error: io::Error,
+    },
+    /// The server answered with a code that means no.
+    #[error("client {client}: the server refused {what} with code {code}")]
+    Refused {
+        /// The client identifier.
+        client: String,
+        /// The packet that was refused.
+        what: &'static str,
+        /// The return code.
+        code: u8,
+    },
+    /// The server sent a packet that is not what the standard says.
+    #[error("the server sent a malformed {0}")]
+    Malformed(&'static str),
+    /// The server said nothing for too long.
+    #[error("no {waiting_for} for {} s", after.as_secs())]
+    Silence {
+        /// What should have come.
+        waiting_for: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The arguments contradict each other or the machine.
+    #[error("{0}")]
+    Usage(String),
+}

@@ -1,0 +1,51 @@
+//! A load generator for MQTT 3.1.1 brokers that checks every message it measures.
+//!
+//! [`run`] takes what was asked for on the command line and gives a [`Report`]; a run in which the server lost, doubled
+//! or reordered anything gives one that is not [sound](Report::is_sound), and the caller should say so with its exit
+//! code. The generator is one thread with one poll, and costs far less than the brokers it drives: measure it against
+//! the [`Relay`] to see how much.
+//!
+//! It drives a server from outside, over sockets: nothing here knows the broker of this workspace.
+
+pub mod args;
+mod client;
+mod error;
+mod frames;
+mod latency;
+mod net;
+mod pacer;
+mod progress;
+mod relay;
+mod report;
+mod scenario;
+mod server_process;
+mod stream;
+mod traffic;
+
+pub use args::{BenchArgs, BenchCommand};
+pub use error::BenchError;
+pub use relay::Relay;
+pub use report::{Figure, LatencySummary, Report, Unit};
+
+/// Runs a scenario to its end. (The relay has none: see [`main`].)
+pub fn run(command: &BenchCommand) -> Result<Report, BenchError> {
+    scenario::run(command)
+}
+
+/// Does what a program with these arguments should: runs, prints the result on standard output, and tells whether the
+/// server was found without fault.
+pub fn main(args: &BenchArgs) -> Result<bool, BenchError> {
+    if let BenchCommand::Relay(relay) = &args.command {
+        let mut relay = Relay::bind(relay.listen)?;
+        println!("listening on {}", relay.address()?);
+        relay.run()?;
+        return Ok(true);
+    }
+    let report = run(&args.command)?;
+    if args.command.wants_json() {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(report.is_sound())
+}

@@ -1,0 +1,324 @@
+//! The generator's sockets: one thread, one poll, many connections, large batches.
+//!
+//! `mio` and not an async runtime: a load generator is one loop over ready sockets, and one loop without tasks, wakes
+//! and channels leaves the processor to what is being measured. Nothing here knows more of MQTT than where a frame ends.
+
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    mem,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, event::Source, net::TcpStream};
+
+/// Bytes read with one call: large enough to amortise the call, small enough to stay in the cache.
+const READ_BYTES: usize = 128 * 1024;
+/// The largest frame accepted from a server; a benchmark sends none that come near it.
+const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// Names one connection of a [`Net`].
+pub(crate) type ConnId = usize;
+
+/// What a turn of the loop reports.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// One whole frame: the first byte of its fixed header, and all that follows the remaining length.
+    Frame { head: u8, body: &'a [u8] },
+    /// The socket has taken everything, after it had refused some.
+    Written,
+    /// The peer has closed, or the connection failed.
+    Closed(io::Error),
+}
+
+/// All connections of one generator thread.
+pub(crate) struct Net {
+    poll: Poll,
+    events: Events,
+    conns: Vec<Conn>,
+    scratch: Vec<u8>,
+    /// Connections that may have more to read than the last read took.
+    readable: Vec<ConnId>,
+    /// Connections with bytes to write.
+    dirty: Vec<ConnId>,
+    started: Instant,
+    now_ns: u64,
+}
+
+#[derive(Default)]
+struct Conn {
+    stream: Option<TcpStream>,
+    out: Vec<u8>,
+    written: usize,
+    /// The start of a frame whose end has not come yet.
+    partial: Vec<u8>,
+    readable: bool,
+    dirty: bool,
+    blocked: bool,
+}
+
+impl Net {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            conns: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            readable: Vec::new(),
+            dirty: Vec::new(),
+            started: Instant::now(),
+            now_ns: 0,
+        })
+    }
+
+    /// Begins to connect; what is sent before the connection stands is written once it does.
+    pub(crate) fn open(&mut self, server: SocketAddr) -> io::Result<ConnId> {
+        self.conns.push(Conn::default());
+        let id = self.conns.len() - 1;
+        self.reopen(id, server)?;
+        Ok(id)
+    }
+
+    /// Connects again under the same name, dropping whatever connection stood there.
+    pub(crate) fn reopen(&mut self, id: ConnId, server: SocketAddr) -> io::Result<()> {
+        self.close(id);
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        self.conns[id].stream = Some(stream);
+        Ok(())
+    }
+
+    /// Takes a connection that already stands.
+    pub(crate) fn adopt(&mut self, mut stream: TcpStream) -> io::Result<ConnId> {
+        let id = self.conns.len();
+        stream.set_nodelay(true)?;
+        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        self.conns.push(Conn { stream: Some(stream), ..Conn::default() });
+        Ok(id)
+    }
+
+    /// Closes without a word; unsent bytes are dropped.
+    pub(crate) fn close(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        conn.stream = None;
+        conn.out.clear();
+        conn.partial.clear();
+        conn.written = 0;
+    }
+
+    /// Whether the connection has neither been closed nor failed.
+    pub(crate) fn is_open(&self, id: ConnId) -> bool {
+        self.conns[id].stream.is_some()
+    }
+
+    /// Watches something besides the connections, for example a timer: it only ends the wait.
+    pub(crate) fn watch(&mut self, source: &mut impl Source) -> io::Result<()> {
+        self.poll.registry().register(source, Token(usize::MAX - 1), Interest::READABLE)
+    }
+
+    /// The bytes to be written to `id` at the end of the turn: append to them.
+    pub(crate) fn out(&mut self, id: ConnId) -> &mut Vec<u8> {
+        let conn = &mut self.conns[id];
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+        &mut conn.out
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub(crate) fn unsent(&self, id: ConnId) -> usize {
+        self.conns[id].out.len() - self.conns[id].written
+    }
+
+    /// Nanoseconds since this `Net` was made, as of the last read or wait.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Reads the clock anew.
+    pub(crate) fn refresh_now(&mut self) -> u64 {
+        self.now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.now_ns
+    }
+
+    /// Writes what is pending, waits at most `timeout` for the sockets, and hands every whole frame to `on_event`.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Duration,
+        on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>),
+    ) -> io::Result<()> {
+        self.flush(on_event);
+        let idle = self.readable.is_empty() && self.dirty.is_empty();
+        let timeout = if idle { timeout } else { Duration::ZERO };
+        let mut events = mem::replace(&mut self.events, Events::with_capacity(0));
+        let polled = self.poll.poll(&mut events, Some(timeout));
+        for event in &events {
+            let id = event.token().0;
+            if id >= self.conns.len() {
+                continue;
+            }
+            if event.is_writable() && self.unsent(id) > 0 {
+                self.out(id);
+            }
+            if event.is_readable() {
+                self.mark_readable(id);
+            }
+        }
+        self.events = events;
+        match polled {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        self.refresh_now();
+        self.read_all(on_event);
+        Ok(())
+    }
+
+    fn mark_readable(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id];
+        if !conn.readable {
+            conn.readable = true;
+            self.readable.push(id);
+        }
+    }
+
+    fn flush(&mut self, on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>)) {
+        let mut dirty = mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            self.conns[id].dirty = false;
+            let blocked = self.conns[id].blocked;
+            if let Err(error) = self.conns[id].write() {
+                self.fail(id, error, on_event);
+            } else if blocked && !self.conns[id].blocked {
+                on_event(self, id, Event::Written);
+            }
+        }
+        // The handler may have marked further ones while this list was out.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    fn fail(&mut self, id: ConnId, error: io::Error, on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>)) {
+        if self.is_open(id) {
+            self.close(id);
+            on_event(self, id, Event::Closed(error));
+        }
+    }
+
+    fn read_all(&mut self, on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>)) {
+        let mut scratch = mem::take(&mut self.scratch);
+        let round = self.readable.len();
+        for turn in 0..round {
+            let id = self.readable[turn];
+            self.conns[id].readable = false;
+            if let Err(error) = self.read_one(id, &mut scratch, on_event) {
+                self.fail(id, error, on_event);
+            }
+        }
+        self.readable.drain(..round);
+        self.scratch = scratch;
+    }
+
+    /// One read, and every frame that it completes.
+    fn read_one(
+        &mut self,
+        id: ConnId,
+        scratch: &mut Vec<u8>,
+        on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>),
+    ) -> io::Result<()> {
+        let conn = &mut self.conns[id];
+        let Some(stream) = &mut conn.stream else { return Ok(()) };
+        let kept = conn.partial.len();
+        if scratch.len() < kept + READ_BYTES / 2 {
+            scratch.resize(kept * 2 + READ_BYTES, 0);
+        }
+        scratch[..kept].copy_from_slice(&conn.partial);
+        let read = match stream.read(&mut scratch[kept..]) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if is_not_yet(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        conn.partial.clear();
+        let filled = kept + read;
+        // A read that filled the buffer may have left something behind, and no new event will say so.
+        if filled == scratch.len() {
+            self.mark_readable(id);
+        }
+        self.refresh_now();
+        let mut at = 0;
+        while let Some((body_at, end)) = frame_bounds(&scratch[at..filled])? {
+            let frame = &scratch[at..at + end];
+            on_event(self, id, Event::Frame { head: frame[0], body: &frame[body_at..] });
+            at += end;
+        }
+        let conn = &mut self.conns[id];
+        if conn.stream.is_some() && at < filled {
+            conn.partial.extend_from_slice(&scratch[at..filled]);
+        }
+        Ok(())
+    }
+}
+
+impl Conn {
+    fn write(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        while self.written < self.out.len() {
+            match stream.write(&self.out[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if is_not_yet(&error) => {
+                    self.blocked = true;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.blocked = false;
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// `NotConnected` is what some systems say of a connection that is still being made.
+fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted)
+}
+
+/// Where the body of the first frame begins and where the frame ends; `None` while it is not whole.
+pub(crate) fn frame_bounds(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let mut length = 0_usize;
+    for at in 1..=4 {
+        let Some(&byte) = bytes.get(at) else { return Ok(None) };
+        length |= usize::from(byte & 0x7f) << (7 * (at - 1));
+        if byte & 0x80 == 0 {
+            let end = at + 1 + length;
+            if end > MAX_FRAME_BYTES {
+                break;
+            }
+            return Ok((bytes.len() >= end).then_some((at + 1, end)));
+        }
+    }
+    Err(io::Error::new(ErrorKind::InvalidData, "the server sent a frame that is not MQTT, or too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_ends_where_its_remaining_length_says() {
+        assert_eq!(frame_bounds(&[]).unwrap(), None);
+        assert_eq!(frame_bounds(&[0x30]).unwrap(), None);
+        assert_eq!(frame_bounds(&[0xd0, 0]).unwrap(), Some((2, 2)));
+        assert_eq!(frame_bounds(&[0x30, 2, 0]).unwrap(), None);
+        assert_eq!(frame_bounds(&[0x30, 2, 0, 0, 9]).unwrap(), Some((2, 4)));
+        let mut long = vec![0x30, 0x80, 0x01];
+        long.resize(3 + 128, 0);
+        assert_eq!(frame_bounds(&long).unwrap(), Some((3, 131)));
+        assert!(frame_bounds(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01]).is_err());
+    }
+}

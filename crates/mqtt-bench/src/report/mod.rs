@@ -1,0 +1,179 @@
+//! What a benchmark found, the same for every scenario: settings, figures, latency, faults.
+//!
+//! Plain data with units in it; [`table`](Report::table) is for people, [`json`](Report::json) for machines.
+
+mod table;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    latency::Latency,
+    traffic::{Faults, Measured, Usage},
+};
+
+/// The result of one benchmark.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The scenario's name on the command line.
+    pub scenario: String,
+    /// The server's address.
+    pub server: String,
+    /// What was asked for: name and value.
+    pub settings: Vec<(String, String)>,
+    /// What was measured.
+    pub figures: Vec<Figure>,
+    /// Time from (intended) sending to receiving; absent where nothing is delivered.
+    pub latency: Option<LatencySummary>,
+    faults: Faults,
+    /// What the reader should know before believing the figures.
+    pub notes: Vec<String>,
+}
+
+/// One measured number.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: Unit,
+}
+
+/// The unit of a [`Figure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A plain number.
+    Count,
+    /// Per second.
+    PerSecond,
+    /// Microseconds.
+    Micros,
+    /// Seconds.
+    Secs,
+    /// Bytes.
+    Bytes,
+    /// Bytes per second.
+    BytesPerSecond,
+    /// Processors kept busy.
+    Cores,
+    /// A share of one.
+    Share,
+}
+
+/// Latency percentiles in microseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct LatencySummary {
+    /// Messages it is about.
+    pub count: u64,
+    /// Median.
+    pub p50_micros: f64,
+    /// 90 % do not exceed this.
+    pub p90_micros: f64,
+    /// 99 % do not exceed this.
+    pub p99_micros: f64,
+    /// 99.9 % do not exceed this.
+    pub p999_micros: f64,
+    /// The slowest.
+    pub max_micros: f64,
+    /// (microseconds, share of messages at most that).
+    pub curve: Vec<(f64, f64)>,
+}
+
+impl LatencySummary {
+    pub(crate) fn of(latency: &Latency) -> Option<Self> {
+        let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
+        (latency.count() > 0).then(|| Self {
+            count: latency.count(),
+            p50_micros: micros(latency.percentile(50.0)),
+            p90_micros: micros(latency.percentile(90.0)),
+            p99_micros: micros(latency.percentile(99.0)),
+            p999_micros: micros(latency.percentile(99.9)),
+            max_micros: micros(latency.max()),
+            curve: latency.curve(),
+        })
+    }
+}
+
+impl Report {
+    pub(crate) fn new(scenario: &str, server: impl ToString) -> Self {
+        Self {
+            scenario: scenario.into(),
+            server: server.to_string(),
+            settings: Vec::new(),
+            figures: Vec::new(),
+            latency: None,
+            faults: Faults::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether every message came once, in order, to whom it was for, and nothing else went wrong.
+    pub fn is_sound(&self) -> bool {
+        !self.faults.any()
+    }
+
+    /// The value of the figure of this name.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
+    }
+
+    /// One JSON object on several lines.
+    pub fn json(&self) -> String {
+        let sound = serde_json::json!({ "sound": self.is_sound(), "report": self });
+        format!("{sound:#}")
+    }
+
+    /// A table for a terminal.
+    pub fn table(&self) -> String {
+        table::render(self)
+    }
+
+    pub(crate) fn setting(&mut self, name: &str, value: impl ToString) {
+        self.settings.push((name.into(), value.to_string()));
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: f64, unit: Unit) {
+        self.figures.push(Figure { name: name.into(), value, unit });
+    }
+
+    /// `count` of them in `time`.
+    pub(crate) fn add_rate(&mut self, name: &str, count: u64, time: Duration) {
+        self.add(name, count as f64 / time.as_secs_f64().max(1e-9), Unit::PerSecond);
+    }
+
+    /// What a process used for `count` pieces of work.
+    pub(crate) fn add_usage(&mut self, who: &str, usage: Usage, count: u64, time: Duration) {
+        if count > 0 {
+            self.add(&format!("{who} CPU each"), usage.cpu_secs * 1e6 / count as f64, Unit::Micros);
+        }
+        self.add(&format!("{who} CPU"), usage.cpu_secs / time.as_secs_f64().max(1e-9), Unit::Cores);
+        self.add(&format!("{who} peak memory"), usage.peak_resident_bytes as f64, Unit::Bytes);
+    }
+
+    pub(crate) fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    /// All that a run of traffic showed.
+    pub(crate) fn add_traffic(&mut self, measured: &Measured) {
+        let each = if measured.delivered > 0 { measured.delivered } else { measured.published };
+        self.add("measured time", measured.time.as_secs_f64(), Unit::Secs);
+        self.add_rate("published", measured.published, measured.time);
+        if measured.delivered > 0 {
+            self.add_rate("delivered", measured.delivered, measured.time);
+        }
+        if let Some(server) = measured.server {
+            self.add_usage("server", server, each, measured.time);
+        }
+        self.add_usage("generator", measured.generator, each, measured.time);
+        if !measured.most_late.is_zero() {
+            self.add("generator late at most", measured.most_late.as_nanos() as f64 / 1e3, Unit::Micros);
+        }
+        self.latency = LatencySummary::of(&measured.latency);
+        self.faults = measured.faults.clone();
+    }
+}

@@ -1,0 +1,108 @@
+//! One file a scenario: what is set up, what is measured, what it is called.
+
+mod p2p;
+
+use std::net::ToSocketAddrs as _;
+
+use crate::{
+    BenchError,
+    args::{BenchCommand, ServerArgs, TrafficArgs},
+    client::{self, Client, Server},
+    net::{ConnId, Net},
+    progress::Progress,
+    report::Report,
+    traffic::{Extent, Pace, Plan, Routing},
+};
+
+pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
+    match command {
+        BenchCommand::P2p(args) => p2p::run(args),
+        BenchCommand::Relay(_) => Err(BenchError::Usage("the relay is served, not measured".into())),
+    }
+}
+
+/// What every scenario works with.
+struct Bench {
+    net: Net,
+    server: Server,
+    server_pid: Option<u32>,
+    progress: Progress,
+}
+
+impl Bench {
+    fn new(args: &ServerArgs) -> Result<Self, BenchError> {
+        let no_address = || BenchError::NoAddress(args.host.clone());
+        let mut addresses = (args.host.as_str(), args.port).to_socket_addrs().map_err(|_| no_address())?;
+        // Where a name has both, most servers under test listen on IPv4 alone.
+        let first = addresses.next().ok_or_else(no_address)?;
+        let address = if first.is_ipv4() { first } else { addresses.find(|a| a.is_ipv4()).unwrap_or(first) };
+        Ok(Self {
+            net: Net::new()?,
+            server: Server {
+                address,
+                user_name: args.user.clone(),
+                password: args.password.clone(),
+                keep_alive_secs: args.keep_alive,
+                concurrency: args.concurrency.max(1),
+                patience: args.patience,
+            },
+            server_pid: args.server_pid,
+            progress: Progress::new(args.quiet || args.json),
+        })
+    }
+
+    fn connect(&mut self, clients: &[Client]) -> Result<Vec<ConnId>, BenchError> {
+        client::connect(&mut self.net, &self.server, clients, &self.progress)
+    }
+
+    /// Connections that do nothing, beside the traffic.
+    fn connect_idle(&mut self, count: usize) -> Result<(), BenchError> {
+        let clients: Vec<_> = (0..count).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
+        self.connect(&clients).map(drop)
+    }
+
+    fn plan(&self, traffic: &TrafficArgs, topics: Vec<String>, subscribers: usize, routing: Routing) -> Plan {
+        let pace = match traffic.rate {
+            Some(per_second) => Pace::Open { per_second },
+            None => Pace::Closed { window: traffic.window.max(1) },
+        };
+        let extent = match traffic.messages {
+            Some(count) => Extent::Messages(count),
+            None => Extent::Time { warmup: traffic.warmup, duration: traffic.duration },
+        };
+        Plan {
+            topics,
+            digits: None,
+            subscribers,
+            routing,
+            qos: traffic.qos,
+            payload_bytes: traffic.payload,
+            inflight: traffic.inflight.max(1),
+            pace,
+            extent,
+            patience: self.server.patience,
+            server_pid: self.server_pid,
+        }
+    }
+
+    fn report(&self, scenario: &str) -> Report {
+        Report::new(scenario, self.server.address)
+    }
+}
+
+impl Report {
+    fn set_traffic(&mut self, traffic: &TrafficArgs) {
+        self.setting("QoS", traffic.qos);
+        self.setting("payload", format!("{} bytes", traffic.payload));
+        match traffic.rate {
+            Some(rate) => self.setting("open loop", format!("{rate} messages/s, latency from the intended time")),
+            None => self.setting("closed loop", format!("window {}", traffic.window)),
+        }
+        if traffic.qos.as_u8() > 0 {
+            self.setting("inflight", traffic.inflight);
+        }
+        if traffic.idle > 0 {
+            self.setting("idle connections", traffic.idle);
+        }
+    }
+}

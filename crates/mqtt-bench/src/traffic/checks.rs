@@ -1,0 +1,191 @@
+//! The receiving end: each message once, in order, and to whom it belongs.
+
+use crate::{
+    stream::{Arrival, Stamp, Stream},
+    traffic::{Plan, Routing},
+};
+
+/// What went wrong, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Faults {
+    /// Deliveries that never came.
+    pub(crate) lost: u64,
+    /// Deliveries that came more than once.
+    pub(crate) duplicated: u64,
+    /// Deliveries that came after a later one of the same publisher.
+    pub(crate) reordered: u64,
+    /// Deliveries to somebody who should not have them, or of what nobody sent.
+    pub(crate) misrouted: u64,
+    /// Anything else, in words.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Faults {
+    const MAX_ERRORS: usize = 8;
+
+    pub(crate) fn any(&self) -> bool {
+        self.lost + self.duplicated + self.reordered + self.misrouted > 0 || !self.errors.is_empty()
+    }
+
+    /// Keeps the first few: they tell what the thousandth only repeats.
+    pub(crate) fn error(&mut self, error: String) {
+        if self.errors.len() < Self::MAX_ERRORS && !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+}
+
+/// Every stream of a plan.
+pub(crate) struct Checks {
+    routing: Routing,
+    publishers: usize,
+    subscribers: usize,
+    streams: Vec<Stream>,
+    /// [`Routing::AnyOne`]: one more than the newest that each subscriber has of each publisher.
+    newest: Vec<u64>,
+    delivered: u64,
+    pub(crate) faults: Faults,
+}
+
+impl Checks {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (publishers, subscribers) = (plan.topics.len(), plan.subscribers);
+        let streams = match plan.routing {
+            Routing::Pairs | Routing::AnyOne => publishers,
+            Routing::All => publishers * subscribers,
+            Routing::Nobody => 0,
+        };
+        let newest = if plan.routing == Routing::AnyOne { publishers * subscribers } else { 0 };
+        Self {
+            routing: plan.routing,
+            publishers,
+            subscribers,
+            streams: std::iter::repeat_with(Stream::default).take(streams).collect(),
+            newest: vec![0; newest],
+            delivered: 0,
+            faults: Faults::default(),
+        }
+    }
+
+    /// Notes a delivery; `false` if it is none that should have happened.
+    pub(crate) fn arrive(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+        let Some(stream) = self.stream_of(subscriber, stamp.publisher) else {
+            self.faults.misrouted += 1;
+            return false;
+        };
+        let arrival = self.streams[stream].arrive(stamp.sequence);
+        if arrival == Arrival::Duplicate {
+            self.faults.duplicated += 1;
+            return false;
+        }
+        self.delivered += 1;
+        if self.routing == Routing::AnyOne {
+            // Subscribers are read in turns, so order can be asked of each one's own share only.
+            let newest = &mut self.newest[subscriber * self.publishers + stamp.publisher];
+            self.faults.reordered += u64::from(stamp.sequence < *newest);
+            *newest = (*newest).max(stamp.sequence + 1);
+        } else {
+            self.faults.reordered += u64::from(arrival == Arrival::Late);
+        }
+        true
+    }
+
+    fn stream_of(&self, subscriber: usize, publisher: usize) -> Option<usize> {
+        match self.routing {
+            Routing::Pairs => (publisher == subscriber).then_some(publisher),
+            Routing::All => (publisher < self.publishers).then_some(subscriber * self.publishers + publisher),
+            Routing::AnyOne => (publisher < self.publishers).then_some(publisher),
+            Routing::Nobody => None,
+        }
+    }
+
+    /// Deliveries so far, duplicates not counted.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// How many messages of `publisher` its slowest receiver has.
+    pub(crate) fn received_by_slowest(&self, publisher: usize) -> u64 {
+        match self.routing {
+            Routing::Pairs | Routing::AnyOne => self.streams[publisher].received(),
+            Routing::All => (0..self.subscribers)
+                .map(|subscriber| self.streams[subscriber * self.publishers + publisher].received())
+                .min()
+                .unwrap_or(0),
+            Routing::Nobody => u64::MAX,
+        }
+    }
+
+    /// Closes the account: `sent` says how many messages each publisher sent.
+    pub(crate) fn finish(mut self, sent: &[u64]) -> Faults {
+        self.faults.lost = match self.routing {
+            Routing::Nobody => 0,
+            Routing::Pairs | Routing::AnyOne => {
+                self.streams.iter().zip(sent).map(|(stream, &sent)| stream.lost(sent)).sum()
+            }
+            Routing::All => {
+                self.streams.iter().zip(sent.iter().cycle()).map(|(stream, &sent)| stream.lost(sent)).sum()
+            }
+        };
+        self.faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mqtt_codec::QoS;
+
+    use super::*;
+    use crate::traffic::{Extent, Pace};
+
+    fn checks(routing: Routing, publishers: usize, subscribers: usize) -> Checks {
+        Checks::new(&Plan {
+            topics: vec![String::new(); publishers],
+            digits: None,
+            subscribers,
+            routing,
+            qos: QoS::AtMostOnce,
+            payload_bytes: 16,
+            inflight: 1,
+            pace: Pace::Closed { window: 1 },
+            extent: Extent::Messages(1),
+            patience: Duration::ZERO,
+            server_pid: None,
+        })
+    }
+
+    fn stamp(publisher: usize, sequence: u64) -> Stamp {
+        Stamp { publisher, sequence, sent_ns: 0 }
+    }
+
+    #[test]
+    fn a_message_for_another_subscriber_is_misrouted_and_lost() {
+        let mut checks = checks(Routing::Pairs, 2, 2);
+        assert!(!checks.arrive(1, stamp(0, 0)));
+        let faults = checks.finish(&[1, 0]);
+        assert_eq!((faults.misrouted, faults.lost), (1, 1));
+    }
+
+    #[test]
+    fn each_subscriber_of_a_fan_out_is_accounted_for() {
+        let mut checks = checks(Routing::All, 2, 2);
+        for (subscriber, publisher, sequence) in [(0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 1, 0)] {
+            checks.arrive(subscriber, stamp(publisher, sequence));
+        }
+        assert_eq!(checks.received_by_slowest(1), 1);
+        let faults = checks.finish(&[1, 2]);
+        assert_eq!((faults.lost, faults.duplicated, faults.reordered), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_share_may_have_gaps_but_no_disorder() {
+        let mut checks = checks(Routing::AnyOne, 1, 2);
+        for (subscriber, sequence) in [(0, 1), (1, 0), (1, 3), (1, 2), (0, 2)] {
+            checks.arrive(subscriber, stamp(0, sequence));
+        }
+        let faults = checks.finish(&[4]);
+        assert_eq!((faults.lost, faults.duplicated, faults.reordered), (0, 1, 1));
+    }
+}

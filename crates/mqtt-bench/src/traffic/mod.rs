@@ -1,0 +1,113 @@
+//! Publishers, subscribers and what flows between them: the one engine below every scenario with messages.
+//!
+//! A [`Plan`] says who publishes what to whom and how fast; [`run`] drives it over connections that stand already, and
+//! gives a [`Measured`]. No scenario's name is known here.
+
+mod checks;
+mod publisher;
+mod run;
+
+use std::time::Duration;
+
+use mqtt_codec::QoS;
+
+pub(crate) use self::{checks::Faults, run::run};
+use crate::{latency::Latency, server_process};
+
+/// Who is to receive what a publisher sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// Publisher `i` is heard by subscriber `i` alone.
+    Pairs,
+    /// Each subscriber hears each publisher.
+    All,
+    /// Each message goes to one of the subscribers, whichever.
+    AnyOne,
+    /// Nobody listens: only acknowledgements are awaited.
+    Nobody,
+}
+
+/// How fast a publisher sends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// As fast as its receivers keep up: never more than `window` messages of one publisher on their way.
+    Closed { window: u64 },
+    /// All publishers together at this many messages a second, come what may.
+    Open { per_second: f64 },
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Measure for `duration`, after `warmup` that does not count.
+    Time { warmup: Duration, duration: Duration },
+    /// This many messages from each publisher, all of which count.
+    Messages(u64),
+}
+
+/// Digits in the topic that change with every message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits {
+    pub(crate) offset: usize,
+    pub(crate) width: usize,
+    /// The number is taken at random from below this.
+    pub(crate) below: usize,
+}
+
+/// All that the engine needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The topic of each publisher.
+    pub(crate) topics: Vec<String>,
+    pub(crate) digits: Option<Digits>,
+    pub(crate) subscribers: usize,
+    pub(crate) routing: Routing,
+    pub(crate) qos: QoS,
+    pub(crate) payload_bytes: usize,
+    /// Unacknowledged QoS 1 and 2 messages of one publisher.
+    pub(crate) inflight: u64,
+    pub(crate) pace: Pace,
+    pub(crate) extent: Extent,
+    /// How long to wait for a message before it is called lost.
+    pub(crate) patience: Duration,
+    pub(crate) server_pid: Option<u32>,
+}
+
+impl Plan {
+    /// Receivers of one message.
+    pub(crate) fn receivers(&self) -> u64 {
+        match self.routing {
+            Routing::Pairs | Routing::AnyOne => 1,
+            Routing::All => self.subscribers as u64,
+            Routing::Nobody => 0,
+        }
+    }
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The time that the figures below are about.
+    pub(crate) time: Duration,
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) latency: Latency,
+    pub(crate) faults: Faults,
+    pub(crate) server: Option<Usage>,
+    pub(crate) generator: Usage,
+    /// Open loop: the most that the generator itself was late.
+    pub(crate) most_late: Duration,
+}
+
+/// What a process used during the measured time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu_secs: f64,
+    pub(crate) peak_resident_bytes: u64,
+}
+
+impl Usage {
+    pub(crate) fn between(before: server_process::Reading, after: server_process::Reading) -> Self {
+        Self { cpu_secs: after.cpu_secs - before.cpu_secs, peak_resident_bytes: after.peak_resident_bytes }
+    }
+}

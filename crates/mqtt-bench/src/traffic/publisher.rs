@@ -1,0 +1,67 @@
+//! One sending client: what it has sent, and what is still unacknowledged.
+
+use crate::{
+    frames::PublishFrame,
+    net::ConnId,
+    stream::Stamp,
+    traffic::{Digits, Plan},
+};
+
+/// The state of one publisher; its bytes go wherever the caller says.
+pub(crate) struct Publisher {
+    pub(crate) conn: ConnId,
+    frame: PublishFrame,
+    index: usize,
+    digits: Option<Digits>,
+    random: u64,
+    next_packet_id: u16,
+    pub(crate) sent: u64,
+    pub(crate) unacknowledged: u64,
+    /// Waits in the list of those that may send again.
+    pub(crate) touched: bool,
+}
+
+impl Publisher {
+    pub(crate) fn new(index: usize, conn: ConnId, plan: &Plan) -> Self {
+        Self {
+            conn,
+            frame: PublishFrame::new(&plan.topics[index], plan.qos, false, plan.payload_bytes),
+            index,
+            digits: plan.digits,
+            random: 0x9e37_79b9_7f4a_7c15 ^ index as u64,
+            next_packet_id: 1,
+            sent: 0,
+            unacknowledged: 0,
+            touched: false,
+        }
+    }
+
+    /// Appends `count` messages sent at `sent_ns`.
+    pub(crate) fn publish(&mut self, count: u64, sent_ns: u64, acknowledged: bool, out: &mut Vec<u8>) {
+        out.reserve(self.frame.bytes().len() * count as usize);
+        for sequence in self.sent..self.sent + count {
+            self.frame.stamp(Stamp { publisher: self.index, sequence, sent_ns });
+            if acknowledged {
+                self.frame.packet_id(self.next_packet_id);
+                self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
+            }
+            if let Some(Digits { offset, width, below }) = self.digits {
+                let number = self.next_random() as usize % below;
+                self.frame.topic_digits(offset, width, number);
+            }
+            out.extend_from_slice(self.frame.bytes());
+        }
+        self.sent += count;
+        if acknowledged {
+            self.unacknowledged += count;
+        }
+    }
+
+    /// xorshift: cheap, and the same in every run.
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}

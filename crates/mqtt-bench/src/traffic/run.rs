@@ -1,0 +1,398 @@
+//! The loop: pace the publishers, read the subscribers, account for every message.
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use mqtt_codec::QoS;
+
+use crate::{
+    BenchError,
+    frames::{self, Delivered, packet_type},
+    latency::Latency,
+    net::{ConnId, Event, Net},
+    pacer::Pacer,
+    progress::{self, Progress},
+    server_process::{self, Reading},
+    stream::Stamp,
+    traffic::{Extent, Measured, Pace, Plan, Routing, Usage, checks::Checks, publisher::Publisher},
+};
+
+/// A publisher whose socket has not taken this much yet is given no more.
+const MAX_UNSENT_BYTES: usize = 256 * 1024;
+/// After the last message has come: the time in which a duplicate of it would.
+const DUPLICATES_GRACE: Duration = Duration::from_millis(100);
+/// The longest wait of one turn, so that clocks and progress are looked at.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// Traffic of others over the same [`Net`] while a plan runs, for example subscribers that come and go.
+pub(crate) trait Bystanders {
+    /// An event of a connection that is not of the plan.
+    fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>);
+    /// Called once each turn.
+    fn on_turn(&mut self, net: &mut Net);
+}
+
+/// Nobody besides the plan.
+impl Bystanders for () {
+    fn on_event(&mut self, _: &mut Net, _: ConnId, _: Event<'_>) {}
+    fn on_turn(&mut self, _: &mut Net) {}
+}
+
+/// Runs `plan` with these connections as its publishers and subscribers.
+pub(crate) fn run(
+    net: &mut Net,
+    plan: &Plan,
+    publishers: &[ConnId],
+    subscribers: &[ConnId],
+    bystanders: &mut impl Bystanders,
+    progress: &Progress,
+) -> Result<Measured, BenchError> {
+    let pacer = Pacer::new(net)?;
+    let mut run = Run::new(net, plan, publishers, subscribers);
+    while run.phase != Phase::Done {
+        let wait = pacer.wait(run.send(net))?;
+        bystanders.on_turn(net);
+        net.turn(wait, &mut |net, conn, event| match run.roles.get(conn) {
+            Some(&Role::Publisher(index)) => run.on_publisher(net, index, event),
+            Some(&Role::Subscriber(index)) => run.on_subscriber(net, conn, index, event),
+            _ => bystanders.on_event(net, conn, event),
+        })?;
+        run.step(net);
+        progress.show(net.now_ns(), || run.line());
+    }
+    Ok(run.finish())
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Bystander,
+    Publisher(usize),
+    Subscriber(usize),
+}
+
+/// Warmup → Measuring → Draining (nothing more is sent) → Grace (all has come) → Done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Warmup,
+    Measuring,
+    Draining,
+    Grace,
+    Done,
+}
+
+/// A point in time, with all counters.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    published: u64,
+    delivered: u64,
+    server: Option<Reading>,
+    generator: Reading,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    acknowledged: bool,
+    roles: Vec<Role>,
+    publishers: Vec<Publisher>,
+    /// Publishers that may have room to send.
+    touched: Vec<usize>,
+    checks: Checks,
+    latency: Latency,
+    published: u64,
+    phase: Phase,
+    phase_since: Instant,
+    began: Mark,
+    ended: Option<Mark>,
+    /// Where the schedule of open loop begins.
+    began_ns: u64,
+    /// Latency is recorded for what was sent from here on.
+    counts_from_ns: u64,
+    most_late_ns: u64,
+    /// What had come when something last did.
+    last_step: (u64, Instant),
+}
+
+impl<'a> Run<'a> {
+    fn new(net: &mut Net, plan: &'a Plan, publishers: &[ConnId], subscribers: &[ConnId]) -> Self {
+        let conns = publishers.iter().chain(subscribers).max().map_or(0, |highest| highest + 1);
+        let mut roles = vec![Role::Bystander; conns];
+        for (index, &conn) in subscribers.iter().enumerate() {
+            roles[conn] = Role::Subscriber(index);
+        }
+        for (index, &conn) in publishers.iter().enumerate() {
+            roles[conn] = Role::Publisher(index);
+        }
+        let (checks, now) = (Checks::new(plan), Instant::now());
+        let mut run = Self {
+            plan,
+            acknowledged: plan.qos != QoS::AtMostOnce,
+            roles,
+            publishers: (0..)
+                .zip(publishers)
+                .map(|(index, &conn)| Publisher { touched: true, ..Publisher::new(index, conn, plan) })
+                .collect(),
+            touched: (0..publishers.len()).collect(),
+            checks,
+            latency: Latency::new(),
+            published: 0,
+            phase: if matches!(plan.extent, Extent::Time { .. }) { Phase::Warmup } else { Phase::Measuring },
+            phase_since: now,
+            began: Mark {
+                at: now,
+                published: 0,
+                delivered: 0,
+                server: plan.server_pid.and_then(server_process::read),
+                generator: server_process::read_own(),
+            },
+            ended: None,
+            began_ns: net.refresh_now(),
+            counts_from_ns: 0,
+            most_late_ns: 0,
+            last_step: (0, now),
+        };
+        run.began.at = Instant::now();
+        run
+    }
+
+    /// Lets publishers send what they may; gives the time to wait for.
+    fn send(&mut self, net: &mut Net) -> Duration {
+        if self.phase > Phase::Measuring {
+            return MAX_WAIT;
+        }
+        match self.plan.pace {
+            Pace::Closed { window } => {
+                let now_ns = net.refresh_now();
+                let mut touched = mem::take(&mut self.touched);
+                for index in touched.drain(..) {
+                    self.refill(net, index, window, now_ns);
+                }
+                touched.append(&mut self.touched);
+                self.touched = touched;
+                if self.unheard() && !self.touched.is_empty() { Duration::ZERO } else { MAX_WAIT }
+            }
+            Pace::Open { per_second } => self.send_due(net, per_second),
+        }
+    }
+
+    fn refill(&mut self, net: &mut Net, index: usize, window: u64, now_ns: u64) {
+        let publisher = &mut self.publishers[index];
+        publisher.touched = false;
+        let unsent = net.unsent(publisher.conn);
+        if unsent > MAX_UNSENT_BYTES {
+            // `Event::Written` will touch it again.
+            return;
+        }
+        let on_their_way = publisher.sent.saturating_sub(self.checks.received_by_slowest(index));
+        let mut room = window.saturating_sub(on_their_way);
+        if self.acknowledged {
+            room = room.min(self.plan.inflight.saturating_sub(publisher.unacknowledged));
+        }
+        if let Extent::Messages(count) = self.plan.extent {
+            room = room.min(count - publisher.sent);
+        }
+        if room > 0 {
+            publisher.publish(room, now_ns, self.acknowledged, net.out(publisher.conn));
+            self.published += room;
+            if self.unheard() {
+                self.touch(index);
+            }
+        }
+    }
+
+    /// Whether no event will ever say that a publisher may go on.
+    fn unheard(&self) -> bool {
+        self.plan.routing == Routing::Nobody && !self.acknowledged
+    }
+
+    /// Open loop: the messages whose time has come, each stamped with that time; gives the time until the next.
+    fn send_due(&mut self, net: &mut Net, per_second: f64) -> Duration {
+        let now_ns = net.refresh_now();
+        loop {
+            let intended_ns = self.began_ns + (self.published as f64 * 1e9 / per_second) as u64;
+            if intended_ns > now_ns {
+                return Duration::from_nanos(intended_ns - now_ns).min(MAX_WAIT);
+            }
+            let index = (self.published % self.publishers.len() as u64) as usize;
+            let publisher = &mut self.publishers[index];
+            if let Extent::Messages(count) = self.plan.extent
+                && publisher.sent == count
+            {
+                return MAX_WAIT;
+            }
+            self.most_late_ns = self.most_late_ns.max(now_ns - intended_ns);
+            publisher.publish(1, intended_ns, self.acknowledged, net.out(publisher.conn));
+            self.published += 1;
+        }
+    }
+
+    fn touch(&mut self, index: usize) {
+        if let Some(publisher) = self.publishers.get_mut(index)
+            && !publisher.touched
+        {
+            publisher.touched = true;
+            self.touched.push(index);
+        }
+    }
+
+    fn on_publisher(&mut self, net: &mut Net, index: usize, event: Event<'_>) {
+        match event {
+            Event::Frame { head, body } => match head >> 4 {
+                packet_type::PUBACK | packet_type::PUBCOMP => {
+                    let publisher = &mut self.publishers[index];
+                    match publisher.unacknowledged.checked_sub(1) {
+                        Some(left) => publisher.unacknowledged = left,
+                        None => self.checks.faults.error("an acknowledgement of nothing".into()),
+                    }
+                    self.touch(index);
+                }
+                packet_type::PUBREC => {
+                    if let Some(id) = frames::leading_packet_id(body) {
+                        frames::acknowledge(net.out(self.publishers[index].conn), packet_type::PUBREL, id);
+                    }
+                }
+                _ => {}
+            },
+            Event::Written => self.touch(index),
+            Event::Closed(error) => self.fail(format!("a publisher's connection ended: {error}")),
+        }
+    }
+
+    fn on_subscriber(&mut self, net: &mut Net, conn: ConnId, index: usize, event: Event<'_>) {
+        match event {
+            Event::Frame { head, body } => match head >> 4 {
+                packet_type::PUBLISH => self.deliver(net, conn, index, head, body),
+                packet_type::PUBREL => {
+                    if let Some(id) = frames::leading_packet_id(body) {
+                        frames::acknowledge(net.out(conn), packet_type::PUBCOMP, id);
+                    }
+                }
+                _ => {}
+            },
+            Event::Written => {}
+            Event::Closed(error) => self.fail(format!("a subscriber's connection ended: {error}")),
+        }
+    }
+
+    fn deliver(&mut self, net: &mut Net, conn: ConnId, subscriber: usize, head: u8, body: &[u8]) {
+        let Some(delivered) = Delivered::read(head, body) else {
+            return self.checks.faults.error("a malformed PUBLISH".into());
+        };
+        match delivered.qos {
+            1 => frames::acknowledge(net.out(conn), packet_type::PUBACK, delivered.packet_id),
+            2 => frames::acknowledge(net.out(conn), packet_type::PUBREC, delivered.packet_id),
+            _ => {}
+        }
+        let Some(stamp) = Stamp::read(delivered.payload) else {
+            return self.checks.faults.error("a payload that no publisher sent".into());
+        };
+        if self.checks.arrive(subscriber, stamp) {
+            if stamp.sent_ns >= self.counts_from_ns {
+                self.latency.record(net.now_ns().saturating_sub(stamp.sent_ns));
+            }
+            self.touch(stamp.publisher);
+        }
+    }
+
+    fn fail(&mut self, error: String) {
+        self.checks.faults.error(error);
+        self.end_measuring();
+        self.phase = Phase::Done;
+    }
+
+    /// Goes on to the next phase when its time has come.
+    fn step(&mut self, net: &Net) {
+        let now = Instant::now();
+        let progress = self.checks.delivered() + self.acknowledgements();
+        if progress != self.last_step.0 {
+            self.last_step = (progress, now);
+        }
+        let stalled = now - self.last_step.1 > self.plan.patience;
+        let elapsed = now - self.phase_since;
+        match (self.phase, self.plan.extent) {
+            (Phase::Warmup, Extent::Time { warmup, .. }) if elapsed >= warmup => {
+                self.latency = Latency::new();
+                self.most_late_ns = 0;
+                self.began = self.mark();
+                self.counts_from_ns = net.now_ns();
+                self.enter(Phase::Measuring);
+            }
+            (Phase::Measuring, Extent::Time { duration, .. }) if elapsed >= duration || stalled => {
+                self.end_measuring();
+                self.enter(Phase::Draining);
+            }
+            (Phase::Measuring, Extent::Messages(count)) => {
+                let all_sent = self.published == count * self.publishers.len() as u64;
+                if (all_sent && self.all_has_come()) || stalled {
+                    self.end_measuring();
+                    self.enter(Phase::Draining);
+                }
+            }
+            (Phase::Draining, _) if self.all_has_come() || stalled => self.enter(Phase::Grace),
+            (Phase::Grace, _) if elapsed >= DUPLICATES_GRACE => self.phase = Phase::Done,
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.phase_since = Instant::now();
+    }
+
+    fn acknowledgements(&self) -> u64 {
+        // Only its change matters.
+        if self.plan.routing == Routing::Nobody { self.published } else { 0 }
+    }
+
+    fn all_has_come(&self) -> bool {
+        self.checks.delivered() == self.published * self.plan.receivers()
+            && self.publishers.iter().all(|publisher| publisher.unacknowledged == 0)
+    }
+
+    fn end_measuring(&mut self) {
+        if self.ended.is_none() {
+            self.ended = Some(self.mark());
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            at: Instant::now(),
+            published: self.published,
+            delivered: self.checks.delivered(),
+            server: self.plan.server_pid.and_then(server_process::read),
+            generator: server_process::read_own(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let time = self.began.at.elapsed();
+        format!(
+            "published {} · delivered {}",
+            progress::rate(self.published - self.began.published, time),
+            progress::rate(self.checks.delivered() - self.began.delivered, time),
+        )
+    }
+
+    fn finish(mut self) -> Measured {
+        let ended = self.ended.unwrap_or_else(|| self.mark());
+        self.latency.settle();
+        let unacknowledged: u64 = self.publishers.iter().map(|publisher| publisher.unacknowledged).sum();
+        if unacknowledged > 0 {
+            self.checks.faults.error(format!("{unacknowledged} messages were never acknowledged"));
+        }
+        let sent: Vec<u64> = self.publishers.iter().map(|publisher| publisher.sent).collect();
+        Measured {
+            time: ended.at - self.began.at,
+            published: ended.published - self.began.published,
+            delivered: ended.delivered - self.began.delivered,
+            latency: self.latency,
+            faults: self.checks.finish(&sent),
+            server: self.began.server.zip(ended.server).map(|(began, ended)| Usage::between(began, ended)),
+            generator: Usage::between(self.began.generator, ended.generator),
+            most_late: Duration::from_nanos(self.most_late_ns),
+        }
+    }
+}
