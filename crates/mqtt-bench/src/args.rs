@@ -21,6 +21,18 @@ pub enum BenchCommand {
     /// N publishers to N subscribers, each pair over a topic of its own.
     #[command(disable_help_flag = true)]
     P2p(P2pArgs),
+    /// Few publishers, each heard by all of many subscribers.
+    #[command(disable_help_flag = true)]
+    Fanout(FanoutArgs),
+    /// Many publishers, all heard by few subscribers, by a wildcard.
+    #[command(disable_help_flag = true)]
+    Fanin(FaninArgs),
+    /// Many publishers, and subscribers that share the messages among them.
+    #[command(disable_help_flag = true)]
+    Shared(SharedArgs),
+    /// Pairs at a given rate (open loop): the latency from the intended time of sending.
+    #[command(disable_help_flag = true)]
+    Rate(RateArgs),
     /// Serve as a raw relay: the limit of this machine, to measure in place of a broker.
     Relay(RelayArgs),
 }
@@ -66,9 +78,12 @@ pub struct ServerArgs {
 /// How messages flow.
 #[derive(Clone, Debug, Args)]
 pub struct TrafficArgs {
-    /// QoS of publishing and subscribing.
+    /// QoS of publishing, and of subscribing unless that is given too.
     #[arg(long, default_value = "0", value_parser = qos)]
     pub qos: QoS,
+    /// QoS of subscribing.
+    #[arg(long, alias = "subqos", value_parser = qos, value_name = "QOS")]
+    pub subscribe_qos: Option<QoS>,
     /// Payload bytes, at least 16.
     #[arg(short = 's', long, default_value_t = 64)]
     pub payload: usize,
@@ -109,6 +124,71 @@ pub struct P2pArgs {
     pub pairs: usize,
 }
 
+/// Arguments of `fanout`.
+#[derive(Clone, Debug, Args)]
+pub struct FanoutArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Publishers.
+    #[arg(long, default_value_t = 1)]
+    pub publishers: usize,
+    /// Subscribers.
+    #[arg(long, default_value_t = 50)]
+    pub subscribers: usize,
+}
+
+/// Arguments of `fanin`.
+#[derive(Clone, Debug, Args)]
+pub struct FaninArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Publishers.
+    #[arg(long, default_value_t = 50)]
+    pub publishers: usize,
+    /// Subscribers.
+    #[arg(long, default_value_t = 1)]
+    pub subscribers: usize,
+}
+
+/// Arguments of `shared`.
+#[derive(Clone, Debug, Args)]
+pub struct SharedArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Publishers.
+    #[arg(long, default_value_t = 10)]
+    pub publishers: usize,
+    /// Subscribers.
+    #[arg(long, default_value_t = 5)]
+    pub subscribers: usize,
+}
+
+/// Arguments of `rate`.
+#[derive(Clone, Debug, Args)]
+pub struct RateArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The traffic; 5,000 messages a second unless a rate is given.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Publishers, and as many subscribers.
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub pairs: usize,
+}
+
 /// Arguments of `relay`.
 #[derive(Clone, Debug, Args)]
 pub struct RelayArgs {
@@ -138,6 +218,10 @@ impl BenchCommand {
     pub fn server(&self) -> Option<&ServerArgs> {
         match self {
             Self::P2p(args) => Some(&args.server),
+            Self::Fanout(args) => Some(&args.server),
+            Self::Fanin(args) => Some(&args.server),
+            Self::Shared(args) => Some(&args.server),
+            Self::Rate(args) => Some(&args.server),
             Self::Relay(_) => None,
         }
     }

@@ -12,6 +12,7 @@ use mqtt_codec::QoS;
 use crate::{
     BenchError,
     frames::{self, Connect, packet_type},
+    latency::Latency,
     net::{ConnId, Event, Net},
     progress::Progress,
 };
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) keep_alive_secs: u16,
     /// Connections being made at the same time.
     pub(crate) concurrency: usize,
+    /// Connections begun a second, at most.
+    pub(crate) per_second: Option<f64>,
     /// No single connection, and no silence, may take longer.
     pub(crate) patience: Duration,
 }
@@ -69,62 +72,110 @@ impl Server {
     }
 }
 
-/// Connects and subscribes all of them; their connections come in the order of `clients`.
+/// A fleet that stands.
+pub(crate) struct Connected {
+    /// In the order of the clients.
+    pub(crate) conns: Vec<ConnId>,
+    /// From the beginning of each connection to its CONNACK, or to its last SUBACK if it subscribes.
+    pub(crate) latency: Latency,
+    /// Clients whose session the server remembered.
+    pub(crate) resumed: usize,
+}
+
+/// Connects and subscribes all of `clients`; over the connections named `again`, if any, else over new ones.
 pub(crate) fn connect(
     net: &mut Net,
     server: &Server,
     clients: &[Client],
+    again: &[ConnId],
     progress: &Progress,
-) -> Result<Vec<ConnId>, BenchError> {
-    let mut fleet = Fleet { server, clients, ids: Vec::new(), subscribed: Vec::new(), ready: 0, failed: None };
-    let mut by_conn = Vec::new();
-    let mut last_step = (0, Instant::now());
+) -> Result<Connected, BenchError> {
+    let mut fleet = Fleet::new(server, clients);
+    let began = Instant::now();
+    let mut last_step = ((0, 0), began);
     while fleet.ready < clients.len() {
-        while fleet.ids.len() < clients.len() && fleet.ids.len() - fleet.ready < server.concurrency {
-            let id = net.open(server.address)?;
-            let client = &clients[fleet.ids.len()];
-            server.greet(&client.id, client.clean_session, net.out(id));
-            by_conn.resize(id + 1, usize::MAX);
-            by_conn[id] = fleet.ids.len();
-            fleet.ids.push(id);
-            fleet.subscribed.push(0);
+        let due =
+            server.per_second.map_or(usize::MAX, |rate| (began.elapsed().as_secs_f64() * rate) as usize + 1);
+        while fleet.conns.len() < clients.len().min(due)
+            && fleet.conns.len() - fleet.ready < server.concurrency
+        {
+            fleet.begin(net, again)?;
         }
-        net.turn(Duration::from_millis(100), &mut |net, id, event| {
-            if let Some(&client) = by_conn.get(id)
-                && client != usize::MAX
-            {
-                fleet.on_event(net, client, event);
-            }
-        })?;
+        let wait = if server.per_second.is_some() { 1 } else { 100 };
+        net.turn(Duration::from_millis(wait), &mut |net, id, event| fleet.on_event(net, id, event))?;
         if let Some(failed) = fleet.failed.take() {
             return Err(failed);
         }
         progress.show(net.now_ns(), || format!("{} of {} clients connected", fleet.ready, clients.len()));
-        if last_step.0 != fleet.ready {
-            last_step = (fleet.ready, Instant::now());
+        if last_step.0 != (fleet.ready, fleet.answers) {
+            last_step = ((fleet.ready, fleet.answers), Instant::now());
         } else if last_step.1.elapsed() > server.patience {
-            return Err(BenchError::Silence { waiting_for: "CONNACK and SUBACK".into(), after: server.patience });
+            return Err(BenchError::Silence {
+                waiting_for: "CONNACK or SUBACK".into(),
+                after: server.patience,
+            });
         }
     }
-    Ok(fleet.ids)
+    fleet.latency.settle();
+    Ok(Connected { conns: fleet.conns, latency: fleet.latency, resumed: fleet.resumed })
 }
 
 struct Fleet<'a> {
     server: &'a Server,
     clients: &'a [Client],
-    ids: Vec<ConnId>,
+    conns: Vec<ConnId>,
+    /// Which client a connection is of; `usize::MAX` is none.
+    client_of: Vec<usize>,
+    began_ns: Vec<u64>,
     /// How many of its filters each client has asked for.
     subscribed: Vec<usize>,
+    answers: usize,
     ready: usize,
+    resumed: usize,
+    latency: Latency,
     failed: Option<BenchError>,
 }
 
-impl Fleet<'_> {
-    fn on_event(&mut self, net: &mut Net, client: usize, event: Event<'_>) {
+impl<'a> Fleet<'a> {
+    fn new(server: &'a Server, clients: &'a [Client]) -> Self {
+        Self {
+            server,
+            clients,
+            conns: Vec::with_capacity(clients.len()),
+            client_of: Vec::new(),
+            began_ns: Vec::with_capacity(clients.len()),
+            subscribed: vec![0; clients.len()],
+            answers: 0,
+            ready: 0,
+            resumed: 0,
+            latency: Latency::new(),
+            failed: None,
+        }
+    }
+
+    fn begin(&mut self, net: &mut Net, again: &[ConnId]) -> Result<(), BenchError> {
+        let index = self.conns.len();
+        self.began_ns.push(net.refresh_now());
+        let conn = match again.get(index) {
+            Some(&conn) => net.reopen(conn, self.server.address).map(|()| conn)?,
+            None => net.open(self.server.address)?,
+        };
+        let client = &self.clients[index];
+        self.server.greet(&client.id, client.clean_session, net.out(conn));
+        if self.client_of.len() <= conn {
+            self.client_of.resize(conn + 1, usize::MAX);
+        }
+        self.client_of[conn] = index;
+        self.conns.push(conn);
+        Ok(())
+    }
+
+    fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>) {
+        let Some(&index) = self.client_of.get(conn).filter(|&&index| index != usize::MAX) else { return };
         let answer = match event {
-            Event::Frame { head, body } => self.on_frame(net, client, head >> 4, body),
+            Event::Frame { head, body } => self.on_frame(net, index, head >> 4, body),
             Event::Closed(error) => Err(BenchError::Closed {
-                client: format!("{} at {}", self.clients[client].id, self.server.address),
+                client: format!("{} at {}", self.clients[index].id, self.server.address),
                 error,
             }),
             Event::Written => Ok(()),
@@ -134,31 +185,32 @@ impl Fleet<'_> {
         }
     }
 
-    fn on_frame(&mut self, net: &mut Net, client: usize, kind: u8, body: &[u8]) -> Result<(), BenchError> {
-        let name = &self.clients[client].id;
+    fn on_frame(&mut self, net: &mut Net, index: usize, kind: u8, body: &[u8]) -> Result<(), BenchError> {
+        let client = &self.clients[index];
         match kind {
-            packet_type::CONNACK => accepted(name, body)?,
-            packet_type::SUBACK => granted(name, body)?,
+            packet_type::CONNACK => self.resumed += usize::from(accepted(&client.id, body)?),
+            packet_type::SUBACK => granted(&client.id, body)?,
             // A resumed session or a retained message may speak already.
             _ => return Ok(()),
         }
-        let filters = &self.clients[client].filters;
-        let from = self.subscribed[client];
-        if from == filters.len() {
+        self.answers += 1;
+        let from = self.subscribed[index];
+        if from == client.filters.len() {
             self.ready += 1;
+            self.latency.record(net.now_ns() - self.began_ns[index]);
             return Ok(());
         }
-        let to = filters.len().min(from + FILTERS_PER_SUBSCRIBE);
-        frames::subscribe(net.out(self.ids[client]), PACKET_ID, &filters[from..to], self.clients[client].qos);
-        self.subscribed[client] = to;
+        let to = client.filters.len().min(from + FILTERS_PER_SUBSCRIBE);
+        frames::subscribe(net.out(self.conns[index]), PACKET_ID, &client.filters[from..to], client.qos);
+        self.subscribed[index] = to;
         Ok(())
     }
 }
 
-/// What a CONNACK says, if it is not yes.
-pub(crate) fn accepted(client: &str, body: &[u8]) -> Result<(), BenchError> {
+/// What a CONNACK says: whether the session was there before, or why not.
+fn accepted(client: &str, body: &[u8]) -> Result<bool, BenchError> {
     match body {
-        [_, 0] => Ok(()),
+        [flags, 0] => Ok(flags & 1 == 1),
         [_, code] => Err(BenchError::Refused { client: client.into(), what: "CONNECT", code: *code }),
         _ => Err(BenchError::Malformed("CONNACK")),
     }

@@ -8,14 +8,12 @@ use crate::stream::{STAMP_BYTES, Stamp};
 
 /// The upper four bits of the first byte: what a frame is.
 pub(crate) mod packet_type {
-    pub(crate) const CONNECT: u8 = 1;
     pub(crate) const CONNACK: u8 = 2;
     pub(crate) const PUBLISH: u8 = 3;
     pub(crate) const PUBACK: u8 = 4;
     pub(crate) const PUBREC: u8 = 5;
     pub(crate) const PUBREL: u8 = 6;
     pub(crate) const PUBCOMP: u8 = 7;
-    pub(crate) const SUBSCRIBE: u8 = 8;
     pub(crate) const SUBACK: u8 = 9;
     pub(crate) const UNSUBACK: u8 = 11;
 }

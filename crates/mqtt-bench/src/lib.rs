@@ -7,6 +7,13 @@
 //!
 //! It drives a server from outside, over sockets: nothing here knows the broker of this workspace.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts become figures for people, which need no more than 52 bits"
+)]
+#![allow(dead_code, unused_imports, reason = "scenarios that need them follow")]
+
 pub mod args;
 mod client;
 mod error;

@@ -89,15 +89,6 @@ impl Net {
         Ok(())
     }
 
-    /// Takes a connection that already stands.
-    pub(crate) fn adopt(&mut self, mut stream: TcpStream) -> io::Result<ConnId> {
-        let id = self.conns.len();
-        stream.set_nodelay(true)?;
-        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
-        self.conns.push(Conn { stream: Some(stream), ..Conn::default() });
-        Ok(id)
-    }
-
     /// Closes without a word; unsent bytes are dropped.
     pub(crate) fn close(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
@@ -105,6 +96,16 @@ impl Net {
         conn.out.clear();
         conn.partial.clear();
         conn.written = 0;
+    }
+
+    /// Appends a last word to every connection, writes what the sockets take, and closes them all.
+    pub(crate) fn end_all(&mut self, last_word: impl Fn(&mut Vec<u8>)) {
+        for id in 0..self.conns.len() {
+            last_word(&mut self.conns[id].out);
+            // It is a courtesy: a socket that is full or gone is closed all the same.
+            let _ = self.conns[id].write();
+            self.close(id);
+        }
     }
 
     /// Whether the connection has neither been closed nor failed.
@@ -200,7 +201,12 @@ impl Net {
         self.dirty = dirty;
     }
 
-    fn fail(&mut self, id: ConnId, error: io::Error, on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>)) {
+    fn fail(
+        &mut self,
+        id: ConnId,
+        error: io::Error,
+        on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>),
+    ) {
         if self.is_open(id) {
             self.close(id);
             on_event(self, id, Event::Closed(error));

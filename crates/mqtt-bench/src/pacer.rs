@@ -27,7 +27,8 @@ mod linux {
 
     impl Pacer {
         pub(crate) fn new(net: &mut Net) -> io::Result<Self> {
-            let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            let timer =
+                timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             net.watch(&mut SourceFd(&timer.as_raw_fd()))?;
             Ok(Self(timer))
         }

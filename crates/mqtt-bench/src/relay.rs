@@ -154,16 +154,13 @@ impl Relay {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
-        match peer {
-            Some(peer) => {
-                if let Some(Some(peer)) = self.ends.get_mut(peer) {
-                    peer.write(&self.scratch[..count])?;
-                }
+        if let Some(peer) = peer {
+            if let Some(Some(peer)) = self.ends.get_mut(peer) {
+                peer.write(&self.scratch[..count])?;
             }
-            None => {
-                end.unparsed.extend_from_slice(&self.scratch[..count]);
-                self.greet(id)?;
-            }
+        } else {
+            end.unparsed.extend_from_slice(&self.scratch[..count]);
+            self.greet(id)?;
         }
         Ok(count == READ_BYTES)
     }

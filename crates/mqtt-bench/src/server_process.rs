@@ -2,7 +2,10 @@
 //!
 //! Read by process identifier, so that the same figures exist for every server, whoever wrote it.
 
-use std::{fs, process};
+use std::{
+    fs, process,
+    time::{Duration, Instant},
+};
 
 /// One reading of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,16 +16,53 @@ pub(crate) struct Reading {
     pub(crate) peak_resident_bytes: u64,
 }
 
+/// The server, where its process is known, and the generator, at one point in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    at: Instant,
+    server: Option<Reading>,
+    generator: Reading,
+}
+
+/// What a stretch of time has cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) time: Duration,
+    pub(crate) server: Option<Usage>,
+    pub(crate) generator: Usage,
+}
+
+/// What one process has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu_secs: f64,
+    pub(crate) peak_resident_bytes: u64,
+}
+
+impl Sample {
+    pub(crate) fn now(server_pid: Option<u32>) -> Self {
+        let server = server_pid.and_then(read);
+        Self { server, generator: read(process::id()).unwrap_or_default(), at: Instant::now() }
+    }
+
+    pub(crate) fn since(&self, earlier: &Self) -> Spent {
+        let usage = |before: Reading, after: Reading| Usage {
+            cpu_secs: after.cpu_secs - before.cpu_secs,
+            peak_resident_bytes: after.peak_resident_bytes,
+        };
+        Spent {
+            time: self.at - earlier.at,
+            server: earlier.server.zip(self.server).map(|(before, after)| usage(before, after)),
+            generator: usage(earlier.generator, self.generator),
+        }
+    }
+}
+
 /// Reads process `pid`; `None` where there is no such process or no `/proc`.
 pub(crate) fn read(pid: u32) -> Option<Reading> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     parse(&stat, &status, ticks_per_second())
-}
-
-/// Reads this very process: what the generator itself has cost.
-pub(crate) fn read_own() -> Reading {
-    read(process::id()).unwrap_or_default()
 }
 
 fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Reading> {
@@ -62,7 +102,7 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 9 9 9";
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
         let reading = parse(stat, status, 100).unwrap();
-        assert_eq!(reading.cpu_secs, 2.0);
+        assert!((reading.cpu_secs - 2.0).abs() < 1e-9);
         assert_eq!((reading.resident_bytes, reading.peak_resident_bytes), (1 << 20, 2 << 20));
     }
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::{
     latency::Latency,
-    traffic::{Faults, Measured, Usage},
+    server_process::{Spent, Usage},
+    traffic::{Faults, Measured},
 };
 
 /// The result of one benchmark.
@@ -99,7 +100,7 @@ impl LatencySummary {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: &str, server: impl ToString) -> Self {
+    pub(crate) fn new(scenario: &str, server: &impl ToString) -> Self {
         Self {
             scenario: scenario.into(),
             server: server.to_string(),
@@ -132,7 +133,7 @@ impl Report {
         table::render(self)
     }
 
-    pub(crate) fn setting(&mut self, name: &str, value: impl ToString) {
+    pub(crate) fn setting(&mut self, name: &str, value: &impl ToString) {
         self.settings.push((name.into(), value.to_string()));
     }
 
@@ -145,8 +146,16 @@ impl Report {
         self.add(name, count as f64 / time.as_secs_f64().max(1e-9), Unit::PerSecond);
     }
 
-    /// What a process used for `count` pieces of work.
-    pub(crate) fn add_usage(&mut self, who: &str, usage: Usage, count: u64, time: Duration) {
+    /// What server and generator used for `count` pieces of work.
+    pub(crate) fn add_spent(&mut self, spent: &Spent, count: u64) {
+        self.add("measured time", spent.time.as_secs_f64(), Unit::Secs);
+        if let Some(server) = spent.server {
+            self.add_usage("server", server, count, spent.time);
+        }
+        self.add_usage("generator", spent.generator, count, spent.time);
+    }
+
+    fn add_usage(&mut self, who: &str, usage: Usage, count: u64, time: Duration) {
         if count > 0 {
             self.add(&format!("{who} CPU each"), usage.cpu_secs * 1e6 / count as f64, Unit::Micros);
         }
@@ -160,16 +169,12 @@ impl Report {
 
     /// All that a run of traffic showed.
     pub(crate) fn add_traffic(&mut self, measured: &Measured) {
-        let each = if measured.delivered > 0 { measured.delivered } else { measured.published };
-        self.add("measured time", measured.time.as_secs_f64(), Unit::Secs);
-        self.add_rate("published", measured.published, measured.time);
+        self.add_rate("published", measured.published, measured.spent.time);
         if measured.delivered > 0 {
-            self.add_rate("delivered", measured.delivered, measured.time);
+            self.add_rate("delivered", measured.delivered, measured.spent.time);
         }
-        if let Some(server) = measured.server {
-            self.add_usage("server", server, each, measured.time);
-        }
-        self.add_usage("generator", measured.generator, each, measured.time);
+        let each = if measured.delivered > 0 { measured.delivered } else { measured.published };
+        self.add_spent(&measured.spent, each);
         if !measured.most_late.is_zero() {
             self.add("generator late at most", measured.most_late.as_nanos() as f64 / 1e3, Unit::Micros);
         }

@@ -40,9 +40,15 @@ fn faults(faults: &Faults) -> String {
 
 fn percentiles(latency: &LatencySummary) -> String {
     let LatencySummary { p50_micros, p90_micros, p99_micros, p999_micros, max_micros, .. } = *latency;
-    [("p50", p50_micros), ("p90", p90_micros), ("p99", p99_micros), ("p99.9", p999_micros), ("max", max_micros)]
-        .map(|(name, micros)| format!("{name} {}", time(micros)))
-        .join(" · ")
+    [
+        ("p50", p50_micros),
+        ("p90", p90_micros),
+        ("p99", p99_micros),
+        ("p99.9", p999_micros),
+        ("max", max_micros),
+    ]
+    .map(|(name, micros)| format!("{name} {}", time(micros)))
+    .join(" · ")
 }
 
 pub(crate) fn amount(figure: &Figure) -> String {

@@ -1,14 +1,15 @@
 //! One file a scenario: what is set up, what is measured, what it is called.
 
-mod p2p;
+mod flow;
 
 use std::net::ToSocketAddrs as _;
 
 use crate::{
     BenchError,
     args::{BenchCommand, ServerArgs, TrafficArgs},
-    client::{self, Client, Server},
-    net::{ConnId, Net},
+    client::{self, Client, Connected, Server},
+    frames,
+    net::Net,
     progress::Progress,
     report::Report,
     traffic::{Extent, Pace, Plan, Routing},
@@ -16,7 +17,11 @@ use crate::{
 
 pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
     match command {
-        BenchCommand::P2p(args) => p2p::run(args),
+        BenchCommand::P2p(args) => flow::p2p(args),
+        BenchCommand::Fanout(args) => flow::fanout(args),
+        BenchCommand::Fanin(args) => flow::fanin(args),
+        BenchCommand::Shared(args) => flow::shared(args),
+        BenchCommand::Rate(args) => flow::rate(args),
         BenchCommand::Relay(_) => Err(BenchError::Usage("the relay is served, not measured".into())),
     }
 }
@@ -35,7 +40,11 @@ impl Bench {
         let mut addresses = (args.host.as_str(), args.port).to_socket_addrs().map_err(|_| no_address())?;
         // Where a name has both, most servers under test listen on IPv4 alone.
         let first = addresses.next().ok_or_else(no_address)?;
-        let address = if first.is_ipv4() { first } else { addresses.find(|a| a.is_ipv4()).unwrap_or(first) };
+        let address = if first.is_ipv4() {
+            first
+        } else {
+            addresses.find(std::net::SocketAddr::is_ipv4).unwrap_or(first)
+        };
         Ok(Self {
             net: Net::new()?,
             server: Server {
@@ -44,6 +53,7 @@ impl Bench {
                 password: args.password.clone(),
                 keep_alive_secs: args.keep_alive,
                 concurrency: args.concurrency.max(1),
+                per_second: None,
                 patience: args.patience,
             },
             server_pid: args.server_pid,
@@ -51,14 +61,14 @@ impl Bench {
         })
     }
 
-    fn connect(&mut self, clients: &[Client]) -> Result<Vec<ConnId>, BenchError> {
-        client::connect(&mut self.net, &self.server, clients, &self.progress)
+    fn connect(&mut self, clients: &[Client]) -> Result<Connected, BenchError> {
+        client::connect(&mut self.net, &self.server, clients, &[], &self.progress)
     }
 
-    /// Connections that do nothing, beside the traffic.
-    fn connect_idle(&mut self, count: usize) -> Result<(), BenchError> {
-        let clients: Vec<_> = (0..count).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
-        self.connect(&clients).map(drop)
+    /// Says goodbye on every connection, so that no will and no session is left behind.
+    fn disconnect(&mut self) {
+        self.net.end_all(frames::disconnect);
+        self.progress.finish();
     }
 
     fn plan(&self, traffic: &TrafficArgs, topics: Vec<String>, subscribers: usize, routing: Routing) -> Plan {
@@ -86,23 +96,24 @@ impl Bench {
     }
 
     fn report(&self, scenario: &str) -> Report {
-        Report::new(scenario, self.server.address)
+        Report::new(scenario, &self.server.address)
     }
 }
 
 impl Report {
     fn set_traffic(&mut self, traffic: &TrafficArgs) {
-        self.setting("QoS", traffic.qos);
-        self.setting("payload", format!("{} bytes", traffic.payload));
-        match traffic.rate {
-            Some(rate) => self.setting("open loop", format!("{rate} messages/s, latency from the intended time")),
-            None => self.setting("closed loop", format!("window {}", traffic.window)),
-        }
+        self.setting("QoS", &traffic.qos);
+        self.setting("payload", &format!("{} bytes", traffic.payload));
+        let (pace, how) = match traffic.rate {
+            Some(rate) => ("open loop", format!("{rate} messages/s, latency from the intended time")),
+            None => ("closed loop", format!("window {}", traffic.window)),
+        };
+        self.setting(pace, &how);
         if traffic.qos.as_u8() > 0 {
-            self.setting("inflight", traffic.inflight);
+            self.setting("inflight", &traffic.inflight);
         }
         if traffic.idle > 0 {
-            self.setting("idle connections", traffic.idle);
+            self.setting("idle connections", &traffic.idle);
         }
     }
 }

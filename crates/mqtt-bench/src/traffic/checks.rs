@@ -171,7 +171,9 @@ mod tests {
     #[test]
     fn each_subscriber_of_a_fan_out_is_accounted_for() {
         let mut checks = checks(Routing::All, 2, 2);
-        for (subscriber, publisher, sequence) in [(0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 1, 0)] {
+        for (subscriber, publisher, sequence) in
+            [(0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 1, 0)]
+        {
             checks.arrive(subscriber, stamp(publisher, sequence));
         }
         assert_eq!(checks.received_by_slowest(1), 1);

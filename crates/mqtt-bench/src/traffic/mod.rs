@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use mqtt_codec::QoS;
 
-pub(crate) use self::{checks::Faults, run::run};
-use crate::{latency::Latency, server_process};
+pub(crate) use self::{
+    checks::Faults,
+    run::{Bystanders, run},
+};
+use crate::{latency::Latency, server_process::Spent};
 
 /// Who is to receive what a publisher sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,27 +90,12 @@ impl Plan {
 /// What a run showed.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// The time that the figures below are about.
-    pub(crate) time: Duration,
+    /// What the time that the figures below are about has cost.
+    pub(crate) spent: Spent,
     pub(crate) published: u64,
     pub(crate) delivered: u64,
     pub(crate) latency: Latency,
     pub(crate) faults: Faults,
-    pub(crate) server: Option<Usage>,
-    pub(crate) generator: Usage,
     /// Open loop: the most that the generator itself was late.
     pub(crate) most_late: Duration,
-}
-
-/// What a process used during the measured time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
-    pub(crate) cpu_secs: f64,
-    pub(crate) peak_resident_bytes: u64,
-}
-
-impl Usage {
-    pub(crate) fn between(before: server_process::Reading, after: server_process::Reading) -> Self {
-        Self { cpu_secs: after.cpu_secs - before.cpu_secs, peak_resident_bytes: after.peak_resident_bytes }
-    }
 }

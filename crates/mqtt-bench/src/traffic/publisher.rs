@@ -32,7 +32,7 @@ impl Publisher {
             next_packet_id: 1,
             sent: 0,
             unacknowledged: 0,
-            touched: false,
+            touched: true,
         }
     }
 

@@ -14,9 +14,9 @@ use crate::{
     net::{ConnId, Event, Net},
     pacer::Pacer,
     progress::{self, Progress},
-    server_process::{self, Reading},
+    server_process::Sample,
     stream::Stamp,
-    traffic::{Extent, Measured, Pace, Plan, Routing, Usage, checks::Checks, publisher::Publisher},
+    traffic::{Extent, Measured, Pace, Plan, Routing, checks::Checks, publisher::Publisher},
 };
 
 /// A publisher whose socket has not taken this much yet is given no more.
@@ -85,11 +85,9 @@ enum Phase {
 /// A point in time, with all counters.
 #[derive(Clone, Copy)]
 struct Mark {
-    at: Instant,
+    costs: Sample,
     published: u64,
     delivered: u64,
-    server: Option<Reading>,
-    generator: Reading,
 }
 
 struct Run<'a> {
@@ -126,13 +124,13 @@ impl<'a> Run<'a> {
             roles[conn] = Role::Publisher(index);
         }
         let (checks, now) = (Checks::new(plan), Instant::now());
-        let mut run = Self {
+        Self {
             plan,
             acknowledged: plan.qos != QoS::AtMostOnce,
             roles,
             publishers: (0..)
                 .zip(publishers)
-                .map(|(index, &conn)| Publisher { touched: true, ..Publisher::new(index, conn, plan) })
+                .map(|(index, &conn)| Publisher::new(index, conn, plan))
                 .collect(),
             touched: (0..publishers.len()).collect(),
             checks,
@@ -140,21 +138,13 @@ impl<'a> Run<'a> {
             published: 0,
             phase: if matches!(plan.extent, Extent::Time { .. }) { Phase::Warmup } else { Phase::Measuring },
             phase_since: now,
-            began: Mark {
-                at: now,
-                published: 0,
-                delivered: 0,
-                server: plan.server_pid.and_then(server_process::read),
-                generator: server_process::read_own(),
-            },
+            began: Mark { costs: Sample::now(plan.server_pid), published: 0, delivered: 0 },
             ended: None,
             began_ns: net.refresh_now(),
             counts_from_ns: 0,
             most_late_ns: 0,
             last_step: (0, now),
-        };
-        run.began.at = Instant::now();
-        run
+        }
     }
 
     /// Lets publishers send what they may; gives the time to wait for.
@@ -359,16 +349,14 @@ impl<'a> Run<'a> {
 
     fn mark(&self) -> Mark {
         Mark {
-            at: Instant::now(),
+            costs: Sample::now(self.plan.server_pid),
             published: self.published,
             delivered: self.checks.delivered(),
-            server: self.plan.server_pid.and_then(server_process::read),
-            generator: server_process::read_own(),
         }
     }
 
     fn line(&self) -> String {
-        let time = self.began.at.elapsed();
+        let time = self.phase_since.elapsed();
         format!(
             "published {} · delivered {}",
             progress::rate(self.published - self.began.published, time),
@@ -385,13 +373,11 @@ impl<'a> Run<'a> {
         }
         let sent: Vec<u64> = self.publishers.iter().map(|publisher| publisher.sent).collect();
         Measured {
-            time: ended.at - self.began.at,
+            spent: ended.costs.since(&self.began.costs),
             published: ended.published - self.began.published,
             delivered: ended.delivered - self.began.delivered,
             latency: self.latency,
             faults: self.checks.finish(&sent),
-            server: self.began.server.zip(ended.server).map(|(began, ended)| Usage::between(began, ended)),
-            generator: Usage::between(self.began.generator, ended.generator),
             most_late: Duration::from_nanos(self.most_late_ns),
         }
     }
