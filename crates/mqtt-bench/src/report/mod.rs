@@ -100,7 +100,7 @@ impl LatencySummary {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: &str, server: &impl ToString) -> Self {
+    pub(crate) fn new(scenario: &str, server: impl ToString) -> Self {
         Self {
             scenario: scenario.into(),
             server: server.to_string(),
@@ -133,7 +133,7 @@ impl Report {
         table::render(self)
     }
 
-    pub(crate) fn setting(&mut self, name: &str, value: &impl ToString) {
+    pub(crate) fn setting(&mut self, name: &str, value: impl ToString) {
         self.settings.push((name.into(), value.to_string()));
     }
 

@@ -85,8 +85,8 @@ impl Flow {
             traffic::run(&mut bench.net, &plan, &publishers, &subscribers, &mut (), &bench.progress)?;
         bench.disconnect();
         let mut report = bench.report(self.scenario);
-        report.setting("publishers", &publishers.len());
-        report.setting("subscribers", &subscribers.len());
+        report.setting("publishers", publishers.len());
+        report.setting("subscribers", subscribers.len());
         report.set_traffic(traffic);
         report.add_traffic(&measured);
         Ok(report)

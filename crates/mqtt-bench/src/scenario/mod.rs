@@ -96,24 +96,24 @@ impl Bench {
     }
 
     fn report(&self, scenario: &str) -> Report {
-        Report::new(scenario, &self.server.address)
+        Report::new(scenario, self.server.address)
     }
 }
 
 impl Report {
     fn set_traffic(&mut self, traffic: &TrafficArgs) {
-        self.setting("QoS", &traffic.qos);
-        self.setting("payload", &format!("{} bytes", traffic.payload));
+        self.setting("QoS", traffic.qos);
+        self.setting("payload", format!("{} bytes", traffic.payload));
         let (pace, how) = match traffic.rate {
             Some(rate) => ("open loop", format!("{rate} messages/s, latency from the intended time")),
             None => ("closed loop", format!("window {}", traffic.window)),
         };
-        self.setting(pace, &how);
+        self.setting(pace, how);
         if traffic.qos.as_u8() > 0 {
-            self.setting("inflight", &traffic.inflight);
+            self.setting("inflight", traffic.inflight);
         }
         if traffic.idle > 0 {
-            self.setting("idle connections", &traffic.idle);
+            self.setting("idle connections", traffic.idle);
         }
     }
 }
