@@ -62,18 +62,26 @@ pub(crate) fn packet_id(input: &[u8]) -> Parsed<'_, PacketId> {
     map_res(be_u16, |value| PacketId::new(value).ok_or(DecodeError::ZeroPacketId)).parse(input)
 }
 
-/// `item` again and again to the end of the body. Unlike nom's own, it does not take a faulty item for the end.
-pub(crate) fn to_the_end<'a, T>(
-    mut item: impl FnMut(&'a [u8]) -> Parsed<'a, T>,
-) -> impl FnMut(&'a [u8]) -> Parsed<'a, Vec<T>> {
-    move |mut input| {
-        let mut items = Vec::new();
-        while !input.is_empty() {
-            let (rest, value) = item(input)?;
-            items.push(value);
-            input = rest;
+/// `item` again and again to the end of the body, each handed to `take`. Unlike nom's own, it does not take a faulty item
+/// for the end, and it counts the items before it makes room for them.
+pub(crate) fn to_the_end<'a, T, U>(
+    item: impl Fn(&'a [u8]) -> Parsed<'a, T>,
+    take: impl Fn(T) -> Result<U, DecodeError>,
+) -> impl Fn(&'a [u8]) -> Parsed<'a, Vec<U>> {
+    move |input| {
+        let (mut count, mut rest) = (0, input);
+        while !rest.is_empty() {
+            (rest, _) = item(rest)?;
+            count += 1;
         }
-        Ok((input, items))
+        let mut items = Vec::with_capacity(count);
+        let mut rest = input;
+        while !rest.is_empty() {
+            let value;
+            (rest, value) = item(rest)?;
+            items.push(take(value).map_err(|error| Err::Error(Fault(error)))?);
+        }
+        Ok((rest, items))
     }
 }
 

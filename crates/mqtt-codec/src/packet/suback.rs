@@ -1,7 +1,7 @@
 //! SUBACK (section 3.9): the answer to SUBSCRIBE, filter by filter.
 
 use bytes::BufMut;
-use nom::{Parser, combinator::map_res, number::complete::u8};
+use nom::number::complete::u8;
 
 use crate::{DecodeError, EncodeError, PacketId, PacketType, QoS, wire};
 
@@ -28,13 +28,9 @@ pub enum SubscribeReturnCode {
 impl Suback {
     /// Reads the packet from its body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        let return_code = |input| {
-            let known = |code| {
-                SubscribeReturnCode::from_u8(code).ok_or(DecodeError::UnknownSubscribeReturnCode(code))
-            };
-            map_res(u8, known).parse(input)
-        };
-        let (packet_id, return_codes) = wire::whole(body, (wire::packet_id, wire::to_the_end(return_code)))?;
+        let known =
+            |code| SubscribeReturnCode::from_u8(code).ok_or(DecodeError::UnknownSubscribeReturnCode(code));
+        let (packet_id, return_codes) = wire::whole(body, (wire::packet_id, wire::to_the_end(u8, known)))?;
         if return_codes.is_empty() {
             return Err(DecodeError::NoReturnCodes); // [MQTT-3.8.4-5]
         }

@@ -17,12 +17,11 @@ pub struct Subscribe {
 impl Subscribe {
     /// Reads the packet from its body; the filters become slices of it.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-        let (packet_id, requests) = wire::whole(body, (wire::packet_id, wire::to_the_end(request)))?;
-        if requests.is_empty() {
+        let shared = |(filter, qos)| Ok((TopicFilter::new(wire::share(body, filter))?, qos)); // [MQTT-3.8.3-1]
+        let (packet_id, filters) = wire::whole(body, (wire::packet_id, wire::to_the_end(request, shared)))?;
+        if filters.is_empty() {
             return Err(DecodeError::NoFilters); // [MQTT-3.8.3-3]
         }
-        let shared = |(filter, qos)| Ok((TopicFilter::new(wire::share(body, filter))?, qos)); // [MQTT-3.8.3-1]
-        let filters = requests.into_iter().map(shared).collect::<Result<_, DecodeError>>()?;
         Ok(Self { packet_id, filters })
     }
 

@@ -16,12 +16,12 @@ pub struct Unsubscribe {
 impl Unsubscribe {
     /// Reads the packet from its body; the filters become slices of it.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-        let (packet_id, filters) = wire::whole(body, (wire::packet_id, wire::to_the_end(wire::field)))?;
+        let shared = |filter| Ok(TopicFilter::new(wire::share(body, filter))?); // [MQTT-3.10.3-1]
+        let fields = (wire::packet_id, wire::to_the_end(wire::field, shared));
+        let (packet_id, filters) = wire::whole(body, fields)?;
         if filters.is_empty() {
             return Err(DecodeError::NoFilters); // [MQTT-3.10.3-2]
         }
-        let shared = |filter| Ok(TopicFilter::new(wire::share(body, filter))?); // [MQTT-3.10.3-1]
-        let filters = filters.into_iter().map(shared).collect::<Result<_, DecodeError>>()?;
         Ok(Self { packet_id, filters })
     }
 
