@@ -2,6 +2,12 @@
 //!
 //! Nothing of the broker is linked in: these commands read the sources, start cargo and start foreign programs.
 
+mod broker_process;
+mod conformance;
+mod debian;
+mod deny;
+mod fuzz;
+mod interop;
 mod process;
 mod source;
 mod test;
@@ -24,12 +30,20 @@ struct Arguments {
 enum Command {
     Test(test::Options),
     Tidy(tidy::Options),
+    Conformance(conformance::Options),
+    Interop(interop::Options),
+    Fuzz(fuzz::Options),
+    Deny(deny::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Tidy(options) => tidy::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
+        Command::Interop(options) => interop::run(&options).1,
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Deny(options) => deny::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -72,7 +72,6 @@ impl SourceFile {
             .map(|window| window[0].line)
     }
 
-    #[cfg(test)] // until conformance asks
     /// The function a line stands in, or the one whose documentation and attributes it belongs to.
     pub(crate) fn function_at(&self, line: usize) -> Option<&Function> {
         let enclosing = self.functions.iter().rev().find(|function| function.lines.contains(&line));

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: the one test command; each part in order, its time, and a table at the end.
 
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::tidy;
-use anyhow::{Result, bail};
+use crate::{conformance, interop, tidy};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,12 @@ enum Part {
     Doctest,
     /// cargo doc without warnings
     Docs,
+    /// cargo xtask conformance
+    Conformance,
+    /// the concurrency tests of mqtt-broker, every interleaving tried
+    Loom,
+    /// cargo xtask interop: foreign clients against the real binary
+    Interop,
 }
 
 const QUICK: [Part; 4] = [Part::Fmt, Part::Clippy, Part::Tidy, Part::Unit];
@@ -80,6 +86,9 @@ impl Part {
             ])),
             Part::Doctest => run_counting(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])),
             Part::Docs => docs(),
+            Part::Conformance => uncounted(conformance::run(&conformance::Options::default())),
+            Part::Loom => loom(),
+            Part::Interop => interop::run(&interop::Options::default()),
         }
     }
 
@@ -111,6 +120,18 @@ fn clippy() -> Outcome {
 fn docs() -> Outcome {
     let mut document = cargo(&["doc", "--workspace", "--no-deps"]);
     uncounted(process::run(document.env("RUSTDOCFLAGS", "-D warnings")))
+}
+
+fn loom() -> Outcome {
+    let crate_folder = "crates/mqtt-broker";
+    if !process::root().join(crate_folder).join("tests/loom.rs").exists() {
+        return uncounted(Err(anyhow!("{crate_folder}/tests/loom.rs is not there")));
+    }
+    let mut test = cargo(&["test", "-p", "mqtt-broker", "--release", "--test", "loom"]);
+    // A folder of its own: the flag changes every crate, and would otherwise throw the usual builds away.
+    run_counting(
+        test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", process::target_folder().join("loom")),
+    )
 }
 
 /// A minimal toolchain lacks rustfmt and clippy; rustup can add them.

@@ -1,0 +1,76 @@
+//! The socket tests of mqtt-broker pointed at another broker: where it does not do what we read in the standard.
+
+use super::statements::Statement;
+use super::tags::Tag;
+use crate::process::{cargo, run_reading};
+use anyhow::{Result, bail};
+
+const TESTS: &str = "crates/mqtt-broker/tests/conformance";
+
+pub(super) fn judge(name: &str, addr: &str, statements: &[Statement], tags: &[Tag]) -> Result<()> {
+    let mut results = Vec::new();
+    let mut command = cargo(&["test", "-p", "mqtt-broker", "--test", "conformance", "--no-fail-fast"]);
+    command.env("MQTT_ADDR", addr);
+    let outcome = run_reading(&mut command, |line| {
+        println!("{line}");
+        results.extend(result_of(line));
+    });
+    if results.is_empty() {
+        outcome?;
+        bail!("the socket tests ran none");
+    }
+    let disagreements: Vec<&String> = results.iter().filter(|(_, ok)| !ok).map(|(test, _)| test).collect();
+    println!("\n{name}: {} tests, {} disagreements", results.len(), disagreements.len());
+    for test in disagreements {
+        println!("  {test}");
+        for statement in statements {
+            if tags.iter().any(|tag| tag.label == statement.label && proves(tag, test)) {
+                println!("    {}: {}", statement.label, statement.wording);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads `test connect::first_packet ... ok`.
+fn result_of(line: &str) -> Option<(String, bool)> {
+    let (test, verdict) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    match verdict {
+        "ok" => Some((test.to_owned(), true)),
+        "FAILED" => Some((test.to_owned(), false)),
+        _ => None,
+    }
+}
+
+/// Whether a tag stands at this test: same function, and in the file of its module.
+fn proves(tag: &Tag, test: &str) -> bool {
+    let (module, function) = test.rsplit_once("::").unwrap_or(("", test));
+    let folder = module.replace("::", "/");
+    tag.path.starts_with(TESTS) && tag.path.contains(&folder) && tag.function.as_deref() == Some(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read_from_libtest() {
+        assert_eq!(result_of("test connect::first ... ok"), Some(("connect::first".into(), true)));
+        assert_eq!(result_of("test connect::first ... FAILED"), Some(("connect::first".into(), false)));
+        assert_eq!(result_of("test result: ok. 1 passed; 0 failed"), None);
+    }
+
+    #[test]
+    fn a_failed_test_finds_its_own_tags() {
+        let tag = Tag {
+            label: "MQTT-3.1.0-1".into(),
+            path: format!("{TESTS}/connect.rs"),
+            line: 1,
+            function: Some("first".into()),
+            proves: true,
+        };
+        assert!(proves(&tag, "connect::first"));
+        assert!(!proves(&tag, "publish::first"));
+        assert!(!proves(&tag, "connect::second"));
+    }
+}
