@@ -26,6 +26,7 @@
 
 mod mix;
 mod retained;
+mod sharded;
 mod subscriptions;
 
 pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedScan};

@@ -11,8 +11,8 @@ pub(super) const SEPARATOR: u8 = 0;
 /// Less than every byte of a topic, greater than [`SEPARATOR`]: put after a topic's key, it is beyond all below it.
 pub(super) const PAST_SUBTREE: u8 = 1;
 
-pub(super) fn key_of(topic: &TopicName) -> Box<[u8]> {
-    swapped(topic.as_bytes(), b'/', SEPARATOR).into()
+pub(super) fn key_of(topic: &TopicName) -> Vec<u8> {
+    swapped(topic.as_bytes(), b'/', SEPARATOR)
 }
 
 /// The topic with this key. `None` only for bytes that [`key_of`] never gives.

@@ -1,8 +1,9 @@
 //! [`Retained`]: the last retained message of each topic, and which of them a new subscription is told.
 //!
-//! A tree ordered level by level ([`key`]), in which a topic stands right before those below it. A look-up by filter
-//! leaps from match to match ([`scan`]), so it costs what it finds and what it must look at between, never the whole
-//! store. Why one ordered tree: `docs/adr/0002-retained-messages-in-level-order.md`.
+//! The messages stand in a hash table by topic: that is all a publisher touches when it replaces one. Beside it stands
+//! a tree of the topics, ordered level by level ([`key`]), so that a topic stands right before those below it. A look-up
+//! by filter leaps through it from match to match ([`scan`]) and costs what it finds and what it must look at between,
+//! never the whole store. Why so: `docs/adr/0002-retained-topics-in-level-order.md`.
 //!
 //! Not in here: what a message is, and the rule that an empty one is a removal (the caller calls [`Retained::clear`]).
 
@@ -10,9 +11,12 @@ mod key;
 mod scan;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    mem,
     ops::Bound,
+    sync::Arc,
     time::Instant,
 };
 
@@ -22,9 +26,10 @@ use self::{
     key::{key_of, topic_of},
     scan::{FilterScan, Verdict},
 };
+use crate::sharded::ShardedTable;
 
 /// How many messages one chunk of a look-up looks at before it stops, at least; and for each match it may find.
-const LOOKS: (usize, usize) = (1_024, 16);
+const LOOKS: (usize, usize) = (256, 4);
 
 /// How much [`Retained`] may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +56,19 @@ pub enum RetainedFull {
 /// or less always gets in. A refused replacement leaves the earlier message where it is.
 pub struct Retained<M> {
     limits: RetainedLimits,
-    messages: BTreeMap<Box<[u8]>, Kept<M>>,
+    messages: ShardedTable<Kept<M>>,
+    keys: RandomState,
+    /// The topics of the messages, in level order.
+    order: BTreeSet<Arc<[u8]>>,
     /// When what expires: a look at the first says whether anything is due.
-    due: BTreeSet<(Instant, Box<[u8]>)>,
+    due: Due,
     bytes: usize,
 }
 
+type Due = BTreeSet<(Instant, Arc<[u8]>)>;
+
 struct Kept<M> {
+    key: Arc<[u8]>,
     message: M,
     size_bytes: usize,
     expires_at: Option<Instant>,
@@ -95,7 +106,14 @@ impl RetainedScan {
 impl<M: Clone> Retained<M> {
     /// An empty store.
     pub fn new(limits: RetainedLimits) -> Self {
-        Self { limits, messages: BTreeMap::new(), due: BTreeSet::new(), bytes: 0 }
+        Self {
+            limits,
+            messages: ShardedTable::new(),
+            keys: RandomState::new(),
+            order: BTreeSet::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+        }
     }
 
     /// Keeps `message` as the retained one of `topic`, until `expires_at` if there is an end. Gives back the one it
@@ -110,42 +128,42 @@ impl<M: Clone> Retained<M> {
         expires_at: Option<Instant>,
     ) -> Result<Option<M>, RetainedFull> {
         let key = key_of(topic);
-        let replaced_bytes = self.messages.get(&*key).map(|kept| kept.size_bytes);
-        if replaced_bytes.is_none() && self.messages.len() >= self.limits.max_messages {
+        let hash = hash(&self.keys, &key);
+        let earlier = self.messages.shard_mut(hash).find_mut(hash, |kept| *kept.key == *key);
+        if earlier.is_none() && self.order.len() >= self.limits.max_messages {
             return Err(RetainedFull::Messages);
         }
-        let held = replaced_bytes.unwrap_or(0);
-        let bytes = (self.bytes - held).saturating_add(size_bytes);
-        if size_bytes > held && bytes > self.limits.max_bytes {
+        let held_bytes = earlier.as_ref().map_or(0, |kept| kept.size_bytes);
+        let bytes = (self.bytes - held_bytes).saturating_add(size_bytes);
+        if size_bytes > held_bytes && bytes > self.limits.max_bytes {
             return Err(RetainedFull::Bytes);
         }
-        if let Some(at) = expires_at {
-            self.due.insert((at, key.clone()));
-        }
         self.bytes = bytes;
-        let earlier = self.messages.insert(key.clone(), Kept { message, size_bytes, expires_at });
-        if let Some(at) =
-            earlier.as_ref().and_then(|kept| kept.expires_at).filter(|&at| Some(at) != expires_at)
-        {
-            self.due.remove(&(at, key));
+        if let Some(kept) = earlier {
+            reschedule(&mut self.due, &kept.key, kept.expires_at, expires_at);
+            kept.size_bytes = size_bytes;
+            kept.expires_at = expires_at;
+            return Ok(Some(mem::replace(&mut kept.message, message)));
         }
-        Ok(earlier.map(|kept| kept.message))
+        let key: Arc<[u8]> = key.into();
+        self.order.insert(key.clone());
+        reschedule(&mut self.due, &key, None, expires_at);
+        let keys = &self.keys;
+        let kept = Kept { key, message, size_bytes, expires_at };
+        self.messages.shard_mut(hash).insert_unique(hash, kept, |kept| self::hash(keys, &kept.key));
+        Ok(None)
     }
 
     /// Removes the retained message of `topic`, and gives it back. [MQTT-3.3.1-10]
     pub fn clear(&mut self, topic: &TopicName) -> Option<M> {
-        let key = key_of(topic);
-        let kept = self.messages.remove(&*key)?;
-        self.bytes -= kept.size_bytes;
-        if let Some(at) = kept.expires_at {
-            self.due.remove(&(at, key));
-        }
+        let kept = self.take(&key_of(topic))?;
+        reschedule(&mut self.due, &kept.key, kept.expires_at, None);
         Some(kept.message)
     }
 
     /// The retained message of `topic`, unless it has expired by `now`.
     pub fn get(&self, topic: &TopicName, now: Instant) -> Option<&M> {
-        self.messages.get(&*key_of(topic)).filter(|kept| kept.is_live(now)).map(|kept| &kept.message)
+        self.live(&key_of(topic), now)
     }
 
     /// The next messages of a look-up, at most `limit`, in topic order: by the bytes of the first level, then of the
@@ -163,16 +181,14 @@ impl<M: Clone> Retained<M> {
                 Next::After(key) => Bound::Excluded(&**key),
                 Next::Finished => break,
             };
-            let mut messages = self.messages.range::<[u8], _>((start, Bound::Unbounded));
+            let mut topics = self.order.range::<[u8], _>((start, Bound::Unbounded));
             // Matches that follow one another are walked; over anything else the scan leaps.
             scan.next = loop {
-                let Some((key, kept)) = messages.next() else { break Next::Finished };
+                let Some(key) = topics.next() else { break Next::Finished };
                 looks_left -= 1;
                 match filter.judge(key) {
                     Verdict::Match => {
-                        if kept.is_live(now) {
-                            found.extend(topic_of(key).map(|topic| (topic, kept.message.clone())));
-                        }
+                        found.extend(topic_of(key).zip(self.live(key, now).cloned()));
                         if found.len() == limit || looks_left == 0 {
                             break Next::After(key.to_vec());
                         }
@@ -199,7 +215,7 @@ impl<M: Clone> Retained<M> {
     ) -> Vec<(TopicName, M)> {
         let mut scan = RetainedScan::new(filter);
         if let Some(topic) = after {
-            scan.next = Next::After(key_of(topic).into_vec());
+            scan.next = Next::After(key_of(topic));
         }
         let mut found = Vec::new();
         while found.len() < limit && !scan.is_finished() {
@@ -214,10 +230,7 @@ impl<M: Clone> Retained<M> {
         while self.due.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, key)) = self.due.pop_first()
         {
-            if let Some(kept) = self.messages.remove(&key) {
-                self.bytes -= kept.size_bytes;
-                removed += 1;
-            }
+            removed += usize::from(self.take(&key).is_some());
         }
         removed
     }
@@ -229,30 +242,57 @@ impl<M: Clone> Retained<M> {
 
     /// How many messages are held; expired ones count until [`Retained::expire`] removes them.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.order.len()
     }
 
     /// Whether no message is held.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.order.is_empty()
     }
 
     /// The sum of the sizes that were stated for the messages held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    fn live(&self, key: &[u8], now: Instant) -> Option<&M> {
+        let kept = self.messages.find(hash(&self.keys, key), |kept| *kept.key == *key)?;
+        kept.expires_at.is_none_or(|at| at > now).then_some(&kept.message)
+    }
+
+    /// Takes a message out, from everywhere but `due`.
+    fn take(&mut self, key: &[u8]) -> Option<Kept<M>> {
+        let keys = &self.keys;
+        let hash_of = |kept: &Kept<M>| hash(keys, &kept.key);
+        let kept = self.messages.remove(hash(keys, key), |kept| *kept.key == *key, hash_of)?;
+        self.order.remove(key);
+        self.bytes -= kept.size_bytes;
+        Some(kept)
+    }
 }
 
-impl<M> Kept<M> {
-    fn is_live(&self, now: Instant) -> bool {
-        self.expires_at.is_none_or(|at| at > now)
+fn reschedule(due: &mut Due, key: &Arc<[u8]>, from: Option<Instant>, to: Option<Instant>) {
+    if from == to {
+        return;
     }
+    if let Some(at) = from {
+        due.remove(&(at, key.clone()));
+    }
+    if let Some(at) = to {
+        due.insert((at, key.clone()));
+    }
+}
+
+fn hash(keys: &RandomState, key: &[u8]) -> u64 {
+    let mut hasher = keys.build_hasher();
+    hasher.write(key);
+    hasher.finish()
 }
 
 impl<M> fmt::Debug for Retained<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retained")
-            .field("messages", &self.messages.len())
+            .field("messages", &self.order.len())
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }

@@ -1,13 +1,14 @@
 //! [`ExactFilters`]: the filters without a wildcard. Each matches the one topic of the same bytes, so a hash map does.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::hash_table::Entry;
 
 use super::{Subscriber, receivers::Receivers, route::Route};
+use crate::sharded::ShardedTable;
 
 pub(super) struct ExactFilters<S> {
-    table: HashTable<ExactFilter<S>>,
+    table: ShardedTable<ExactFilter<S>>,
     keys: RandomState,
 }
 
@@ -18,7 +19,7 @@ struct ExactFilter<S> {
 
 impl<S: Subscriber + Clone> ExactFilters<S> {
     pub(super) fn new(keys: RandomState) -> Self {
-        Self { table: HashTable::new(), keys }
+        Self { table: ShardedTable::new(), keys }
     }
 
     /// How many filters have receivers.
@@ -29,11 +30,9 @@ impl<S: Subscriber + Clone> ExactFilters<S> {
     /// The receivers of `filter`, made if need be. The caller must add one.
     pub(super) fn entry(&mut self, filter: &[u8]) -> &mut Receivers<S> {
         let keys = &self.keys;
-        let entry = self.table.entry(
-            hash(keys, filter),
-            |held| *held.filter == *filter,
-            |held| hash(keys, &held.filter),
-        );
+        let hash_of = |held: &ExactFilter<S>| hash(keys, &held.filter);
+        let hash = hash(keys, filter);
+        let entry = self.table.shard_mut(hash).entry(hash, |held| *held.filter == *filter, hash_of);
         let made = match entry {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry
@@ -45,32 +44,27 @@ impl<S: Subscriber + Clone> ExactFilters<S> {
 
     pub(super) fn remove(&mut self, filter: &[u8], group: Option<&str>, subscriber_id: u64) -> bool {
         let keys = &self.keys;
-        let Ok(mut entry) = self.table.find_entry(hash(keys, filter), |held| *held.filter == *filter) else {
-            return false;
-        };
-        let receivers = &mut entry.get_mut().receivers;
-        if !receivers.remove(group, subscriber_id) {
-            return false;
+        let hash_of = |held: &ExactFilter<S>| hash(keys, &held.filter);
+        let hash = hash(keys, filter);
+        let is_it = |held: &ExactFilter<S>| *held.filter == *filter;
+        let Some(found) = self.table.shard_mut(hash).find_mut(hash, is_it) else { return false };
+        let removed = found.receivers.remove(group, subscriber_id);
+        if found.receivers.is_empty() {
+            self.table.remove(hash, is_it, hash_of);
         }
-        if receivers.is_empty() {
-            entry.remove();
-            if self.table.len() < self.table.capacity() / 8 {
-                self.table.shrink_to(self.table.len() * 2, |held| hash(keys, &held.filter));
-            }
-        }
-        true
+        removed
     }
 
     /// Adds the receivers of the filter that is spelled like `topic`.
     pub(super) fn route(&self, topic: &[u8], route: &mut Route<S>) {
-        if !self.table.is_empty()
-            && let Some(found) = self.table.find(hash(&self.keys, topic), |held| *held.filter == *topic)
-        {
+        if let Some(found) = self.table.find(hash(&self.keys, topic), |held| *held.filter == *topic) {
             found.receivers.add_to(route);
         }
     }
 }
 
 fn hash(keys: &RandomState, filter: &[u8]) -> u64 {
-    keys.hash_one(filter)
+    let mut hasher = keys.build_hasher();
+    hasher.write(filter);
+    hasher.finish()
 }

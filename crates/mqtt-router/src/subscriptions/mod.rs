@@ -8,6 +8,7 @@
 
 mod crowd;
 mod exact;
+mod pages;
 mod receivers;
 mod route;
 mod shared;

@@ -1,7 +1,8 @@
 //! [`WildcardTrie`]: the filters with a wildcard, a node for each level.
 //!
-//! The nodes lie in one vector and name each other by index. The edges for literal levels lie in one hash table over
-//! (parent, level): a node has no map of its own, and finding a child costs the same however many there are. A filter
+//! The nodes name each other by number. A node knows one child for a literal level, the first, by
+//! itself: where the trie does not branch, a step is a comparison. All other literal children are found in one hash
+//! table over (parent, level): a node has no map of its own, and a step costs the same however many there are. A filter
 //! ends at a node in one of two places: `here`, or `below` if a `#` follows, which matches the node's own level and all
 //! below it. No recursion: neither the topic's depth nor the trie's can exhaust the stack.
 
@@ -10,19 +11,16 @@ use std::{
     mem,
 };
 
-use hashbrown::HashTable;
+use super::{Subscriber, pages::Pages, receivers::Receivers, route::Route};
+use crate::sharded::ShardedTable;
 
-use super::{Subscriber, receivers::Receivers, route::Route};
-
-/// The node that stands before the first level. Never a child, so its index also says "no child".
+/// The node that stands before the first level. Never a child, so its number also says "no child".
 const ROOT: u32 = 0;
 
 pub(super) struct WildcardTrie<S> {
-    nodes: Vec<Node<S>>,
-    /// Indices of nodes that are free to be used again.
-    free: Vec<u32>,
-    /// The nodes reached by a literal level, found by their parent and that level.
-    edges: HashTable<u32>,
+    nodes: Pages<Node<S>>,
+    /// The nodes reached by a literal level that are not their parent's first, found by that parent and level.
+    edges: ShardedTable<u32>,
     keys: RandomState,
 }
 
@@ -30,8 +28,10 @@ struct Node<S> {
     parent: u32,
     /// The child for `+`, or [`ROOT`] for none.
     plus: u32,
-    /// How many children are reached by a literal level.
-    literal_children: u32,
+    /// One child for a literal level, or [`ROOT`] for none.
+    first: u32,
+    /// How many more children for a literal level there are: those in the table of edges.
+    others: u32,
     /// The level that leads here from the parent.
     level: Box<[u8]>,
     /// The receivers of the filter that ends with this level.
@@ -42,19 +42,19 @@ struct Node<S> {
 
 impl<S: Subscriber + Clone> WildcardTrie<S> {
     pub(super) fn new(keys: RandomState) -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), edges: HashTable::new(), keys }
+        Self { nodes: Pages::new(), edges: ShardedTable::new(), keys }
     }
 
     /// How many nodes there are. None at all if no filter is held.
     pub(super) fn node_count(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.nodes.len()
     }
 
     /// The receivers of `filter`, made if need be. The caller must add one.
     pub(super) fn entry(&mut self, filter: &[u8]) -> &mut Receivers<S> {
         let (levels, ends_with_hash) = split_hash(filter);
         if self.nodes.is_empty() {
-            self.nodes.push(Node::new(ROOT, &[]));
+            self.nodes.insert(Node::default()); // the root
         }
         let mut index = ROOT;
         for level in levels.into_iter().flat_map(split_levels) {
@@ -63,18 +63,21 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
                 None => self.add_child(index, level),
             };
         }
-        let node = &mut self.nodes[index as usize];
+        let node = &mut self.nodes[index];
         if ends_with_hash { &mut node.below } else { &mut node.here }
     }
 
     pub(super) fn remove(&mut self, filter: &[u8], group: Option<&str>, subscriber_id: u64) -> bool {
+        if self.nodes.is_empty() {
+            return false;
+        }
         let (levels, ends_with_hash) = split_hash(filter);
         let mut index = ROOT;
         for level in levels.into_iter().flat_map(split_levels) {
             let Some(child) = self.child(index, level) else { return false };
             index = child;
         }
-        let Some(node) = self.nodes.get_mut(index as usize) else { return false };
+        let node = &mut self.nodes[index];
         let receivers = if ends_with_hash { &mut node.below } else { &mut node.here };
         let removed = receivers.remove(group, subscriber_id);
         if removed {
@@ -91,7 +94,7 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
         let mut pending = mem::take(&mut route.pending);
         pending.push((ROOT, 0));
         while let Some((index, level_start)) = pending.pop() {
-            let node = &self.nodes[index as usize];
+            let node = &self.nodes[index];
             // A wildcard in the first level does not match a topic that begins with `$`. [MQTT-4.7.2-1]
             let wildcards_apply = index != ROOT || !topic.starts_with(b"$");
             if wildcards_apply {
@@ -107,9 +110,7 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
             if wildcards_apply && node.plus != ROOT {
                 pending.push((node.plus, next_start)); // [MQTT-4.7.1-3]
             }
-            if node.literal_children > 0
-                && let Some(child) = self.literal_child(index, level)
-            {
+            if let Some(child) = self.literal_child(index, level) {
                 pending.push((child, next_start)); // byte for byte [MQTT-4.7.3-4]
             }
         }
@@ -118,79 +119,87 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
 
     fn child(&self, parent: u32, level: &[u8]) -> Option<u32> {
         if level == b"+" {
-            self.nodes.get(parent as usize).map(|node| node.plus).filter(|&plus| plus != ROOT)
+            Some(self.nodes[parent].plus).filter(|&plus| plus != ROOT)
         } else {
             self.literal_child(parent, level)
         }
     }
 
     fn literal_child(&self, parent: u32, level: &[u8]) -> Option<u32> {
+        let node = &self.nodes[parent];
+        if node.first != ROOT && *self.nodes[node.first].level == *level {
+            return Some(node.first);
+        }
+        if node.others == 0 {
+            return None;
+        }
         let is_it = |&child: &u32| {
-            let node = &self.nodes[child as usize];
-            node.parent == parent && *node.level == *level
+            let child = &self.nodes[child];
+            child.parent == parent && *child.level == *level
         };
         self.edges.find(hash(&self.keys, parent, level), is_it).copied()
     }
 
     fn add_child(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let node = Node::new(parent, level);
-        let child = if let Some(index) = self.free.pop() {
-            self.nodes[index as usize] = node;
-            index
-        } else {
-            self.nodes.push(node);
-            (self.nodes.len() - 1) as u32
-        };
+        let child = self.nodes.insert(Node { parent, level: level.into(), ..Node::default() });
+        let parent_node = &mut self.nodes[parent];
         if level == b"+" {
-            self.nodes[parent as usize].plus = child;
+            parent_node.plus = child;
+        } else if parent_node.first == ROOT {
+            parent_node.first = child;
         } else {
-            self.nodes[parent as usize].literal_children += 1;
+            parent_node.others += 1;
             let (nodes, keys) = (&self.nodes, &self.keys);
-            self.edges.insert_unique(hash(keys, parent, level), child, |&child| hash_of(nodes, keys, child));
+            let hash = hash(keys, parent, level);
+            self.edges.shard_mut(hash).insert_unique(hash, child, |&child| hash_of(nodes, keys, child));
         }
         child
     }
 
     /// Removes the node and those above it for as long as nothing hangs on them.
     fn prune(&mut self, mut index: u32) {
-        while index != ROOT && self.nodes[index as usize].is_unused() {
-            let (nodes, keys) = (&self.nodes, &self.keys);
-            if let Ok(edge) = self.edges.find_entry(hash_of(nodes, keys, index), |&child| child == index) {
-                edge.remove();
-            }
-            let removed = mem::replace(&mut self.nodes[index as usize], Node::new(ROOT, &[]));
-            let parent = &mut self.nodes[removed.parent as usize];
-            if *removed.level == *b"+" {
+        while index != ROOT && self.nodes[index].is_unused() {
+            let removed = self.nodes.remove(index);
+            let parent = &mut self.nodes[removed.parent];
+            if parent.plus == index {
                 parent.plus = ROOT;
+            } else if parent.first == index {
+                parent.first = ROOT;
             } else {
-                parent.literal_children -= 1;
+                parent.others -= 1;
+                let (nodes, keys) = (&self.nodes, &self.keys);
+                let hash = hash(keys, removed.parent, &removed.level);
+                self.edges.remove(hash, |&child| child == index, |&child| hash_of(nodes, keys, child));
             }
-            self.free.push(index);
             index = removed.parent;
         }
-        if self.node_count() == 1 && self.nodes[ROOT as usize].is_unused() {
+        if self.node_count() == 1 && self.nodes[ROOT].is_unused() {
             *self = Self::new(self.keys.clone()); // gives the memory back
-        } else if self.edges.len() < self.edges.capacity() / 8 {
-            let (nodes, keys) = (&self.nodes, &self.keys);
-            self.edges.shrink_to(self.edges.len() * 2, |&child| hash_of(nodes, keys, child));
+        }
+    }
+}
+
+impl<S> Default for Node<S> {
+    fn default() -> Self {
+        Self {
+            parent: ROOT,
+            plus: ROOT,
+            first: ROOT,
+            others: 0,
+            level: Box::default(),
+            here: Receivers::default(),
+            below: Receivers::default(),
         }
     }
 }
 
 impl<S: Subscriber + Clone> Node<S> {
-    fn new(parent: u32, level: &[u8]) -> Self {
-        Self {
-            parent,
-            plus: ROOT,
-            literal_children: 0,
-            level: level.into(),
-            here: Receivers::default(),
-            below: Receivers::default(),
-        }
-    }
-
     fn is_unused(&self) -> bool {
-        self.plus == ROOT && self.literal_children == 0 && self.here.is_empty() && self.below.is_empty()
+        self.plus == ROOT
+            && self.first == ROOT
+            && self.others == 0
+            && self.here.is_empty()
+            && self.below.is_empty()
     }
 }
 
@@ -201,8 +210,8 @@ fn hash(keys: &RandomState, parent: u32, level: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn hash_of<S>(nodes: &[Node<S>], keys: &RandomState, child: u32) -> u64 {
-    let node = &nodes[child as usize];
+fn hash_of<S>(nodes: &Pages<Node<S>>, keys: &RandomState, child: u32) -> u64 {
+    let node = &nodes[child];
     hash(keys, node.parent, &node.level)
 }
 
