@@ -18,7 +18,7 @@ use crate::{
     client::ClientInfo,
     counters::Counters,
     event::{DropReason, Event, Observer, SessionEnd},
-    hooks::{HookSet, WillDecision},
+    hooks::{HookSet, WillDecision, survive},
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
@@ -80,7 +80,7 @@ impl Core {
 
     pub(crate) fn observe(&self, event: &Event<'_>) {
         for observer in &self.observers {
-            observer.on_event(event);
+            survive("an observer", || observer.on_event(event));
         }
     }
 
@@ -291,11 +291,12 @@ impl Core {
         will: Message,
         burst: &mut Burst<'_>,
     ) {
-        let decision = self.hooks.on_will.as_ref().map_or(WillDecision::Pass, |hook| hook(client, &will));
+        let hook = self.hooks.on_will.as_ref();
+        let decision = hook.map_or(Some(WillDecision::Pass), |hook| survive("on_will", || hook(client, &will)));
         let will = match decision {
-            WillDecision::Pass => will,
-            WillDecision::Change(changed) => changed,
-            WillDecision::Drop => {
+            Some(WillDecision::Pass) => will,
+            Some(WillDecision::Change(changed)) => changed,
+            Some(WillDecision::Drop) | None => {
                 burst.counts.drop_one(DropReason::Refused);
                 return;
             }

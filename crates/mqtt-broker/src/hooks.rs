@@ -2,7 +2,12 @@
 //!
 //! Set closures on [`crate::Builder`], or implement [`Hooks`] and install it whole. A hook that is not set costs one branch.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mqtt_codec::{ConnectRefusal, QoS, TopicFilter};
@@ -101,7 +106,8 @@ pub enum WillDecision {
 /// All hooks as one trait, each with a default that lets everything pass.
 ///
 /// `on_connect` and `on_subscribe` may await. The others are called in the middle of the data path and must not block:
-/// a hook that does stalls its worker thread. A hook that panics ends its own connection, and no other.
+/// a hook that does stalls its worker thread. A hook that panics ends its own connection ([`CloseReason::HookFailed`]), and
+/// no other.
 pub trait Hooks: Send + Sync + 'static {
     /// A connection was accepted by a listener; `false` closes it at once.
     fn on_accept(&self, peer: Peer) -> bool {
@@ -131,7 +137,7 @@ pub trait Hooks: Send + Sync + 'static {
         PublishDecision::Pass
     }
 
-    /// A connection ended without DISCONNECT, and its Will is about to be published.
+    /// A connection ended without DISCONNECT, and its Will is about to be published. If this panics, it is not.
     fn on_will(&self, client: &ClientInfo, will: &Message) -> WillDecision {
         let _ = (client, will);
         WillDecision::Pass
@@ -144,6 +150,17 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// The broker has shut down: no connection is left.
     fn on_stop(&self) {}
+}
+
+/// Calls the embedder's code, and survives its panic: `None` then.
+///
+/// Nothing of the broker's is half done when it is called, so what it borrows is whole whatever happens.
+pub(crate) fn survive<T>(what: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    if outcome.is_err() {
+        tracing::error!(what, "panicked");
+    }
+    outcome.ok()
 }
 
 pub(crate) type AcceptHook = Box<dyn Fn(Peer) -> bool + Send + Sync>;

@@ -18,7 +18,7 @@ use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
     event::{Event, SessionEnd},
-    hooks::{ConnectDecision, ConnectRequest, HookFuture},
+    hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
     message::Message,
     session::{Attached, Detached},
 };
@@ -62,7 +62,7 @@ impl Connection {
             password: connect.credentials.and_then(|credentials| credentials.password),
             will: will.clone(),
         };
-        let question = Some(hook(request));
+        let question = Some(survive("on_connect", || hook(request)).ok_or(CloseReason::HookFailed)?);
         self.phase = Phase::Authenticating(Box::new(Pending { question, info, will }));
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::{
     close_reason::CloseReason,
     core::Core,
     event::{Event, SessionEnd},
+    hooks::survive,
     message::Message,
     session::Attachment,
 };
@@ -72,7 +73,7 @@ pub(super) fn publish_will(
 
 fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {
     if let Some(hook) = &core.hooks.on_close {
-        hook(client, reason);
+        survive("on_close", || hook(client, reason));
     }
     core.observe(&Event::Disconnected { client, reason });
 }

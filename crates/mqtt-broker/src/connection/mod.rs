@@ -25,7 +25,7 @@ use crate::{
     client::Peer,
     close_reason::{CloseReason, ProtocolViolation},
     core::Core,
-    hooks::{ConnectDecision, HookFuture, SubscribeDecision},
+    hooks::{ConnectDecision, HookFuture, SubscribeDecision, survive},
     route_cache::RouteCache,
     session::{Attachment, Sent},
 };
@@ -339,11 +339,16 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Only a panic leaves a connection that has not ended; its session and its Will are settled all the same.
+    /// Only a panic leaves a connection that has not ended; its session and its Will are settled all the same. A second
+    /// panic, here, must stay here: it would end the process.
     fn drop(&mut self) {
+        if self.closed().is_some() {
+            return;
+        }
         let core = Arc::clone(&self.core);
-        let mut burst = core.burst();
-        self.end(self.last_received, CloseReason::Internal, &mut burst);
+        survive("the end of a connection", || {
+            self.end(self.last_received, CloseReason::Internal, &mut core.burst());
+        });
     }
 }
 

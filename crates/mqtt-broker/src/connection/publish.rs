@@ -9,7 +9,7 @@ use crate::{
     burst::Burst,
     close_reason::{CloseReason, ProtocolViolation},
     event::DropReason,
-    hooks::{PublishDecision, PublishRequest},
+    hooks::{PublishDecision, PublishRequest, survive},
     message::Outgoing,
     session::TooManyUnreleased,
 };
@@ -59,7 +59,8 @@ impl Connection {
         };
         let client = &*self.attachment()?.info;
         let PublishRef { topic, payload, retain, .. } = *publish;
-        match hook(PublishRequest { client, topic, payload, qos, retain }) {
+        let request = PublishRequest { client, topic, payload, qos, retain };
+        match survive("on_publish", || hook(request)).ok_or(CloseReason::HookFailed)? {
             PublishDecision::Pass => self.deliver(now, &outgoing, retain, burst),
             PublishDecision::Change(message) => {
                 self.deliver(now, &Outgoing::of(&message), message.retain(), burst)

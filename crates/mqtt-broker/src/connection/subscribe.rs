@@ -9,7 +9,7 @@ use crate::{
     burst::Burst,
     close_reason::CloseReason,
     core::Core,
-    hooks::{HookFuture, SubscribeDecision, SubscribeRequest},
+    hooks::{HookFuture, SubscribeDecision, SubscribeRequest, survive},
     message::Outgoing,
     session::Attachment,
 };
@@ -70,7 +70,9 @@ impl Connection {
             let Deciding { subscribe, return_codes, .. } = *deciding;
             return self.answer_subscribe(&subscribe, return_codes, burst);
         };
-        deciding.question = Some(hook(SubscribeRequest { client, filter: filter.clone(), qos: *qos }));
+        let request = SubscribeRequest { client, filter: filter.clone(), qos: *qos };
+        let question = survive("on_subscribe", || hook(request)).ok_or(CloseReason::HookFailed)?;
+        deciding.question = Some(question);
         self.open()?.deciding = Some(deciding);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mqtt_codec::{Frame, PacketType, Unsuback, Unsubscribe};
 
 use super::{Connection, owned_body};
-use crate::{burst::Burst, close_reason::CloseReason};
+use crate::{burst::Burst, close_reason::CloseReason, hooks::survive};
 
 impl Connection {
     pub(super) fn handle_unsubscribe(
@@ -20,7 +20,7 @@ impl Connection {
         // [MQTT-3.10.4-6]: one after the other.
         for filter in &filters {
             if let Some(hook) = &core.hooks.on_unsubscribe {
-                hook(&attachment.info, filter);
+                survive("on_unsubscribe", || hook(&attachment.info, filter)).ok_or(CloseReason::HookFailed)?;
             }
             core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
         }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{connection_task::serve, tasks::Tasks};
-use crate::{broker::Broker, client::Peer, core::Core};
+use crate::{broker::Broker, client::Peer, core::Core, hooks::survive};
 
 /// How long to wait when the system has no file descriptor left: trying at once again would only burn the processor.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ fn admit(socket: TcpStream, peer: Peer, core: &Arc<Core>, tasks: &Tasks) {
         tracing::warn!(%peer, "refused: the broker has its maximum of connections");
         return;
     };
-    if core.hooks.on_accept.as_ref().is_some_and(|hook| !hook(peer)) {
+    if core.hooks.on_accept.as_ref().is_some_and(|hook| survive("on_accept", || hook(peer)) != Some(true)) {
         burst.counts.connections_refused += 1;
         return;
     }

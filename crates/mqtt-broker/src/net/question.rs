@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -12,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{
     connection::{Answer, Question},
-    hooks::HookFuture,
+    hooks::{HookFuture, survive},
 };
 
 /// A hook that is deciding.
@@ -42,8 +41,8 @@ impl Asked {
 
 /// `Ready(None)` if the hook panicked: its own connection pays, and nobody else.
 fn poll_hook<T>(future: &mut HookFuture<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
+    match survive("a hook", || future.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Some),
+        None => Poll::Ready(None),
     }
 }

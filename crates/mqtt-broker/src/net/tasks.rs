@@ -16,6 +16,7 @@ use crate::{
     broker::{Broker, ShutdownTimeout},
     close_reason::CloseReason,
     core::Core,
+    hooks::survive,
 };
 
 /// The tasks of one broker, and the signal that stops them.
@@ -50,7 +51,7 @@ impl Broker {
             return Err(ShutdownTimeout { connections: core.connections.load(Ordering::Relaxed) });
         }
         if let Some(hook) = core.hooks.on_stop.as_ref().filter(|_| is_first) {
-            hook();
+            survive("on_stop", hook);
         }
         Ok(())
     }
