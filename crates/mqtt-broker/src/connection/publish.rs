@@ -31,8 +31,9 @@ impl Connection {
             Delivery::ExactlyOnce { packet_id, .. } => self.receive(packet_id)?,
             _ => true,
         };
-        if is_new {
-            self.decide(now, &publish, burst)?;
+        if is_new && let Err(reason) = self.decide(now, &publish, burst) {
+            self.forget(publish.delivery);
+            return Err(reason);
         }
         self.acknowledge(publish.delivery, burst)
     }
@@ -43,6 +44,16 @@ impl Connection {
         let mut state = self.attachment()?.lock()?;
         let received = state.received.insert(packet_id, max_unreleased);
         received.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
+    }
+
+    /// A message that was not passed on: its repetition is a new one, and the hook is asked again.
+    fn forget(&mut self, delivery: Delivery) {
+        if let Delivery::ExactlyOnce { packet_id, .. } = delivery
+            && let Ok(attachment) = self.attachment()
+            && let Ok(mut state) = attachment.lock()
+        {
+            state.received.release(packet_id);
+        }
     }
 
     /// Asks the hook before anything is retained, delivered or acknowledged.
