@@ -103,11 +103,7 @@ impl Connection {
         if bytes.len() >= LARGE_READ {
             self.last_received = now;
         }
-        if let Phase::Open(open) = &self.phase
-            && let Err(reason) = open.attachment.check()
-        {
-            self.end(now, reason, burst);
-        }
+        self.handle_wake(now, burst);
         while !self.partial.is_empty() && !bytes.is_empty() && self.wants_bytes() {
             bytes = self.complete_partial(now, bytes, burst);
         }
@@ -115,6 +111,21 @@ impl Connection {
         if self.closed().is_none() {
             self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
         }
+    }
+
+    /// Others may have ended this connection (a take-over, a shutdown). `handle_bytes` and `poll_transmit` look by themselves;
+    /// call this where a socket that takes nothing keeps you from either.
+    pub(crate) fn handle_wake(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        if let Phase::Open(open) = &self.phase
+            && let Err(reason) = open.attachment.check()
+        {
+            self.end(now, reason, burst);
+        }
+    }
+
+    /// How many bytes of answers `poll_transmit` has not been asked for yet.
+    pub(crate) fn unsent_answers(&self) -> usize {
+        self.answers.len()
     }
 
     /// The client's end of the connection is gone, or the broker's network layer gives up on it.

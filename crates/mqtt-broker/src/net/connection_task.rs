@@ -117,7 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
             let unwritten = self.output.get(self.written..).unwrap_or_default();
             match Pin::new(&mut self.socket).poll_write(cx, unwritten) {
-                Poll::Pending => return step,
+                Poll::Pending => {
+                    self.connection.handle_wake(now, burst);
+                    return step;
+                }
                 Poll::Ready(Ok(0)) => self.lose(now, CloseReason::ConnectionLost, burst),
                 Poll::Ready(Ok(count)) => self.written += count,
                 Poll::Ready(Err(error)) => self.lose(now, loss(&error), burst),
@@ -144,7 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// One read, into the buffer that the thread's connections share, handled to the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        if !self.connection.wants_bytes() || self.output.len() - self.written > MOST_UNWRITTEN {
+        let unwritten = self.output.len() - self.written + self.connection.unsent_answers();
+        if !self.connection.wants_bytes() || unwritten > MOST_UNWRITTEN {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {
