@@ -63,7 +63,7 @@ const LARGE_READ: usize = 1024;
 
 impl Connection {
     pub(crate) fn new(core: Arc<Core>, peer: Peer, now: Instant) -> Self {
-        let deadline = now + core.limits.connect_timeout;
+        let deadline = now.checked_add(core.limits.connect_timeout);
         Self {
             core,
             peer,
@@ -137,13 +137,11 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
         let last_received = self.last_received;
         match &mut self.phase {
-            Phase::AwaitConnect { deadline } if now >= *deadline => {
+            Phase::AwaitConnect { deadline } if deadline.is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::ConnectTimeout, burst);
             }
             // [MQTT-3.1.2-24]
-            Phase::Open(open)
-                if open.silence_allowed.is_some_and(|allowed| now >= last_received + allowed) =>
-            {
+            Phase::Open(open) if open.silence_ends(last_received).is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::KeepAliveTimeout, burst);
             }
             Phase::Open(open) if open.next_retry.is_some_and(|at| now >= at) => {
@@ -208,10 +206,9 @@ impl Connection {
     /// When `handle_timeout` is due, unless something else is handled before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitConnect { deadline } => Some(*deadline),
+            Phase::AwaitConnect { deadline } => *deadline,
             Phase::Open(open) => {
-                let silence = open.silence_allowed.map(|allowed| self.last_received + allowed);
-                silence.into_iter().chain(open.next_retry).min()
+                open.silence_ends(self.last_received).into_iter().chain(open.next_retry).min()
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
         }

@@ -19,7 +19,7 @@ use crate::{close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
     /// Nothing but CONNECT may come, and it must come before the deadline.
-    AwaitConnect { deadline: Instant },
+    AwaitConnect { deadline: Option<Instant> },
     /// A hook decides about the CONNECT. What the client sends meanwhile waits.
     Authenticating(Box<Pending>),
     /// CONNACK 0 was sent.
@@ -35,4 +35,12 @@ pub(crate) struct Open {
     pub(crate) next_retry: Option<Instant>,
     /// A SUBSCRIBE that a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
+}
+
+impl Open {
+    /// When the client will have been silent for too long. While a hook decides nobody listens, so nobody can tell.
+    pub(crate) fn silence_ends(&self, last_received: Instant) -> Option<Instant> {
+        let allowed = self.silence_allowed.filter(|_| self.deciding.is_none())?;
+        last_received.checked_add(allowed)
+    }
 }

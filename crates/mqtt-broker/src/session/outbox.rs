@@ -182,8 +182,12 @@ impl Outbox {
         }
     }
 
-    /// Sends again what has waited for its acknowledgement since the previous call already.
+    /// Sends again what has waited for its acknowledgement since the previous call already; unless the socket does not even
+    /// take what there is for it, which repeating would only add to.
     pub(crate) fn retry(&mut self) {
+        if !self.pending.is_empty() {
+            return;
+        }
         let overdue = self.inflight.overdue();
         self.resend(overdue);
     }
