@@ -28,6 +28,12 @@ pub struct Broker {
     tasks: net::Tasks,
 }
 
+/// One connection of one client, as long as it lasts.
+pub struct Client {
+    session: SessionRef,
+    info: Arc<ClientInfo>,
+}
+
 /// Connections were still open when the time for a shutdown had run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownTimeout {
@@ -93,9 +99,10 @@ impl Broker {
         self.core.sessions.get(client_id).is_some_and(|session| self.core.unsubscribe(&session, filter))
     }
 
-    /// Closes a client's connection; its Will is published. `false` if it is not connected.
-    pub fn disconnect(&self, client_id: &str) -> bool {
-        self.core.sessions.get(client_id).is_some_and(|session| session.close(CloseReason::Kicked))
+    /// A connected client; `None` if it is not connected.
+    pub fn client(&self, client_id: &str) -> Option<Client> {
+        let session = self.core.sessions.get(client_id)?;
+        session.client().map(|info| Client { session, info })
     }
 
     /// Ends a client's session, and its connection if it is connected. `false` if there is no such session.
@@ -115,6 +122,25 @@ impl Broker {
 
     pub(crate) fn tasks(&self) -> &net::Tasks {
         &self.tasks
+    }
+}
+
+impl Client {
+    /// Who it is.
+    pub fn info(&self) -> &Arc<ClientInfo> {
+        &self.info
+    }
+
+    /// Closes its connection; its Will is published. `false` if the connection is over already: a later one with the same
+    /// client identifier is left alone.
+    pub fn disconnect(&self) -> bool {
+        self.session.close_connection_of(&self.info, CloseReason::Kicked)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("info", &self.info).finish_non_exhaustive()
     }
 }
 

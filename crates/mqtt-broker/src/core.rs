@@ -143,7 +143,7 @@ impl Core {
         burst: &mut Burst<'_>,
     ) {
         let mut state = receiver.lock();
-        if state.ended {
+        if state.has_ended() {
             return;
         }
         let pushed = state.outbox.push(outgoing, qos, retain, &self.limits);
@@ -292,7 +292,8 @@ impl Core {
         burst: &mut Burst<'_>,
     ) {
         let hook = self.hooks.on_will.as_ref();
-        let decision = hook.map_or(Some(WillDecision::Pass), |hook| survive("on_will", || hook(client, &will)));
+        let decision =
+            hook.map_or(Some(WillDecision::Pass), |hook| survive("on_will", || hook(client, &will)));
         let will = match decision {
             Some(WillDecision::Pass) => will,
             Some(WillDecision::Change(changed)) => changed,

@@ -47,7 +47,7 @@ pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, To
 pub use mqtt_router::SubscribeError;
 
 pub use self::{
-    broker::{Broker, Builder, ShutdownTimeout},
+    broker::{Broker, Builder, Client, ShutdownTimeout},
     client::{ClientInfo, Peer},
     close_reason::{CloseReason, ProtocolViolation},
     core::SubscribeRefusal,

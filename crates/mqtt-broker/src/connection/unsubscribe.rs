@@ -20,7 +20,8 @@ impl Connection {
         // [MQTT-3.10.4-6]: one after the other.
         for filter in &filters {
             if let Some(hook) = &core.hooks.on_unsubscribe {
-                survive("on_unsubscribe", || hook(&attachment.info, filter)).ok_or(CloseReason::HookFailed)?;
+                survive("on_unsubscribe", || hook(&attachment.info, filter))
+                    .ok_or(CloseReason::HookFailed)?;
             }
             core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
         }

@@ -54,8 +54,8 @@ pub(crate) struct SessionState {
     /// Counts connections of this session.
     generation: u64,
     connection: Option<LiveConnection>,
-    /// The session is over: nothing may be put into its outbox any more.
-    pub(crate) ended: bool,
+    /// The session is over: nothing may be put into its outbox any more. Why its last connection, if it has one, must end.
+    ended: Option<CloseReason>,
     pub(crate) detached_at: Option<Instant>,
     pub(crate) outbox: Outbox,
     pub(crate) received: Received,
@@ -113,8 +113,18 @@ impl Session {
 
     /// Tells the connection, if there is one, to end. Says whether there was one.
     pub(crate) fn close(&self, reason: CloseReason) -> bool {
+        self.close_if(reason, |_| true)
+    }
+
+    /// The same, if it is still this client's connection, and not a later one.
+    pub(crate) fn close_connection_of(&self, client: &Arc<ClientInfo>, reason: CloseReason) -> bool {
+        self.close_if(reason, |info| Arc::ptr_eq(info, client))
+    }
+
+    fn close_if(&self, reason: CloseReason, condition: impl FnOnce(&Arc<ClientInfo>) -> bool) -> bool {
         let mut state = self.lock();
-        let Some(connection) = &mut state.connection else { return false };
+        let connection = state.connection.as_mut().filter(|connection| condition(&connection.info));
+        let Some(connection) = connection else { return false };
         connection.closing.get_or_insert(reason);
         let waker = state.outbox.waker();
         drop(state);
@@ -139,6 +149,10 @@ impl Session {
 }
 
 impl SessionState {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
@@ -165,7 +179,7 @@ impl Attachment {
     pub(crate) fn lock(&self) -> Result<MutexGuard<'_, SessionState>, CloseReason> {
         let state = self.session.lock();
         if state.generation != self.generation {
-            return Err(CloseReason::TakenOver);
+            return Err(state.ended.clone().unwrap_or(CloseReason::TakenOver));
         }
         match state.connection.as_ref().and_then(|connection| connection.closing.clone()) {
             Some(reason) => Err(reason),
@@ -223,9 +237,9 @@ impl SessionRef {
     }
 
     /// Ends the session: nothing reaches its outbox any more. A live connection loses it.
-    fn end(&self, limits: &Limits) -> Option<Detached> {
+    fn end(&self, reason: CloseReason, limits: &Limits) -> Option<Detached> {
         let mut state = self.lock();
-        state.ended = true;
+        state.ended = Some(reason);
         self.set_online(false);
         state.detach(limits)
     }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 
 use super::{Attachment, Detached, Session, SessionRef};
-use crate::{client::ClientInfo, limits::Limits, message::Message};
+use crate::{client::ClientInfo, close_reason::CloseReason, limits::Limits, message::Message};
 
 /// All sessions. Sharded, so that connecting clients do not wait for each other. Lock order: shard, session state, expiry.
 pub(crate) struct Registry {
@@ -88,7 +88,7 @@ impl Registry {
         if let Some(earlier) = &earlier {
             self.unschedule(earlier, limits);
         }
-        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(limits));
+        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier })
     }
 
@@ -146,7 +146,7 @@ impl Registry {
         shard.remove(&session.client_id);
         self.sessions.fetch_sub(1, Ordering::Relaxed);
         self.unschedule(session, limits);
-        let detached = session.end(limits);
+        let detached = session.end(CloseReason::Kicked, limits);
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
         }
