@@ -26,18 +26,21 @@ impl Broker {
         self.serve(TcpListener::bind(address).await?)
     }
 
-    /// Serves MQTT over TCP on a listener that is bound already.
+    /// Serves MQTT over TCP on a listener that is bound already. A broker that was shut down serves nobody any more.
     pub fn serve(&self, listener: TcpListener) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
         let (core, tasks) = (Arc::clone(self.core()), self.tasks().clone());
+        if tasks.stop_listening.is_cancelled() {
+            return Err(io::Error::other("the broker has been shut down"));
+        }
         tasks.keep_house(&core);
-        self.tasks().tracker.spawn(async move { accept_until_stop(&listener, &core, &tasks).await });
+        self.tasks().listeners.spawn(async move { accept_until_stop(&listener, &core, &tasks).await });
         Ok(address)
     }
 }
 
 async fn accept_until_stop(listener: &TcpListener, core: &Arc<Core>, tasks: &Tasks) {
-    while let Some(accepted) = tasks.stop.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = tasks.stop_listening.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, address)) => admit(socket, Peer::Inet(address), core, tasks),
             Err(error) if is_about_one_connection(&error) => {}

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::housekeeping::keep_house;
+use super::{housekeeping::keep_house, now};
 use crate::{
     broker::{Broker, ShutdownTimeout},
     close_reason::CloseReason,
@@ -22,9 +22,12 @@ use crate::{
 /// The tasks of one broker, and the signal that stops them.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
+    pub(super) listeners: TaskTracker,
+    pub(super) stop_listening: CancellationToken,
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
     has_housekeeping: Arc<AtomicBool>,
+    stopped: Arc<OnceLock<()>>,
 }
 
 impl Tasks {
@@ -37,21 +40,25 @@ impl Tasks {
 }
 
 impl Broker {
-    /// Stops: closes the listeners, closes the clients (their Wills are published), waits until every task has ended,
-    /// and calls `on_stop`. A second call waits for the same end.
+    /// Stops: closes the listeners, then the clients (their Wills are published), waits until every task has ended, and
+    /// calls `on_stop`, once. A second call waits for the same end; so does one after a [`ShutdownTimeout`].
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownTimeout> {
-        let (core, tasks) = (self.core(), self.tasks());
-        let is_first = !tasks.stop.is_cancelled();
+        let (core, tasks, begun) = (self.core(), self.tasks(), now());
+        tasks.stop_listening.cancel();
+        tasks.listeners.close();
+        let deaf = timeout(deadline, tasks.listeners.wait()).await;
         tasks.stop.cancel();
         tasks.tracker.close();
         for session in core.sessions.all() {
             session.close(CloseReason::Shutdown);
         }
-        if timeout(deadline, tasks.tracker.wait()).await.is_err() {
+        let time_left = deadline.saturating_sub(now().saturating_duration_since(begun));
+        let idle = timeout(time_left, tasks.tracker.wait()).await;
+        if deaf.and(idle).is_err() {
             return Err(ShutdownTimeout { connections: core.connections.load(Ordering::Relaxed) });
         }
-        if let Some(hook) = core.hooks.on_stop.as_ref().filter(|_| is_first) {
-            survive("on_stop", hook);
+        if let Some(hook) = &core.hooks.on_stop {
+            tasks.stopped.get_or_init(|| survive("on_stop", hook).unwrap_or_default());
         }
         Ok(())
     }
