@@ -84,6 +84,18 @@ impl Core {
         }
     }
 
+    /// Takes note of a message that a client will not get; the empty name stands for all of them.
+    pub(crate) fn dropped(
+        &self,
+        client_id: &str,
+        message: &Message,
+        reason: DropReason,
+        burst: &mut Burst<'_>,
+    ) {
+        burst.counts.drop_one(reason);
+        self.observe(&Event::Dropped { client_id, message, reason });
+    }
+
     /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
     ///
     /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it.
@@ -151,7 +163,6 @@ impl Core {
         burst.wake(pushed.waker);
         let mut accepted = true;
         for (reason, dropped) in pushed.dropped {
-            burst.counts.drop_one(reason);
             let message = match &dropped {
                 Dropped::Incoming => {
                     accepted = false;
@@ -160,7 +171,7 @@ impl Core {
                 }
                 Dropped::Waiting(message) => message,
             };
-            self.observe(&Event::Dropped { client_id: &receiver.client_id, message, reason });
+            self.dropped(&receiver.client_id, message, reason, burst);
         }
         if accepted && !self.observers.is_empty() {
             let message = outgoing.message();
@@ -186,9 +197,7 @@ impl Core {
         let expires_at = self.limits.retained_expiry.and_then(|expiry| now.checked_add(expiry));
         let stored = self.retained.write().set(&topic, message, outgoing.size(), expires_at);
         if stored.is_err() {
-            burst.counts.drop_one(DropReason::RetainedFull);
-            let message = outgoing.message();
-            self.observe(&Event::Dropped { client_id: "", message, reason: DropReason::RetainedFull });
+            self.dropped("", outgoing.message(), DropReason::RetainedFull, burst);
         }
     }
 
@@ -275,8 +284,10 @@ impl Core {
                 }
             });
         }
-        let waiting = session.lock().outbox.clear();
-        burst.counts.dropped[DropReason::SessionEnded as usize] += waiting as u64;
+        let lost = session.lock().outbox.clear();
+        for message in &lost {
+            self.dropped(&session.client_id, message, DropReason::SessionEnded, burst);
+        }
         if reason == SessionEnd::Expired {
             burst.counts.sessions_expired += 1;
         }
@@ -298,7 +309,7 @@ impl Core {
             Some(WillDecision::Pass) => will,
             Some(WillDecision::Change(changed)) => changed,
             Some(WillDecision::Drop) | None => {
-                burst.counts.drop_one(DropReason::Refused);
+                self.dropped("", &will, DropReason::Refused, burst);
                 return;
             }
         };

@@ -90,9 +90,9 @@ pub enum Event<'a> {
         /// The identifier of the delivery.
         packet_id: u16,
     },
-    /// A message will not reach a client.
+    /// A message will not reach a client, or will not be retained.
     Dropped {
-        /// The receiver.
+        /// The receiver; empty if a hook refused it for everybody, or the retained store has no room for it.
         client_id: &'a str,
         /// What.
         message: &'a Message,

@@ -77,7 +77,7 @@ impl Connection {
                 self.deliver(now, &Outgoing::of(&message), message.retain(), burst)
             }
             PublishDecision::Drop => {
-                burst.counts.drop_one(DropReason::Refused); // [MQTT-3.3.5-2]
+                self.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
                 Ok(())
             }
             PublishDecision::Disconnect => Err(CloseReason::Hook),

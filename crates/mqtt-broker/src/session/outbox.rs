@@ -192,11 +192,15 @@ impl Outbox {
         self.resend(overdue);
     }
 
-    /// Drops everything, and says how many messages waited or were unacknowledged.
-    pub(crate) fn clear(&mut self) -> usize {
-        let lost = self.queued_messages() + self.inflight.len();
-        *self = Self::default();
-        lost
+    /// Drops everything, and hands out the messages that waited or were not acknowledged.
+    pub(crate) fn clear(&mut self) -> Vec<Message> {
+        let Self { qos0, acknowledged, inflight, .. } = mem::take(self);
+        let sent = inflight.in_order().into_iter().filter_map(|delivery| match delivery.stage {
+            Stage::Published1 { message, .. } | Stage::Published2 { message, .. } => Some(message),
+            Stage::Released => None, // It is the receiver's already.
+        });
+        let waiting = qos0.into_iter().chain(acknowledged).map(|queued| queued.message);
+        sent.chain(waiting).collect()
     }
 
     pub(crate) fn puback(&mut self, id: PacketId) -> Acknowledged {
@@ -259,12 +263,16 @@ impl Outbox {
     }
 
     fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
+        if outgoing.size() > limits.max_queued_bytes {
+            return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming); // No room that others make would do.
+        }
         let mut dropped = Vec::new();
         while self.is_full_for(outgoing.size(), limits) {
-            match self.make_room(qos, limits.queue_full) {
-                Some(victim) => dropped.push((DropReason::QueueFull, Dropped::Waiting(victim))),
-                None => return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming),
-            }
+            let Some(victim) = self.make_room(qos, limits.queue_full) else {
+                dropped.push((DropReason::QueueFull, Dropped::Incoming));
+                return Pushed { waker: None, dropped };
+            };
+            dropped.push((DropReason::QueueFull, Dropped::Waiting(victim)));
         }
         let order = self.next_order;
         self.next_order = order.wrapping_add(1);
