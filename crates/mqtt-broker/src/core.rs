@@ -279,7 +279,7 @@ impl Core {
         let filters = session.subscriptions.lock().end();
         if !filters.is_empty() {
             self.change_subscriptions(|all| {
-                for filter in filters.keys() {
+                for filter in &filters {
                     all.unsubscribe(filter, session.serial);
                 }
             });

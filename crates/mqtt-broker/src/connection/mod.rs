@@ -75,6 +75,10 @@ impl Connection {
         }
     }
 
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
     pub(crate) fn wants_bytes(&self) -> bool {
         match &self.phase {
@@ -230,10 +234,10 @@ impl Connection {
         state.outbox.refill(&core.limits);
         if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(waker, out) {
             for (total, sent) in burst.counts.publishes_sent.iter_mut().zip(publishes) {
-                *total += sent;
-                burst.counts.packets_sent[PacketType::Publish as usize] += sent;
+                *total += u64::from(sent);
+                burst.counts.packets_sent[PacketType::Publish as usize] += u64::from(sent);
             }
-            burst.counts.packets_sent[PacketType::Pubrel as usize] += pubrels;
+            burst.counts.packets_sent[PacketType::Pubrel as usize] += u64::from(pubrels);
         }
         Ok(())
     }

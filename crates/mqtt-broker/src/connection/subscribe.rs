@@ -120,7 +120,7 @@ pub(crate) fn deliver_retained(
             if state.retained_due.is_empty() || room == 0 {
                 return Ok(());
             }
-            (state.retained_due.remove(0), room)
+            (state.take_retained_due(), room)
         };
         for (_, message) in core.next_retained(now, &mut due.scan, room) {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]

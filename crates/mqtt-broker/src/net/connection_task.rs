@@ -5,11 +5,11 @@
 
 use std::{
     cell::RefCell,
-    future::{Future, poll_fn},
+    future::Future,
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{now, question::Asked};
+use super::{listener::Place, now, question::Asked};
 use crate::{burst::Burst, client::Peer, close_reason::CloseReason, connection::Connection, core::Core};
 
 /// What one read takes from a socket at most.
@@ -36,27 +36,20 @@ thread_local! {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve<S>(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut task = ConnectionTask::new(socket, peer, Arc::clone(&core), stop);
-    let reason = poll_fn(|cx| task.poll(cx)).await;
-    tracing::debug!(%peer, %reason, "connection ended");
-    task.say_farewell().await;
-}
-
-struct ConnectionTask<S> {
-    socket: S,
-    core: Arc<Core>,
+pub(super) struct ConnectionTask<S> {
+    /// Taken by the farewell.
+    socket: Option<S>,
     connection: Connection,
     /// Bytes on their way to the socket, and how many of them it has taken.
     output: Vec<u8>,
     written: usize,
     asked: Option<Box<Asked>>,
-    timer: Option<Timer>,
+    timer: Option<Box<Timer>>,
     /// Watched until the client is connected; from then on its session is told.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The connection has ended: its last bytes are being written.
+    farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _place: Place,
 }
 
 struct Timer {
@@ -71,16 +64,38 @@ enum Step {
     Idle,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
-    fn new(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken) -> Self {
-        let connection = Connection::new(Arc::clone(&core), peer, now());
-        let stop = Some(Box::pin(stop.cancelled_owned()));
-        Self { socket, core, connection, output: Vec::new(), written: 0, asked: None, timer: None, stop }
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for ConnectionTask<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        if task.farewell.is_none() {
+            let reason = ready!(task.run(cx));
+            tracing::debug!(%reason, "connection ended");
+            task.farewell = task.say_farewell();
+        }
+        task.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.as_mut().poll(cx))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
+    pub(super) fn new(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken, place: Place) -> Self {
+        Self {
+            socket: Some(socket),
+            connection: Connection::new(core, peer, now()),
+            output: Vec::new(),
+            written: 0,
+            asked: None,
+            timer: None,
+            stop: Some(Box::pin(stop.cancelled_owned())),
+            farewell: None,
+            _place: place,
+        }
     }
 
     /// Runs until the connection has ended: write what is ready, collect, decide, read, and again, until nothing moves.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let core = Arc::clone(&self.core);
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let core = Arc::clone(self.connection.core());
         let mut burst = core.burst();
         let now = now();
         self.poll_timer(cx, now, &mut burst);
@@ -116,7 +131,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
             }
             let unwritten = self.output.get(self.written..).unwrap_or_default();
-            match Pin::new(&mut self.socket).poll_write(cx, unwritten) {
+            let Some(socket) = &mut self.socket else { return step };
+            match Pin::new(socket).poll_write(cx, unwritten) {
                 Poll::Pending => {
                     self.connection.handle_wake(now, burst);
                     return step;
@@ -135,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
         if self.asked.is_none() {
             let question = self.connection.poll_question();
-            let time_limit = self.core.limits.hook_timeout;
+            let time_limit = self.connection.core().limits.hook_timeout;
             self.asked = question.map(|question| Box::new(Asked::new(question, time_limit)));
         }
         let Some(asked) = &mut self.asked else { return Step::Idle };
@@ -152,8 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {
+            let Some(socket) = &mut self.socket else { return Step::Idle };
             let mut buffer = ReadBuf::new(input);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            match Pin::new(socket).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Step::Idle,
                 Poll::Ready(Err(error)) => self.lose(now, loss(&error), burst),
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
@@ -176,7 +193,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// A timer that rings too early is cheap; moving it at every packet is not. So it is only ever moved forward in time.
     fn arm_timer(&mut self, cx: &mut Context<'_>) {
-        let Some(at) = self.connection.poll_timeout() else { return };
+        let Some(at) = self.connection.poll_timeout() else {
+            self.timer = None;
+            return;
+        };
         if self.timer.as_ref().is_some_and(|timer| timer.at <= at) {
             return;
         }
@@ -184,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if sleep.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
-        self.timer = Some(Timer { at, sleep });
+        self.timer = Some(Box::new(Timer { at, sleep }));
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
@@ -204,17 +224,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     }
 
     /// Writes what is still owed (a CONNACK that refuses, say), and closes.
-    async fn say_farewell(mut self) {
-        let now = now();
-        let core = Arc::clone(&self.core);
+    fn say_farewell(&mut self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let mut socket = self.socket.take()?;
+        let core = Arc::clone(self.connection.core());
         let mut rest = self.output.split_off(self.written);
-        self.connection.poll_transmit(now, std::task::Waker::noop(), &mut rest, &mut core.burst());
-        let farewell = async {
-            self.socket.write_all(&rest).await?;
-            self.socket.shutdown().await
+        self.connection.poll_transmit(now(), Waker::noop(), &mut rest, &mut core.burst());
+        let farewell = async move {
+            socket.write_all(&rest).await?;
+            socket.shutdown().await
         };
         // Best effort: the connection is over, whether the client still listens or not.
-        let _ = timeout(FAREWELL, farewell).await;
+        Some(Box::pin(async move { drop(timeout(FAREWELL, farewell).await) }))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{connection_task::serve, tasks::Tasks};
+use super::{connection_task::ConnectionTask, tasks::Tasks};
 use crate::{broker::Broker, client::Peer, core::Core, hooks::survive};
 
 /// How long to wait when the system has no file descriptor left: trying at once again would only burn the processor.
@@ -68,15 +68,12 @@ fn admit(socket: TcpStream, peer: Peer, core: &Arc<Core>, tasks: &Tasks) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY");
     }
-    let (core, stop) = (Arc::clone(core), tasks.stop.clone());
-    tasks.tracker.spawn(async move {
-        serve(socket, peer, core, stop).await;
-        drop(place);
-    });
+    let task = ConnectionTask::new(socket, peer, Arc::clone(core), tasks.stop.clone(), place);
+    tasks.tracker.spawn(task);
 }
 
 /// One of the connections that the limit allows; given back when dropped, by a panic too.
-struct Place(Arc<Core>);
+pub(super) struct Place(Arc<Core>);
 
 impl Place {
     fn take(core: &Arc<Core>) -> Option<Self> {

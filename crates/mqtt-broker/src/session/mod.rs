@@ -5,6 +5,7 @@
 
 mod inflight;
 mod outbox;
+mod queue;
 mod received;
 mod registry;
 mod subscriptions;
@@ -155,6 +156,15 @@ impl SessionState {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// The subscription whose retained messages are due next. There is one.
+    pub(crate) fn take_retained_due(&mut self) -> RetainedDue {
+        let due = self.retained_due.remove(0);
+        if self.retained_due.is_empty() {
+            self.retained_due = Vec::new(); // An idle session owns no list.
+        }
+        due
     }
 
     /// Takes the session from its connection, if it has one: what that connection leaves behind is returned.

@@ -4,14 +4,17 @@
 //! is connected, keeps up and has its window open; else into the queue, and from there into `pending` when there is room.
 //! Whoever pushes does so on the publisher's task; the owner's task takes `pending` away in one piece.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{iter, mem, task::Waker};
 
 use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
 
-use super::inflight::{Acknowledged, Delivery, Inflight, Stage};
+use super::{
+    inflight::{Acknowledged, Delivery, Inflight, Stage},
+    queue::{Queue, Queued, Row},
+};
 use crate::{
     event::DropReason,
-    limits::{Limits, QueueFullPolicy},
+    limits::Limits,
     message::{Message, Outgoing},
 };
 
@@ -20,10 +23,7 @@ use crate::{
 pub(crate) struct Outbox {
     /// Whole encoded packets for the socket of the connected client; empty while there is none.
     pending: Vec<u8>,
-    qos0: VecDeque<Queued>,
-    acknowledged: VecDeque<Queued>,
-    queued_bytes: usize,
-    next_order: u32,
+    queue: Queue,
     inflight: Inflight,
     owner: Owner,
     /// The owner's task.
@@ -43,15 +43,6 @@ pub(crate) enum Owner {
     Connection,
     /// A subscriber in this process, as messages.
     InProcess,
-}
-
-/// A message that waits. QoS 0 and the other two wait in rows of their own, so that the drop policy finds its victim in
-/// one step and QoS 0 need not wait for the window; `order` keeps them in order where both may go.
-struct Queued {
-    message: Message,
-    order: u32,
-    qos: QoS,
-    retain: bool,
 }
 
 /// What a push did.
@@ -76,8 +67,8 @@ pub(crate) enum Dropped {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sent {
     /// PUBLISH packets by QoS.
-    pub(crate) publishes: [u64; 3],
-    pub(crate) pubrels: u64,
+    pub(crate) publishes: [u32; 3],
+    pub(crate) pubrels: u32,
 }
 
 impl Outbox {
@@ -92,7 +83,7 @@ impl Outbox {
         if self.owner == Owner::Nobody && qos == QoS::AtMostOnce && !limits.queue_qos0_messages {
             return Pushed::dropped(DropReason::Qos0WhileAbsent, Dropped::Incoming);
         }
-        if self.may_send(qos, limits) && self.queue_of(qos).is_empty() {
+        if self.may_send(qos, limits) && self.queue.is_empty(Row::of(qos)) {
             if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
             } else {
@@ -105,21 +96,14 @@ impl Outbox {
 
     /// Moves what waits towards the socket, as far as the window and the socket's buffer go. Called by the owner.
     pub(crate) fn refill(&mut self, limits: &Limits) {
-        while let Some(qos) = self.next_sendable(limits) {
-            let Some(queued) = self.queue_of(qos).pop_front() else { break };
-            self.queued_bytes -= queued.message.size();
-            if queued.qos == QoS::AtMostOnce {
-                self.encode(
-                    Wire::AtMostOnce,
-                    queued.retain,
-                    queued.message.topic_bytes(),
-                    queued.message.payload(),
-                );
+        while let Some(queued) = self.next_sendable(limits) {
+            let Queued { message, qos, retain, .. } = queued;
+            if qos == QoS::AtMostOnce {
+                self.encode(Wire::AtMostOnce, retain, message.topic_bytes(), message.payload());
             } else {
-                self.begin(queued.message, queued.qos, queued.retain);
+                self.begin(message, qos, retain);
             }
         }
-        self.release_idle_memory();
     }
 
     /// How many more messages may be handed over right now without crowding out others.
@@ -151,16 +135,10 @@ impl Outbox {
 
     /// The oldest message that waits for a subscriber in this process; `None` says that `waker` is woken when one comes.
     pub(crate) fn take_message(&mut self, waker: &Waker) -> Option<(Message, bool)> {
-        let next = match (self.qos0.front(), self.acknowledged.front()) {
-            (Some(a), Some(b)) if is_before(a.order, b.order) => self.qos0.pop_front(),
-            (Some(_), None) => self.qos0.pop_front(),
-            _ => self.acknowledged.pop_front(),
-        };
+        let next = self.queue.pop(|_| true);
         self.keep_waker(waker);
         self.asleep = next.is_none();
-        let Queued { message, retain, .. } = next?;
-        self.queued_bytes -= message.size();
-        Some((message, retain))
+        next.map(|queued| (queued.message, queued.retain))
     }
 
     /// A client connects: what it has not acknowledged is sent again, in order, with its identifiers [MQTT-4.4.0-1].
@@ -178,7 +156,7 @@ impl Outbox {
         self.waker = None;
         self.asleep = false;
         if !limits.queue_qos0_messages {
-            self.queued_bytes -= self.qos0.drain(..).map(|queued| queued.message.size()).sum::<usize>();
+            self.queue.clear_qos0();
         }
     }
 
@@ -194,12 +172,12 @@ impl Outbox {
 
     /// Drops everything, and hands out the messages that waited or were not acknowledged.
     pub(crate) fn clear(&mut self) -> Vec<Message> {
-        let Self { qos0, acknowledged, inflight, .. } = mem::take(self);
+        let Self { mut queue, inflight, .. } = mem::take(self);
         let sent = inflight.in_order().into_iter().filter_map(|delivery| match delivery.stage {
             Stage::Published1 { message, .. } | Stage::Published2 { message, .. } => Some(message),
             Stage::Released => None, // It is the receiver's already.
         });
-        let waiting = qos0.into_iter().chain(acknowledged).map(|queued| queued.message);
+        let waiting = iter::from_fn(|| queue.pop(|_| true)).map(|queued| queued.message);
         sent.chain(waiting).collect()
     }
 
@@ -225,11 +203,11 @@ impl Outbox {
     }
 
     pub(crate) fn queued_messages(&self) -> usize {
-        self.qos0.len() + self.acknowledged.len()
+        self.queue.messages()
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queue.bytes()
     }
 
     fn keep_waker(&mut self, waker: &Waker) {
@@ -249,17 +227,11 @@ impl Outbox {
             && (qos == QoS::AtMostOnce || self.inflight.len() < usize::from(limits.max_inflight))
     }
 
-    /// Which row goes next: the older head of those that may go.
-    fn next_sendable(&self, limits: &Limits) -> Option<QoS> {
-        let head = |row: &VecDeque<Queued>| row.front().map(|queued| queued.order);
-        let qos0 = head(&self.qos0).filter(|_| self.may_send(QoS::AtMostOnce, limits));
-        let acknowledged = head(&self.acknowledged).filter(|_| self.may_send(QoS::AtLeastOnce, limits));
-        match (qos0, acknowledged) {
-            (Some(a), Some(b)) if is_before(a, b) => Some(QoS::AtMostOnce),
-            (_, Some(_)) => Some(QoS::AtLeastOnce),
-            (Some(_), None) => Some(QoS::AtMostOnce),
-            (None, None) => None,
-        }
+    /// The oldest waiting message that may go now.
+    fn next_sendable(&mut self, limits: &Limits) -> Option<Queued> {
+        let qos0_may = self.may_send(QoS::AtMostOnce, limits);
+        let acknowledged_may = self.may_send(QoS::AtLeastOnce, limits);
+        self.queue.pop(|row| if row == Row::Qos0 { qos0_may } else { acknowledged_may })
     }
 
     fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
@@ -267,43 +239,17 @@ impl Outbox {
             return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming); // No room that others make would do.
         }
         let mut dropped = Vec::new();
-        while self.is_full_for(outgoing.size(), limits) {
-            let Some(victim) = self.make_room(qos, limits.queue_full) else {
+        while self.queue.is_full_for(outgoing.size(), limits) {
+            let Some(victim) = self.queue.make_room(qos, limits.queue_full) else {
                 dropped.push((DropReason::QueueFull, Dropped::Incoming));
                 return Pushed { waker: None, dropped };
             };
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim)));
         }
-        let order = self.next_order;
-        self.next_order = order.wrapping_add(1);
-        self.queued_bytes += outgoing.size();
-        self.queue_of(qos).push_back(Queued { message: outgoing.message().clone(), order, qos, retain });
+        self.queue.push(outgoing.message().clone(), qos, retain);
         // A connection that cannot send now would be woken in vain: it looks again when it has room.
         let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };
         Pushed { waker, dropped }
-    }
-
-    fn is_full_for(&self, size: usize, limits: &Limits) -> bool {
-        self.queued_messages() >= limits.max_queued_messages
-            || (self.queued_bytes + size > limits.max_queued_bytes)
-    }
-
-    /// Drops one waiting message for the sake of an incoming one with `qos`; `None` says that the incoming one must go.
-    fn make_room(&mut self, qos: QoS, policy: QueueFullPolicy) -> Option<Message> {
-        if policy != QueueFullPolicy::DropOldest {
-            return None;
-        }
-        let victim = match self.qos0.pop_front() {
-            Some(oldest_qos0) => oldest_qos0,
-            None if qos == QoS::AtMostOnce => return None,
-            None => self.acknowledged.pop_front()?,
-        };
-        self.queued_bytes -= victim.message.size();
-        Some(victim.message)
-    }
-
-    fn queue_of(&mut self, qos: QoS) -> &mut VecDeque<Queued> {
-        if qos == QoS::AtMostOnce { &mut self.qos0 } else { &mut self.acknowledged }
     }
 
     fn begin(&mut self, message: Message, qos: QoS, retain: bool) {
@@ -340,26 +286,12 @@ impl Outbox {
             self.sent.publishes[usize::from(qos.as_u8())] += 1;
         }
     }
-
-    /// After a backlog the rows give their memory back.
-    fn release_idle_memory(&mut self) {
-        for row in [&mut self.qos0, &mut self.acknowledged] {
-            if row.is_empty() && row.capacity() > 0 {
-                *row = VecDeque::new();
-            }
-        }
-    }
 }
 
 impl Pushed {
     fn dropped(reason: DropReason, what: Dropped) -> Self {
         Self { waker: None, dropped: vec![(reason, what)] }
     }
-}
-
-/// Whether one place in the order is before another: by their distance, because the counter wraps.
-fn is_before(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) > u32::MAX / 2
 }
 
 fn wire(qos: QoS, packet_id: PacketId, dup: bool) -> Wire {

@@ -5,31 +5,40 @@ use std::collections::HashSet;
 
 /// The packet identifiers whose message has been passed on already. Survives reconnects with the session.
 #[derive(Default)]
-pub(crate) struct Received(HashSet<PacketId>);
+pub(crate) struct Received(Option<Box<Ids>>);
+
+/// Behind a pointer, because most sessions never receive QoS 2.
+#[derive(Default)]
+struct Ids(HashSet<PacketId>);
 
 /// More QoS 2 messages are waiting for their PUBREL than the limit allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManyUnreleased;
 
+/// An empty set no larger than this is kept for the next message.
+const KEPT_CAPACITY: usize = 64;
+
 impl Received {
     /// `Ok(true)` for a new message, `Ok(false)` for one that was passed on before [MQTT-4.3.3-2].
     pub(crate) fn insert(&mut self, id: PacketId, max_unreleased: usize) -> Result<bool, TooManyUnreleased> {
-        if self.0.len() >= max_unreleased && !self.0.contains(&id) {
+        let Ids(ids) = &mut **self.0.get_or_insert_default();
+        if ids.len() >= max_unreleased && !ids.contains(&id) {
             return Err(TooManyUnreleased);
         }
-        Ok(self.0.insert(id))
+        Ok(ids.insert(id))
     }
 
     /// The sender will not repeat this one: the identifier is free for a new message.
     pub(crate) fn release(&mut self, id: PacketId) {
-        self.0.remove(&id);
-        if self.0.is_empty() {
-            self.0 = HashSet::new(); // An idle session owns no table.
+        let Some(Ids(ids)) = self.0.as_deref_mut() else { return };
+        ids.remove(&id);
+        if ids.is_empty() && ids.capacity() > KEPT_CAPACITY {
+            self.0 = None;
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |ids| ids.0.len())
     }
 }
 

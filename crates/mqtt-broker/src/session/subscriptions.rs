@@ -1,15 +1,24 @@
 //! [`SessionSubscriptions`]: the filters of one session, and with which QoS each was granted.
 
+use std::{collections::HashMap, mem};
+
 use mqtt_codec::{QoS, TopicFilter};
-use std::collections::HashMap;
 
 /// A session's own list of what the router holds for it.
 #[derive(Default)]
 pub(crate) struct SessionSubscriptions {
-    filters: HashMap<TopicFilter, QoS>,
+    filters: Filters,
     /// The session is over, and the router has forgotten it: nothing may be added any more.
     ended: bool,
 }
+
+/// Nearly all clients have a handful of filters, for which a list is smaller than a map, and as fast.
+enum Filters {
+    Few(Vec<(TopicFilter, QoS)>),
+    Many(HashMap<TopicFilter, QoS>),
+}
+
+const FEW: usize = 16;
 
 impl SessionSubscriptions {
     pub(crate) fn is_ended(&self) -> bool {
@@ -17,29 +26,90 @@ impl SessionSubscriptions {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.filters.len()
+        match &self.filters {
+            Filters::Few(few) => few.len(),
+            Filters::Many(many) => many.len(),
+        }
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
-        self.filters.contains_key(filter)
+        match &self.filters {
+            Filters::Few(few) => few.iter().any(|(known, _)| known == filter),
+            Filters::Many(many) => many.contains_key(filter),
+        }
     }
 
     pub(crate) fn insert(&mut self, filter: TopicFilter, granted: QoS) {
-        self.filters.insert(filter, granted);
+        if let Filters::Few(few) = &mut self.filters {
+            if let Some(known) = few.iter_mut().find(|(known, _)| *known == filter) {
+                known.1 = granted;
+                return;
+            }
+            if few.len() < FEW {
+                few.reserve_exact(1);
+                few.push((filter, granted));
+                return;
+            }
+            self.filters = Filters::Many(mem::take(few).into_iter().collect());
+        }
+        if let Filters::Many(many) = &mut self.filters {
+            many.insert(filter, granted);
+        }
     }
 
     /// Filters are compared byte for byte [MQTT-3.10.4-1].
     pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
-        self.filters.remove(filter).is_some()
+        match &mut self.filters {
+            Filters::Few(few) => {
+                let at = few.iter().position(|(known, _)| known == filter);
+                at.map(|at| few.swap_remove(at)).is_some()
+            }
+            Filters::Many(many) => many.remove(filter).is_some(),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
-        self.filters.iter().map(|(filter, &granted)| (filter, granted))
+        let (few, many) = match &self.filters {
+            Filters::Few(few) => (Some(few.iter().map(|(filter, granted)| (filter, *granted))), None),
+            Filters::Many(many) => (None, Some(many.iter().map(|(filter, &granted)| (filter, granted)))),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
     }
 
     /// Ends it, and hands out what the router still has to forget.
-    pub(crate) fn end(&mut self) -> HashMap<TopicFilter, QoS> {
+    pub(crate) fn end(&mut self) -> Vec<TopicFilter> {
         self.ended = true;
-        std::mem::take(&mut self.filters)
+        let filters = self.iter().map(|(filter, _)| filter.clone()).collect();
+        self.filters = Filters::default();
+        filters
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list and the map behave alike. [MQTT-3.10.4-1] [MQTT-3.8.4-3]
+    #[test]
+    fn few_and_many() {
+        for count in [FEW / 2, FEW * 4] {
+            let filter = |n: usize| TopicFilter::try_from(format!("f/{n}").as_str()).unwrap();
+            let mut subscriptions = SessionSubscriptions::default();
+            for qos in [QoS::AtMostOnce, QoS::ExactlyOnce] {
+                (0..count).for_each(|n| subscriptions.insert(filter(n), qos));
+            }
+            assert_eq!(subscriptions.len(), count, "an identical filter replaces");
+            assert!(subscriptions.iter().all(|(_, granted)| granted == QoS::ExactlyOnce));
+            assert!(subscriptions.remove(&filter(1)) && !subscriptions.remove(&filter(1)));
+            assert!(!subscriptions.contains(&filter(1)) && subscriptions.contains(&filter(0)));
+            assert_eq!(subscriptions.end().len(), count - 1);
+            assert!(subscriptions.is_ended() && subscriptions.len() == 0);
+        }
     }
 }
