@@ -1,7 +1,11 @@
 //! `cargo xtask fuzz`: the bolero targets, which are plain tests, given more time than `cargo test` gives them.
 
-use crate::process::{Tally, cargo, run_counting, run_reading};
+use crate::process::{self, Tally, cargo, run_counting, run_reading};
+use crate::source;
 use anyhow::{Result, bail};
+use std::fs;
+use std::process::Command;
+use toml::{Table, Value};
 
 /// Runs the fuzz targets: every test whose name contains "fuzz", for longer.
 ///
@@ -32,8 +36,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     println!("{} for {} s each", targets.join(", "), options.seconds);
-    let mut command =
-        cargo(&["test", "--profile", "fast", "--workspace", "--lib", "--tests", "--no-fail-fast", "--"]);
+    let mut command = test_fuzzed_crates(&["--no-fail-fast", "--"])?;
     // One at a time: each has the machine to itself for the time it was given.
     command.args(["--test-threads=1", "--nocapture", "--exact"]).args(&targets);
     command.env("BOLERO_RANDOM_TEST_TIME_MS", (options.seconds * 1000).to_string());
@@ -45,14 +48,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// The names of all tests that are fuzz targets.
 fn list() -> Result<Vec<String>> {
     let mut targets = Vec::new();
-    let arguments =
-        ["test", "--profile", "fast", "--workspace", "--lib", "--tests", "--", "--list", "--format=terse"];
-    run_reading(&mut cargo(&arguments), |line| {
+    run_reading(&mut test_fuzzed_crates(&["--", "--list", "--format=terse"])?, |line| {
         targets.extend(line.strip_suffix(": test").filter(|name| is_target(name)).map(str::to_owned));
     })?;
     targets.sort();
     targets.dedup();
     Ok(targets)
+}
+
+/// `cargo test` over the crates that use bolero: building the others would only take time.
+fn test_fuzzed_crates(arguments: &[&str]) -> Result<Command> {
+    let mut command = cargo(&["test", "--profile", "fast", "--tests"]);
+    let mut manifests = Vec::new();
+    source::collect(&process::root().join("crates"), "toml", &mut manifests)?;
+    for path in manifests.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let manifest: Table = fs::read_to_string(path)?.parse()?;
+        let fuzzed = manifest.get("dev-dependencies").is_some_and(|tests| tests.get("bolero").is_some());
+        let name = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
+        if let (true, Some(name)) = (fuzzed, name) {
+            command.args(["-p", name]);
+        }
+    }
+    command.args(arguments);
+    Ok(command)
 }
 
 /// By a whole word of the path, so that a test *about* fuzzing is not taken for one.
