@@ -1,0 +1,1 @@
+//! A client's side of the protocol, packet by packet.

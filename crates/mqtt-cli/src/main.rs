@@ -1,0 +1,34 @@
+//! `gmqtt`: an MQTT 3.1.1 broker and its command-line clients.
+//!
+//! This program parses, wires and runs. What it wires is in the library crates; each subcommand has a file of its own.
+
+mod arguments;
+mod client;
+mod client_arguments;
+mod completions;
+mod exit;
+mod format;
+mod logging;
+mod publish;
+mod quantity;
+mod runtime;
+mod serve;
+mod signals;
+mod subscribe;
+
+use std::process::ExitCode;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let command = match Arguments::command_line() {
+        Ok(command) => command,
+        Err(refusal) => return exit::refused(&refusal),
+    };
+    exit::code(match command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Pub(options) => publish::run(options),
+        Command::Sub(options) => subscribe::run(options),
+        Command::Completions(options) => completions::run(&options),
+    })
+}

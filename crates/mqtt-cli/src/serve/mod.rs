@@ -1,0 +1,125 @@
+//! `gmqtt serve`: the broker, until a signal ends it.
+
+mod address;
+mod limits;
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use anyhow::Context;
+use mqtt_broker::{Broker, Limits};
+
+use self::{address::ListenAddress, limits::LimitArguments};
+use crate::{
+    exit::Ending,
+    logging::{self, LogArguments},
+    quantity::{self, Size, Span},
+    runtime,
+    signals::EndRequests,
+};
+
+/// Run the broker
+///
+/// Listens on localhost:1883 unless told otherwise. SIGINT and SIGTERM end it: it stops listening, closes its clients'
+/// connections, and waits for what is under way; a second one ends it at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Listen for MQTT over TCP on this address; may be given several times
+    #[arg(long, value_name = "ADDRESS", default_values_t = [ListenAddress::Localhost(1883)])]
+    listen: Vec<ListenAddress>,
+
+    /// Serve clients from other machines without asking who they are
+    #[arg(long)]
+    allow_anonymous: bool,
+
+    /// Time for a shutdown
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = quantity::finite)]
+    shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    limits: LimitArguments,
+
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    refuse_to_be_open_unasked(options)?;
+    logging::start(&options.log);
+    let runtime = runtime::for_broker().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(options));
+    // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
+    match options.listen.iter().find(|address| !address.is_loopback()) {
+        Some(address) if !options.allow_anonymous => Err(Ending::Usage(format!(
+            "will not listen on {address}: whoever can reach it could publish and subscribe without a password; \
+             if that is what you want, add: --allow-anonymous"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+async fn serve(options: &Options) -> anyhow::Result<()> {
+    // Before anything is promised to anybody: from here on a signal means a graceful end.
+    let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
+    let limits = options.limits.limits();
+    let broker = Broker::builder().limits(limits.clone()).build();
+    for address in &options.listen {
+        for listener in address.bind().await? {
+            let address = broker.serve(listener).with_context(|| format!("cannot listen on {address}"))?;
+            say(&format!("listening on {address} (tcp)"));
+        }
+    }
+    introduce(options, &limits);
+    end_requests.next().await;
+    shut_down(&broker, options.shutdown_timeout, &mut end_requests).await
+}
+
+async fn shut_down(
+    broker: &Broker,
+    deadline: Duration,
+    end_requests: &mut EndRequests,
+) -> anyhow::Result<()> {
+    let connections = broker.snapshot().connections;
+    tracing::info!(connections, "shutting down; a second signal ends the program at once");
+    tokio::select! {
+        outcome = broker.shutdown(deadline) => outcome.context("the shutdown is not complete"),
+        () = end_requests.next() => Err(anyhow::anyhow!("ended at once by a second signal")),
+    }
+}
+
+/// What an operator wants to know before the first client comes.
+fn introduce(options: &Options, limits: &Limits) {
+    let sessions = match limits.session_expiry {
+        Some(_) => format!("absent sessions kept for {}", Span(limits.session_expiry)),
+        None => "absent sessions kept for ever".to_owned(),
+    };
+    say(&format!(
+        "limits: {} connections, packets of {}, {} messages inflight and {} or {} queued a client, \
+         {} (gmqtt serve --help)",
+        limits.max_connections,
+        Size(limits.max_packet_size),
+        limits.max_inflight,
+        limits.max_queued_messages,
+        Size(limits.max_queued_bytes),
+        sessions,
+    ));
+    say(if options.allow_anonymous {
+        "open to anybody: every client may connect, publish and subscribe without a password"
+    } else {
+        "open to this machine alone; to others, without passwords: gmqtt serve --listen 0.0.0.0:1883 --allow-anonymous"
+    });
+}
+
+/// A broker goes on serving when nobody reads what it says.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,44 @@
+//! Requests to end, from the terminal or the system.
+
+use std::io;
+
+/// SIGINT and SIGTERM, one after the other. From its making on they do not kill the program.
+#[cfg(unix)]
+pub(crate) struct EndRequests {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl EndRequests {
+    pub(crate) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one; may be dropped and asked again.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C, time after time.
+#[cfg(not(unix))]
+pub(crate) struct EndRequests;
+
+#[cfg(not(unix))]
+impl EndRequests {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for the next one; may be dropped and asked again.
+    pub(crate) async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
