@@ -52,3 +52,27 @@ impl<T> ShardedTable<T> {
 fn shard_of(hash: u64) -> usize {
     (hash >> 48) as usize % SHARDS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mix::mix;
+
+    #[test]
+    fn finds_what_is_left_when_most_has_gone() {
+        let mut table = ShardedTable::new();
+        for n in 0..50_000_u64 {
+            table.shard_mut(mix(n)).insert_unique(mix(n), n, |&n| mix(n));
+        }
+        assert_eq!(table.len(), 50_000);
+        let capacity =
+            |table: &ShardedTable<u64>| table.shards.iter().map(HashTable::capacity).sum::<usize>();
+        let full = capacity(&table);
+        for n in (0..50_000).filter(|n| n % 100 != 0) {
+            assert_eq!(table.remove(mix(n), |&held| held == n, |&n| mix(n)), Some(n));
+            assert_eq!(table.remove(mix(n), |&held| held == n, |&n| mix(n)), None);
+        }
+        assert!((0..50_000).all(|n| table.find(mix(n), |&held| held == n).is_some() == (n % 100 == 0)));
+        assert!(capacity(&table) < full / 8, "most of the memory is given back");
+    }
+}

@@ -135,7 +135,7 @@ impl<M: Clone> Retained<M> {
         }
         let held_bytes = earlier.as_ref().map_or(0, |kept| kept.size_bytes);
         let bytes = (self.bytes - held_bytes).saturating_add(size_bytes);
-        if size_bytes > held_bytes && bytes > self.limits.max_bytes {
+        if bytes > self.limits.max_bytes {
             return Err(RetainedFull::Bytes);
         }
         self.bytes = bytes;

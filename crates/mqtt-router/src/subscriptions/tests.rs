@@ -104,6 +104,29 @@ fn a_wildcard_first_level_does_not_match_dollar_topics() {
     assert_eq!(receivers(&subscriptions, "a$/x", DeliveryMode::Once), [(0, 0), (1, 0), (5, 0)]);
 }
 
+/// Thousands of edges of the same names, so that some share a hash's tag: parent and level decide, not the hash.
+#[test]
+fn levels_of_the_same_name_below_different_parents_are_different() {
+    const LEVELS: [&str; 4] = ["w", "x", "y", "z"];
+    let mut subscriptions = empty();
+    let missing = |parent: usize| LEVELS[parent % LEVELS.len()];
+    for parent in 0..3_000 {
+        for level in LEVELS.into_iter().filter(|&level| level != missing(parent)) {
+            let filter = filter(&format!("{parent}/{level}/+"));
+            subscriptions.subscribe(&filter, &client(parent as u64), QoS::AtMostOnce).unwrap();
+        }
+    }
+    for parent in 0..3_000 {
+        for level in LEVELS {
+            let expected: &[_] = if level == missing(parent) { &[] } else { &[(parent as u64, 0)] };
+            assert_eq!(
+                receivers(&subscriptions, &format!("{parent}/{level}/t"), DeliveryMode::Overlap),
+                expected
+            );
+        }
+    }
+}
+
 #[test]
 fn the_level_limit_counts_the_filter_without_its_group() {
     let mut subscriptions = Subscriptions::new(3, SharedStrategy::RoundRobin);
