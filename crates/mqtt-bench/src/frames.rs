@@ -123,28 +123,34 @@ impl PublishFrame {
 }
 
 /// The fields of a PUBLISH that a benchmark looks at.
-pub(crate) struct Delivered<'a> {
+pub(crate) struct Publish<'a> {
     pub(crate) qos: u8,
     pub(crate) retain: bool,
-    pub(crate) topic: &'a [u8],
     pub(crate) packet_id: [u8; 2],
     pub(crate) payload: &'a [u8],
 }
 
-impl<'a> Delivered<'a> {
+impl<'a> Publish<'a> {
     /// `None` if the body is shorter than it says.
     pub(crate) fn read(head: u8, body: &'a [u8]) -> Option<Self> {
         let qos = head >> 1 & 3;
         let (length, rest) = body.split_first_chunk::<2>()?;
-        let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let (_topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
         let (packet_id, payload) = if qos == 0 {
             ([0; 2], rest)
         } else {
             let (packet_id, payload) = rest.split_first_chunk::<2>()?;
             (*packet_id, payload)
         };
-        Some(Self { qos, retain: head & 1 == 1, topic, packet_id, payload })
+        Some(Self { qos, retain: head & 1 == 1, packet_id, payload })
     }
+}
+
+/// A PUBLISH (QoS 1, retained) without payload: it clears what is retained under `topic`.
+pub(crate) fn clear_retained(out: &mut Vec<u8>, topic: &str, packet_id: u16) {
+    fixed_header(out, 0x33, 4 + topic.len());
+    string(out, topic);
+    out.extend_from_slice(&packet_id.to_be_bytes());
 }
 
 /// The packet identifier that opens the body of most packets.
@@ -184,8 +190,9 @@ mod tests {
         let stamp = Stamp { publisher: 3, sequence: 9, sent_ns: 77 };
         frame.stamp(stamp);
         assert_eq!(frame.bytes()[..2], [0x32, 2 + 7 + 2 + 64]);
-        let read = Delivered::read(frame.bytes()[0], &frame.bytes()[2..]).unwrap();
-        assert_eq!((read.qos, read.topic, read.packet_id), (1, &b"s/042/x"[..], [0x12, 0x34]));
+        let read = Publish::read(frame.bytes()[0], &frame.bytes()[2..]).unwrap();
+        assert_eq!((read.qos, read.packet_id), (1, [0x12, 0x34]));
+        assert_eq!(frame.bytes()[4..11], *b"s/042/x");
         assert_eq!(read.payload.len(), 64);
         assert_eq!(Stamp::read(read.payload), Some(stamp));
     }

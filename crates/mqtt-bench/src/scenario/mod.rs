@@ -86,6 +86,7 @@ impl Bench {
             subscribers,
             routing,
             qos: traffic.qos,
+            retain: false,
             payload_bytes: traffic.payload,
             inflight: traffic.inflight.max(1),
             pace,

@@ -133,27 +133,13 @@ impl Checks {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use mqtt_codec::QoS;
 
     use super::*;
-    use crate::traffic::{Extent, Pace};
 
     fn checks(routing: Routing, publishers: usize, subscribers: usize) -> Checks {
-        Checks::new(&Plan {
-            topics: vec![String::new(); publishers],
-            digits: None,
-            subscribers,
-            routing,
-            qos: QoS::AtMostOnce,
-            payload_bytes: 16,
-            inflight: 1,
-            pace: Pace::Closed { window: 1 },
-            extent: Extent::Messages(1),
-            patience: Duration::ZERO,
-            server_pid: None,
-        })
+        let plan = Plan::store(vec![String::new(); publishers], QoS::AtMostOnce, 16, 1);
+        Checks::new(&Plan { subscribers, routing, ..plan })
     }
 
     fn stamp(publisher: usize, sequence: u64) -> Stamp {

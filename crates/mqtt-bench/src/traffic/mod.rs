@@ -4,7 +4,9 @@
 //! gives a [`Measured`]. No scenario's name is known here.
 
 mod checks;
+mod pace;
 mod publisher;
+mod receive;
 mod run;
 
 use std::time::Duration;
@@ -12,7 +14,8 @@ use std::time::Duration;
 use mqtt_codec::QoS;
 
 pub(crate) use self::{
-    checks::Faults,
+    checks::{Checks, Faults},
+    receive::receive,
     run::{Bystanders, run},
 };
 use crate::{latency::Latency, server_process::Spent};
@@ -37,6 +40,8 @@ pub(crate) enum Pace {
     Closed { window: u64 },
     /// All publishers together at this many messages a second, come what may.
     Open { per_second: f64 },
+    /// One message of each publisher at a time, the next one `interval` after it was acknowledged.
+    Spaced { interval: Duration },
 }
 
 /// When to stop.
@@ -53,8 +58,16 @@ pub(crate) enum Extent {
 pub(crate) struct Digits {
     pub(crate) offset: usize,
     pub(crate) width: usize,
-    /// The number is taken at random from below this.
-    pub(crate) below: usize,
+    pub(crate) numbers: Numbers,
+}
+
+/// Which numbers the digits show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Numbers {
+    /// That of the message: 0, 1, 2 …
+    Counted,
+    /// At random, below this.
+    Below(usize),
 }
 
 /// All that the engine needs to know.
@@ -66,6 +79,7 @@ pub(crate) struct Plan {
     pub(crate) subscribers: usize,
     pub(crate) routing: Routing,
     pub(crate) qos: QoS,
+    pub(crate) retain: bool,
     pub(crate) payload_bytes: usize,
     /// Unacknowledged QoS 1 and 2 messages of one publisher.
     pub(crate) inflight: u64,
@@ -83,6 +97,26 @@ impl Plan {
             Routing::Pairs | Routing::AnyOne => 1,
             Routing::All => self.subscribers as u64,
             Routing::Nobody => 0,
+        }
+    }
+}
+
+impl Plan {
+    /// `count` messages from each topic to nobody, as fast as they are acknowledged.
+    pub(crate) fn store(topics: Vec<String>, qos: QoS, payload_bytes: usize, count: u64) -> Self {
+        Self {
+            topics,
+            digits: None,
+            subscribers: 0,
+            routing: Routing::Nobody,
+            qos,
+            retain: false,
+            payload_bytes,
+            inflight: 16,
+            pace: Pace::Closed { window: 512 },
+            extent: Extent::Messages(count),
+            patience: Duration::from_secs(5),
+            server_pid: None,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! One sending client: what it has sent, and what is still unacknowledged.
 
+use mqtt_codec::QoS;
+
 use crate::{
     frames::PublishFrame,
     net::ConnId,
     stream::Stamp,
-    traffic::{Digits, Plan},
+    traffic::{Digits, Numbers, Plan},
 };
 
 /// The state of one publisher; its bytes go wherever the caller says.
@@ -12,6 +14,7 @@ pub(crate) struct Publisher {
     pub(crate) conn: ConnId,
     frame: PublishFrame,
     index: usize,
+    with_acknowledgement: bool,
     digits: Option<Digits>,
     random: u64,
     next_packet_id: u16,
@@ -25,8 +28,9 @@ impl Publisher {
     pub(crate) fn new(index: usize, conn: ConnId, plan: &Plan) -> Self {
         Self {
             conn,
-            frame: PublishFrame::new(&plan.topics[index], plan.qos, false, plan.payload_bytes),
+            frame: PublishFrame::new(&plan.topics[index], plan.qos, plan.retain, plan.payload_bytes),
             index,
+            with_acknowledgement: plan.qos != QoS::AtMostOnce,
             digits: plan.digits,
             random: 0x9e37_79b9_7f4a_7c15 ^ index as u64,
             next_packet_id: 1,
@@ -37,22 +41,28 @@ impl Publisher {
     }
 
     /// Appends `count` messages sent at `sent_ns`.
-    pub(crate) fn publish(&mut self, count: u64, sent_ns: u64, acknowledged: bool, out: &mut Vec<u8>) {
+    pub(crate) fn publish(&mut self, count: u64, sent_ns: u64, out: &mut Vec<u8>) {
         out.reserve(self.frame.bytes().len() * count as usize);
         for sequence in self.sent..self.sent + count {
             self.frame.stamp(Stamp { publisher: self.index, sequence, sent_ns });
-            if acknowledged {
+            if self.with_acknowledgement {
                 self.frame.packet_id(self.next_packet_id);
                 self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
             }
-            if let Some(Digits { offset, width, below }) = self.digits {
-                let number = self.next_random() as usize % below;
-                self.frame.topic_digits(offset, width, number);
+            match self.digits {
+                Some(Digits { offset, width, numbers: Numbers::Counted }) => {
+                    self.frame.topic_digits(offset, width, sequence as usize);
+                }
+                Some(Digits { offset, width, numbers: Numbers::Below(below) }) => {
+                    let number = self.next_random() as usize % below;
+                    self.frame.topic_digits(offset, width, number);
+                }
+                None => {}
             }
             out.extend_from_slice(self.frame.bytes());
         }
         self.sent += count;
-        if acknowledged {
+        if self.with_acknowledgement {
             self.unacknowledged += count;
         }
     }

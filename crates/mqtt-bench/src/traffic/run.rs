@@ -1,7 +1,8 @@
 //! The loop: pace the publishers, read the subscribers, account for every message.
 
 use std::{
-    mem,
+    cmp::Reverse,
+    collections::BinaryHeap,
     time::{Duration, Instant},
 };
 
@@ -9,23 +10,18 @@ use mqtt_codec::QoS;
 
 use crate::{
     BenchError,
-    frames::{self, Delivered, packet_type},
+    frames::{self, packet_type},
     latency::Latency,
     net::{ConnId, Event, Net},
     pacer::Pacer,
     progress::{self, Progress},
     server_process::Sample,
     stream::Stamp,
-    traffic::{Extent, Measured, Pace, Plan, Routing, checks::Checks, publisher::Publisher},
+    traffic::{Extent, Measured, Plan, Routing, checks::Checks, publisher::Publisher, receive::receive},
 };
 
-/// A publisher whose socket has not taken this much yet is given no more.
-const MAX_UNSENT_BYTES: usize = 256 * 1024;
 /// After the last message has come: the time in which a duplicate of it would.
 const DUPLICATES_GRACE: Duration = Duration::from_millis(100);
-/// The longest wait of one turn, so that clocks and progress are looked at.
-const MAX_WAIT: Duration = Duration::from_millis(50);
-
 /// Traffic of others over the same [`Net`] while a plan runs, for example subscribers that come and go.
 pub(crate) trait Bystanders {
     /// An event of a connection that is not of the plan.
@@ -90,25 +86,28 @@ struct Mark {
     delivered: u64,
 }
 
-struct Run<'a> {
-    plan: &'a Plan,
-    acknowledged: bool,
+/// One run of a plan. How it paces its publishers stands in `pace.rs`.
+pub(super) struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) with_acknowledgement: bool,
     roles: Vec<Role>,
-    publishers: Vec<Publisher>,
+    pub(super) publishers: Vec<Publisher>,
     /// Publishers that may have room to send.
-    touched: Vec<usize>,
-    checks: Checks,
+    pub(super) touched: Vec<usize>,
+    pub(super) checks: Checks,
     latency: Latency,
-    published: u64,
+    pub(super) published: u64,
+    /// Spaced sending: when each publisher may send next, in nanoseconds.
+    pub(super) due: BinaryHeap<Reverse<(u64, usize)>>,
     phase: Phase,
     phase_since: Instant,
     began: Mark,
     ended: Option<Mark>,
     /// Where the schedule of open loop begins.
-    began_ns: u64,
+    pub(super) began_ns: u64,
     /// Latency is recorded for what was sent from here on.
     counts_from_ns: u64,
-    most_late_ns: u64,
+    pub(super) most_late_ns: u64,
     /// What had come when something last did.
     last_step: (u64, Instant),
 }
@@ -126,7 +125,7 @@ impl<'a> Run<'a> {
         let (checks, now) = (Checks::new(plan), Instant::now());
         Self {
             plan,
-            acknowledged: plan.qos != QoS::AtMostOnce,
+            with_acknowledgement: plan.qos != QoS::AtMostOnce,
             roles,
             publishers: (0..)
                 .zip(publishers)
@@ -136,6 +135,7 @@ impl<'a> Run<'a> {
             checks,
             latency: Latency::new(),
             published: 0,
+            due: BinaryHeap::new(),
             phase: if matches!(plan.extent, Extent::Time { .. }) { Phase::Warmup } else { Phase::Measuring },
             phase_since: now,
             began: Mark { costs: Sample::now(plan.server_pid), published: 0, delivered: 0 },
@@ -147,78 +147,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lets publishers send what they may; gives the time to wait for.
-    fn send(&mut self, net: &mut Net) -> Duration {
-        if self.phase > Phase::Measuring {
-            return MAX_WAIT;
-        }
-        match self.plan.pace {
-            Pace::Closed { window } => {
-                let now_ns = net.refresh_now();
-                let mut touched = mem::take(&mut self.touched);
-                for index in touched.drain(..) {
-                    self.refill(net, index, window, now_ns);
-                }
-                touched.append(&mut self.touched);
-                self.touched = touched;
-                if self.unheard() && !self.touched.is_empty() { Duration::ZERO } else { MAX_WAIT }
-            }
-            Pace::Open { per_second } => self.send_due(net, per_second),
-        }
+    /// Whether anything more is to be published.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.phase <= Phase::Measuring
     }
 
-    fn refill(&mut self, net: &mut Net, index: usize, window: u64, now_ns: u64) {
-        let publisher = &mut self.publishers[index];
-        publisher.touched = false;
-        let unsent = net.unsent(publisher.conn);
-        if unsent > MAX_UNSENT_BYTES {
-            // `Event::Written` will touch it again.
-            return;
-        }
-        let on_their_way = publisher.sent.saturating_sub(self.checks.received_by_slowest(index));
-        let mut room = window.saturating_sub(on_their_way);
-        if self.acknowledged {
-            room = room.min(self.plan.inflight.saturating_sub(publisher.unacknowledged));
-        }
-        if let Extent::Messages(count) = self.plan.extent {
-            room = room.min(count - publisher.sent);
-        }
-        if room > 0 {
-            publisher.publish(room, now_ns, self.acknowledged, net.out(publisher.conn));
-            self.published += room;
-            if self.unheard() {
-                self.touch(index);
-            }
-        }
-    }
-
-    /// Whether no event will ever say that a publisher may go on.
-    fn unheard(&self) -> bool {
-        self.plan.routing == Routing::Nobody && !self.acknowledged
-    }
-
-    /// Open loop: the messages whose time has come, each stamped with that time; gives the time until the next.
-    fn send_due(&mut self, net: &mut Net, per_second: f64) -> Duration {
-        let now_ns = net.refresh_now();
-        loop {
-            let intended_ns = self.began_ns + (self.published as f64 * 1e9 / per_second) as u64;
-            if intended_ns > now_ns {
-                return Duration::from_nanos(intended_ns - now_ns).min(MAX_WAIT);
-            }
-            let index = (self.published % self.publishers.len() as u64) as usize;
-            let publisher = &mut self.publishers[index];
-            if let Extent::Messages(count) = self.plan.extent
-                && publisher.sent == count
-            {
-                return MAX_WAIT;
-            }
-            self.most_late_ns = self.most_late_ns.max(now_ns - intended_ns);
-            publisher.publish(1, intended_ns, self.acknowledged, net.out(publisher.conn));
-            self.published += 1;
-        }
-    }
-
-    fn touch(&mut self, index: usize) {
+    pub(super) fn touch(&mut self, index: usize) {
         if let Some(publisher) = self.publishers.get_mut(index)
             && !publisher.touched
         {
@@ -236,7 +170,7 @@ impl<'a> Run<'a> {
                         Some(left) => publisher.unacknowledged = left,
                         None => self.checks.faults.error("an acknowledgement of nothing".into()),
                     }
-                    self.touch(index);
+                    self.acknowledged(index, net.now_ns());
                 }
                 packet_type::PUBREC => {
                     if let Some(id) = frames::leading_packet_id(body) {
@@ -252,35 +186,20 @@ impl<'a> Run<'a> {
 
     fn on_subscriber(&mut self, net: &mut Net, conn: ConnId, index: usize, event: Event<'_>) {
         match event {
-            Event::Frame { head, body } => match head >> 4 {
-                packet_type::PUBLISH => self.deliver(net, conn, index, head, body),
-                packet_type::PUBREL => {
-                    if let Some(id) = frames::leading_packet_id(body) {
-                        frames::acknowledge(net.out(conn), packet_type::PUBCOMP, id);
-                    }
-                }
-                _ => {}
+            Event::Frame { head, body } => match receive(net, conn, head, body) {
+                Ok(Some(delivered)) => self.deliver(index, delivered.stamp, net.now_ns()),
+                Ok(None) => {}
+                Err(error) => self.checks.faults.error(error.to_string()),
             },
             Event::Written => {}
             Event::Closed(error) => self.fail(format!("a subscriber's connection ended: {error}")),
         }
     }
 
-    fn deliver(&mut self, net: &mut Net, conn: ConnId, subscriber: usize, head: u8, body: &[u8]) {
-        let Some(delivered) = Delivered::read(head, body) else {
-            return self.checks.faults.error("a malformed PUBLISH".into());
-        };
-        match delivered.qos {
-            1 => frames::acknowledge(net.out(conn), packet_type::PUBACK, delivered.packet_id),
-            2 => frames::acknowledge(net.out(conn), packet_type::PUBREC, delivered.packet_id),
-            _ => {}
-        }
-        let Some(stamp) = Stamp::read(delivered.payload) else {
-            return self.checks.faults.error("a payload that no publisher sent".into());
-        };
+    fn deliver(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
         if self.checks.arrive(subscriber, stamp) {
             if stamp.sent_ns >= self.counts_from_ns {
-                self.latency.record(net.now_ns().saturating_sub(stamp.sent_ns));
+                self.latency.record(now_ns.saturating_sub(stamp.sent_ns));
             }
             self.touch(stamp.publisher);
         }

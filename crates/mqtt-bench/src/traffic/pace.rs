@@ -1,0 +1,128 @@
+//! When a publisher may send: as its receivers keep up, by the clock, or one message at a time.
+
+use std::{cmp::Reverse, mem, time::Duration};
+
+use crate::{
+    net::Net,
+    traffic::{Extent, Pace, Routing, run::Run},
+};
+
+/// A publisher whose socket has not taken this much yet is given no more.
+const MAX_UNSENT_BYTES: usize = 256 * 1024;
+/// The longest wait of one turn, so that clocks and progress are looked at.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+
+impl Run<'_> {
+    /// Lets publishers send what they may; gives the time to wait for.
+    pub(super) fn send(&mut self, net: &mut Net) -> Duration {
+        if !self.is_publishing() {
+            return MAX_WAIT;
+        }
+        match self.plan.pace {
+            Pace::Closed { window } => self.send_closed(net, window),
+            Pace::Open { per_second } => self.send_open(net, per_second),
+            Pace::Spaced { interval } => self.send_spaced(net, interval),
+        }
+    }
+
+    /// Publisher `index` has been told that one of its messages is safe.
+    pub(super) fn acknowledged(&mut self, index: usize, now_ns: u64) {
+        if let Pace::Spaced { interval } = self.plan.pace {
+            self.due.push(Reverse((now_ns + interval.as_nanos() as u64, index)));
+        } else {
+            self.touch(index);
+        }
+    }
+
+    fn send_closed(&mut self, net: &mut Net, window: u64) -> Duration {
+        let now_ns = net.refresh_now();
+        let mut touched = mem::take(&mut self.touched);
+        for index in touched.drain(..) {
+            self.refill(net, index, window, now_ns);
+        }
+        touched.append(&mut self.touched);
+        self.touched = touched;
+        if self.touched.is_empty() { MAX_WAIT } else { Duration::ZERO }
+    }
+
+    fn refill(&mut self, net: &mut Net, index: usize, window: u64, now_ns: u64) {
+        let publisher = &mut self.publishers[index];
+        publisher.touched = false;
+        if net.unsent(publisher.conn) > MAX_UNSENT_BYTES {
+            // `Event::Written` will touch it again.
+            return;
+        }
+        let on_their_way = publisher.sent.saturating_sub(self.checks.received_by_slowest(index));
+        let mut room = window.saturating_sub(on_their_way);
+        if self.with_acknowledgement {
+            room = room.min(self.plan.inflight.saturating_sub(publisher.unacknowledged));
+        }
+        if let Extent::Messages(count) = self.plan.extent {
+            room = room.min(count - publisher.sent);
+        }
+        if room == 0 {
+            return;
+        }
+        publisher.publish(room, now_ns, net.out(publisher.conn));
+        self.published += room;
+        if self.plan.routing == Routing::Nobody && !self.with_acknowledgement {
+            // No event will ever say that it may go on.
+            self.touch(index);
+        }
+    }
+
+    /// The messages whose time has come, each stamped with that time; gives the time until the next.
+    fn send_open(&mut self, net: &mut Net, per_second: f64) -> Duration {
+        let now_ns = net.refresh_now();
+        loop {
+            let intended_ns = self.began_ns + (self.published as f64 * 1e9 / per_second) as u64;
+            if intended_ns > now_ns {
+                return Duration::from_nanos(intended_ns - now_ns).min(MAX_WAIT);
+            }
+            let index = (self.published % self.publishers.len().max(1) as u64) as usize;
+            if !self.may_send_more(index) {
+                return MAX_WAIT;
+            }
+            self.most_late_ns = self.most_late_ns.max(now_ns - intended_ns);
+            self.publish_one(net, index, intended_ns);
+        }
+    }
+
+    /// One message at a time from each publisher, the next one `interval` after the last was acknowledged.
+    fn send_spaced(&mut self, net: &mut Net, interval: Duration) -> Duration {
+        let now_ns = net.refresh_now();
+        let first_time = mem::take(&mut self.touched);
+        for index in first_time {
+            if self.publishers[index].sent == 0 {
+                self.due.push(Reverse((now_ns, index)));
+            }
+        }
+        while let Some(&Reverse((due_ns, index))) = self.due.peek() {
+            if due_ns > now_ns {
+                return Duration::from_nanos(due_ns - now_ns).min(MAX_WAIT);
+            }
+            self.due.pop();
+            if self.may_send_more(index) {
+                self.publish_one(net, index, now_ns);
+                if !self.with_acknowledgement {
+                    self.acknowledged(index, now_ns);
+                }
+            }
+        }
+        MAX_WAIT
+    }
+
+    fn may_send_more(&self, index: usize) -> bool {
+        match (self.plan.extent, self.publishers.get(index)) {
+            (Extent::Messages(count), Some(publisher)) => publisher.sent < count,
+            (Extent::Time { .. }, publisher) => publisher.is_some(),
+            (_, None) => false,
+        }
+    }
+
+    fn publish_one(&mut self, net: &mut Net, index: usize, sent_ns: u64) {
+        let publisher = &mut self.publishers[index];
+        publisher.publish(1, sent_ns, net.out(publisher.conn));
+        self.published += 1;
+    }
+}

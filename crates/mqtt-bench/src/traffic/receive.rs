@@ -1,0 +1,41 @@
+//! What every receiver does with a frame: acknowledge it and read the stamp.
+
+use crate::{
+    BenchError,
+    frames::{self, Publish, packet_type},
+    net::{ConnId, Net},
+    stream::Stamp,
+};
+
+/// A message that came.
+pub(crate) struct Delivery {
+    pub(crate) stamp: Stamp,
+    pub(crate) retain: bool,
+}
+
+/// Answers the frame as its QoS demands; gives the message if it was a PUBLISH.
+pub(crate) fn receive(
+    net: &mut Net,
+    conn: ConnId,
+    head: u8,
+    body: &[u8],
+) -> Result<Option<Delivery>, BenchError> {
+    match head >> 4 {
+        packet_type::PUBLISH => {
+            let publish = Publish::read(head, body).ok_or(BenchError::Malformed("PUBLISH"))?;
+            match publish.qos {
+                1 => frames::acknowledge(net.out(conn), packet_type::PUBACK, publish.packet_id),
+                2 => frames::acknowledge(net.out(conn), packet_type::PUBREC, publish.packet_id),
+                _ => {}
+            }
+            let stamp = Stamp::read(publish.payload).ok_or(BenchError::Malformed("payload"))?;
+            Ok(Some(Delivery { stamp, retain: publish.retain }))
+        }
+        packet_type::PUBREL => {
+            let id = frames::leading_packet_id(body).ok_or(BenchError::Malformed("PUBREL"))?;
+            frames::acknowledge(net.out(conn), packet_type::PUBCOMP, id);
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
