@@ -13,7 +13,8 @@ struct Program {
 }
 
 fn main() -> ExitCode {
-    match mqtt_bench::main(&Program::parse().bench) {
+    match mqtt_bench::main(&Program::parse_from(mqtt_bench::args::with_long_flags(std::env::args_os())).bench)
+    {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -41,6 +41,9 @@ pub enum BenchError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// `--server-pid` names no process of this machine.
+    #[error("there is no process {0} to be read under /proc")]
+    NoProcess(u32),
     /// The arguments contradict each other or the machine.
     #[error("{0}")]
     Usage(String),

@@ -12,15 +12,16 @@
     clippy::cast_sign_loss,
     reason = "counts become figures for people, which need no more than 52 bits"
 )]
-#![allow(dead_code, unused_imports, reason = "scenarios that need them follow")]
 
 pub mod args;
 mod client;
+mod descriptors;
 mod error;
 mod frames;
 mod latency;
 mod net;
 mod pacer;
+mod preset;
 mod progress;
 mod relay;
 mod report;

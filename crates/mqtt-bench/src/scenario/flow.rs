@@ -2,12 +2,19 @@
 //!
 //! Each shape says only who publishes and who listens; the engine below does the rest.
 
+use mqtt_codec::QoS;
+
 use super::Bench;
 use crate::{
     BenchError,
-    args::{FaninArgs, FanoutArgs, P2pArgs, RateArgs, ServerArgs, SharedArgs, TrafficArgs},
+    args::{
+        ConnectArgs, FaninArgs, FanoutArgs, P2pArgs, PresetArgs, RateArgs, ServerArgs, SharedArgs,
+        TrafficArgs,
+    },
     client::Client,
+    preset::{self, Case},
     report::Report,
+    stream::STAMP_BYTES,
     traffic::{self, Routing},
 };
 
@@ -34,9 +41,7 @@ pub(super) fn rate(args: &RateArgs) -> Result<Report, BenchError> {
 
 /// Every subscriber hears every publisher, by exact filters.
 pub(super) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
-    let topics = topics("fanout", args.publishers);
-    let filters = vec![topics.clone(); args.subscribers];
-    Flow { scenario: "fanout", topics, filters, routing: Routing::All }.run(&args.server, &args.traffic)
+    Flow::fan_out(args.publishers, args.subscribers).run(&args.server, &args.traffic)
 }
 
 /// Few subscribers hear many publishers, by a wildcard.
@@ -48,9 +53,37 @@ pub(super) fn fanin(args: &FaninArgs) -> Result<Report, BenchError> {
 
 /// Subscribers that share the messages among them.
 pub(super) fn shared(args: &SharedArgs) -> Result<Report, BenchError> {
-    let filters = vec![vec!["$share/bench/bench/shared/#".into()]; args.subscribers];
-    Flow { scenario: "shared", topics: topics("shared", args.publishers), filters, routing: Routing::AnyOne }
-        .run(&args.server, &args.traffic)
+    Flow::shared(args.publishers, args.subscribers).run(&args.server, &args.traffic)
+}
+
+/// A case of the open MQTT benchmark suite, divided by a factor that the report states.
+pub(super) fn preset(args: &PresetArgs) -> Result<Report, BenchError> {
+    let (preset, scale) = preset::find(&args.name, args.scale)?;
+    let case = preset.case.divided(scale);
+    let traffic = |rate| TrafficArgs {
+        qos: QoS::AtLeastOnce,
+        payload: STAMP_BYTES,
+        rate: Some(rate),
+        duration: args.duration,
+        ..TrafficArgs::default()
+    };
+    let mut report = match case {
+        Case::Connect { clients, per_second } => {
+            super::connect::connect(&ConnectArgs::ramp(&args.server, clients, per_second))
+        }
+        Case::FanOut { publishers, subscribers, rate } => {
+            Flow::fan_out(publishers, subscribers).run(&args.server, &traffic(rate))
+        }
+        Case::Pairs { pairs, rate } => Flow::pairs("p2p", pairs).run(&args.server, &traffic(rate)),
+        Case::Shared { publishers, subscribers, rate } => {
+            Flow::shared(publishers, subscribers).run(&args.server, &traffic(rate))
+        }
+    }?;
+    report.scenario = preset.name.into();
+    report
+        .notes
+        .push(format!("{} at 1/{scale} of its size: {case:?} in place of {:?}", preset.name, preset.case));
+    Ok(report)
 }
 
 fn topics(scenario: &str, count: usize) -> Vec<String> {
@@ -62,6 +95,17 @@ impl Flow {
         let topics = topics(scenario, count);
         let filters = topics.iter().map(|topic| vec![topic.clone()]).collect();
         Self { scenario, topics, filters, routing: Routing::Pairs }
+    }
+
+    fn fan_out(publishers: usize, subscribers: usize) -> Self {
+        let topics = topics("fanout", publishers);
+        let filters = vec![topics.clone(); subscribers];
+        Self { scenario: "fanout", topics, filters, routing: Routing::All }
+    }
+
+    fn shared(publishers: usize, subscribers: usize) -> Self {
+        let filters = vec![vec!["$share/bench/bench/shared/#".into()]; subscribers];
+        Self { scenario: "shared", topics: topics("shared", publishers), filters, routing: Routing::AnyOne }
     }
 
     fn run(self, server: &ServerArgs, traffic: &TrafficArgs) -> Result<Report, BenchError> {

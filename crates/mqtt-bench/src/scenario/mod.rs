@@ -1,14 +1,24 @@
 //! One file a scenario: what is set up, what is measured, what it is called.
 
+mod churn;
+mod connect;
+mod drain;
 mod flow;
+mod offline;
+mod publish;
+mod retained;
+mod subscribe;
 
-use std::net::ToSocketAddrs as _;
+use std::{
+    net::ToSocketAddrs as _,
+    time::{Duration, Instant},
+};
 
 use crate::{
     BenchError,
     args::{BenchCommand, ServerArgs, TrafficArgs},
     client::{self, Client, Connected, Server},
-    frames,
+    descriptors, frames,
     net::Net,
     progress::Progress,
     report::Report,
@@ -22,6 +32,16 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
         BenchCommand::Fanin(args) => flow::fanin(args),
         BenchCommand::Shared(args) => flow::shared(args),
         BenchCommand::Rate(args) => flow::rate(args),
+        BenchCommand::Connect(args) => connect::connect(args),
+        BenchCommand::Idle(args) => connect::idle(args),
+        BenchCommand::Reconnect(args) => connect::reconnect(args),
+        BenchCommand::Publish(args) => publish::run(args),
+        BenchCommand::Subscribe(args) => subscribe::subscribe(args),
+        BenchCommand::Subscriptions(args) => subscribe::subscriptions(args),
+        BenchCommand::Offline(args) => offline::run(args),
+        BenchCommand::Retained(args) => retained::run(args),
+        BenchCommand::Churn(args) => churn::run(args),
+        BenchCommand::Preset(args) => flow::preset(args),
         BenchCommand::Relay(_) => Err(BenchError::Usage("the relay is served, not measured".into())),
     }
 }
@@ -32,6 +52,9 @@ struct Bench {
     server: Server,
     server_pid: Option<u32>,
     progress: Progress,
+    /// When to give up, if ever.
+    too_late: Option<Instant>,
+    connections: usize,
 }
 
 impl Bench {
@@ -58,11 +81,24 @@ impl Bench {
             },
             server_pid: args.server_pid,
             progress: Progress::new(args.quiet || args.json),
+            too_late: None,
+            connections: 0,
         })
     }
 
     fn connect(&mut self, clients: &[Client]) -> Result<Connected, BenchError> {
+        self.connections += clients.len();
+        descriptors::allow(self.connections)?;
         client::connect(&mut self.net, &self.server, clients, &[], &self.progress)
+    }
+
+    /// Limits the time from now on; 0 is no limit.
+    fn give_up_after(&mut self, secs: u64) {
+        self.too_late = (secs > 0).then(|| Instant::now() + Duration::from_secs(secs));
+    }
+
+    fn is_too_late(&self) -> bool {
+        self.too_late.is_some_and(|when| Instant::now() >= when)
     }
 
     /// Says goodbye on every connection, so that no will and no session is left behind.
@@ -92,6 +128,7 @@ impl Bench {
             pace,
             extent,
             patience: self.server.patience,
+            at_most: None,
             server_pid: self.server_pid,
         }
     }

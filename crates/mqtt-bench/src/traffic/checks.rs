@@ -27,6 +27,15 @@ impl Faults {
         self.lost + self.duplicated + self.reordered + self.misrouted > 0 || !self.errors.is_empty()
     }
 
+    /// Adds those of another part of the same benchmark.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.misrouted += other.misrouted;
+        other.errors.into_iter().for_each(|error| self.error(error));
+    }
+
     /// Keeps the first few: they tell what the thousandth only repeats.
     pub(crate) fn error(&mut self, error: String) {
         if self.errors.len() < Self::MAX_ERRORS && !self.errors.contains(&error) {

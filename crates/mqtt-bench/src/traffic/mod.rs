@@ -87,6 +87,8 @@ pub(crate) struct Plan {
     pub(crate) extent: Extent,
     /// How long to wait for a message before it is called lost.
     pub(crate) patience: Duration,
+    /// Publish no longer than this, whatever the extent.
+    pub(crate) at_most: Option<Duration>,
     pub(crate) server_pid: Option<u32>,
 }
 
@@ -116,6 +118,7 @@ impl Plan {
             pace: Pace::Closed { window: 512 },
             extent: Extent::Messages(count),
             patience: Duration::from_secs(5),
+            at_most: None,
             server_pid: None,
         }
     }

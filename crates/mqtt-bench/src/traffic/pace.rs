@@ -21,7 +21,7 @@ impl Run<'_> {
         match self.plan.pace {
             Pace::Closed { window } => self.send_closed(net, window),
             Pace::Open { per_second } => self.send_open(net, per_second),
-            Pace::Spaced { interval } => self.send_spaced(net, interval),
+            Pace::Spaced { .. } => self.send_spaced(net),
         }
     }
 
@@ -89,7 +89,7 @@ impl Run<'_> {
     }
 
     /// One message at a time from each publisher, the next one `interval` after the last was acknowledged.
-    fn send_spaced(&mut self, net: &mut Net, interval: Duration) -> Duration {
+    fn send_spaced(&mut self, net: &mut Net) -> Duration {
         let now_ns = net.refresh_now();
         let first_time = mem::take(&mut self.touched);
         for index in first_time {

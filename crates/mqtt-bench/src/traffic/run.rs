@@ -26,14 +26,11 @@ const DUPLICATES_GRACE: Duration = Duration::from_millis(100);
 pub(crate) trait Bystanders {
     /// An event of a connection that is not of the plan.
     fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>);
-    /// Called once each turn.
-    fn on_turn(&mut self, net: &mut Net);
 }
 
 /// Nobody besides the plan.
 impl Bystanders for () {
     fn on_event(&mut self, _: &mut Net, _: ConnId, _: Event<'_>) {}
-    fn on_turn(&mut self, _: &mut Net) {}
 }
 
 /// Runs `plan` with these connections as its publishers and subscribers.
@@ -49,7 +46,6 @@ pub(crate) fn run(
     let mut run = Run::new(net, plan, publishers, subscribers);
     while run.phase != Phase::Done {
         let wait = pacer.wait(run.send(net))?;
-        bystanders.on_turn(net);
         net.turn(wait, &mut |net, conn, event| match run.roles.get(conn) {
             Some(&Role::Publisher(index)) => run.on_publisher(net, index, event),
             Some(&Role::Subscriber(index)) => run.on_subscriber(net, conn, index, event),
@@ -220,6 +216,7 @@ impl<'a> Run<'a> {
         }
         let stalled = now - self.last_step.1 > self.plan.patience;
         let elapsed = now - self.phase_since;
+        let is_over = self.plan.at_most.is_some_and(|most| elapsed >= most);
         match (self.phase, self.plan.extent) {
             (Phase::Warmup, Extent::Time { warmup, .. }) if elapsed >= warmup => {
                 self.latency = Latency::new();
@@ -234,7 +231,7 @@ impl<'a> Run<'a> {
             }
             (Phase::Measuring, Extent::Messages(count)) => {
                 let all_sent = self.published == count * self.publishers.len() as u64;
-                if (all_sent && self.all_has_come()) || stalled {
+                if (all_sent && self.all_has_come()) || stalled || is_over {
                     self.end_measuring();
                     self.enter(Phase::Draining);
                 }

@@ -2,10 +2,20 @@
 //!
 //! Only the words; what they mean stands in [`scenario`](crate::scenario).
 
-use std::{net::SocketAddr, time::Duration};
+mod clients;
+mod messages;
+
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
 
 use clap::{ArgAction, Args, Subcommand};
 use mqtt_codec::QoS;
+
+pub use self::{
+    clients::{
+        ChurnArgs, ConnectArgs, FilterKind, IdleArgs, ReconnectArgs, SubscribeArgs, SubscriptionsArgs,
+    },
+    messages::{OfflineArgs, PresetArgs, PublishArgs, RetainedArgs},
+};
 
 /// Measure an MQTT broker and check every message.
 #[derive(Debug, Args)]
@@ -33,6 +43,36 @@ pub enum BenchCommand {
     /// Pairs at a given rate (open loop): the latency from the intended time of sending.
     #[command(disable_help_flag = true)]
     Rate(RateArgs),
+    /// Connections: how many a second, and how long each takes.
+    #[command(disable_help_flag = true)]
+    Connect(ConnectArgs),
+    /// Clients that publish one message at a time, at an interval.
+    #[command(disable_help_flag = true)]
+    Publish(PublishArgs),
+    /// Clients that subscribe one filter at a time, at an interval.
+    #[command(disable_help_flag = true)]
+    Subscribe(SubscribeArgs),
+    /// What a connection that does nothing costs in memory.
+    #[command(disable_help_flag = true)]
+    Idle(IdleArgs),
+    /// Messages for sessions that are away: stored, then drained.
+    #[command(disable_help_flag = true)]
+    Offline(OfflineArgs),
+    /// Retained messages: stored, then all of them read by `#`.
+    #[command(disable_help_flag = true)]
+    Retained(RetainedArgs),
+    /// Many subscriptions: how fast, how much memory, and what publishing among them costs.
+    #[command(disable_help_flag = true)]
+    Subscriptions(SubscriptionsArgs),
+    /// Clients that subscribe and unsubscribe without end beside traffic that must not notice.
+    #[command(disable_help_flag = true)]
+    Churn(ChurnArgs),
+    /// All clients lose their connection at once and come back to their sessions.
+    #[command(disable_help_flag = true)]
+    Reconnect(ReconnectArgs),
+    /// A case of the open MQTT benchmark suite, sized down.
+    #[command(disable_help_flag = true)]
+    Preset(PresetArgs),
     /// Serve as a raw relay: the limit of this machine, to measure in place of a broker.
     Relay(RelayArgs),
 }
@@ -108,6 +148,24 @@ pub struct TrafficArgs {
     /// Further connections that do nothing.
     #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
     pub idle: usize,
+}
+
+impl Default for TrafficArgs {
+    /// What the command line gives when it says nothing.
+    fn default() -> Self {
+        Self {
+            qos: QoS::AtMostOnce,
+            subscribe_qos: None,
+            payload: 64,
+            window: 512,
+            inflight: 16,
+            rate: None,
+            duration: Duration::from_secs(5),
+            warmup: Duration::from_millis(500),
+            messages: None,
+            idle: 0,
+        }
+    }
 }
 
 /// Arguments of `p2p`.
@@ -197,6 +255,16 @@ pub struct RelayArgs {
     pub listen: SocketAddr,
 }
 
+/// Words as the stress tools of 2018 took them (`-qos 1`), put as they are taken here (`--qos 1`).
+pub fn with_long_flags(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const LONG: [&str; 6] = ["-ci", "-pwd", "-qos", "-topic", "-sub", "-subqos"];
+    let long = |word: OsString| match word.to_str() {
+        Some(text) if LONG.contains(&text) => format!("-{text}").into(),
+        _ => word,
+    };
+    words.into_iter().map(long).collect()
+}
+
 fn port(text: &str) -> Result<u16, String> {
     text.trim_start_matches(':').parse().map_err(|_| format!("{text:?} is not a port"))
 }
@@ -222,6 +290,16 @@ impl BenchCommand {
             Self::Fanin(args) => Some(&args.server),
             Self::Shared(args) => Some(&args.server),
             Self::Rate(args) => Some(&args.server),
+            Self::Connect(args) => Some(&args.server),
+            Self::Publish(args) => Some(&args.server),
+            Self::Subscribe(args) => Some(&args.server),
+            Self::Idle(args) => Some(&args.server),
+            Self::Offline(args) => Some(&args.server),
+            Self::Retained(args) => Some(&args.server),
+            Self::Subscriptions(args) => Some(&args.server),
+            Self::Churn(args) => Some(&args.server),
+            Self::Reconnect(args) => Some(&args.server),
+            Self::Preset(args) => Some(&args.server),
             Self::Relay(_) => None,
         }
     }
@@ -229,5 +307,52 @@ impl BenchCommand {
     /// Whether `--json` was given.
     pub fn wants_json(&self) -> bool {
         self.server().is_some_and(|server| server.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    fn parse(words: &str) -> BenchCommand {
+        let words = with_long_flags(words.split_ascii_whitespace().map(OsString::from));
+        Program::try_parse_from(words).unwrap().bench.command
+    }
+
+    #[test]
+    fn the_flags_of_the_earlier_tools_are_understood() {
+        let words = "bench publish -h localhost -p :1884 -u me -pwd secret -c 5 -ci 7 -i 3 -n 9 -s 32 -qos 2 \
+                     -topic t -sub 1 -subqos 1 -t 60";
+        let BenchCommand::Publish(args) = parse(words) else { panic!("not publish") };
+        assert_eq!((args.server.port, args.server.password.as_deref()), (1884, Some("secret")));
+        assert_eq!((args.clients, args.connect_interval, args.interval, args.count), (5, 7, 3, 9));
+        assert_eq!((args.qos, args.subscribe_qos), (QoS::ExactlyOnce, QoS::AtLeastOnce));
+        assert_eq!((args.subscribers, args.timeout), (1, 60));
+        let BenchCommand::Subscribe(args) = parse("bench subscribe -C false -topic a -i 0") else {
+            panic!("not subscribe")
+        };
+        assert_eq!((args.clean_session, args.topic.as_str(), args.interval), (false, "a", 0));
+    }
+
+    #[test]
+    fn every_command_has_consistent_arguments() {
+        use clap::CommandFactory as _;
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert!(duration("fast").is_err());
+        assert!(qos("3").is_err());
     }
 }

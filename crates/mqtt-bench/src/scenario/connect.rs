@@ -1,0 +1,159 @@
+//! Connections: how fast they are made, what they cost at rest, how they come back.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use mqtt_codec::QoS;
+
+use super::Bench;
+use crate::{
+    BenchError,
+    args::{ConnectArgs, IdleArgs, ReconnectArgs},
+    client::{self, Client},
+    net::Net,
+    report::{LatencySummary, Report, Unit},
+    server_process::{self, Sample},
+};
+
+/// A storm, or a ramp if a rate or an interval is given.
+pub(super) fn connect(args: &ConnectArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    bench.server.per_second = args.rate.or(per_second(args.connect_interval));
+    bench.give_up_after(args.timeout);
+    let clients: Vec<_> = (0..args.clients)
+        .map(|index| {
+            let filters = if args.subscribe { vec![format!("bench/connect/{index}")] } else { Vec::new() };
+            let client = Client::new(format!("bench-connect-{index}")).subscribed(filters, QoS::AtLeastOnce);
+            Client { clean_session: args.clean_session, ..client }
+        })
+        .collect();
+    let before = Sample::now(bench.server_pid);
+    let connected = bench.connect(&clients)?;
+    let spent = Sample::now(bench.server_pid).since(&before);
+    let mut report = bench.report("connect");
+    report.setting("clients", args.clients);
+    report.setting("subscriptions", if args.subscribe { "one each" } else { "none" });
+    match bench.server.per_second {
+        Some(rate) => report.setting("ramp", format!("{rate} a second")),
+        None => report.setting("storm", format!("{} at a time", bench.server.concurrency)),
+    }
+    report.add_rate("connected", args.clients as u64, spent.time);
+    report.add_spent(&spent, args.clients as u64);
+    report.latency = LatencySummary::of(&connected.latency);
+    hold(&mut bench.net, args.hold, &mut report)?;
+    bench.disconnect();
+    Ok(report)
+}
+
+/// Resident bytes of a connection, without a subscription and with one.
+pub(super) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
+    let empty = bench.resident(args.settle)?;
+    let conns = bench.connect(&clients)?.conns;
+    let connected = bench.resident(args.settle)?;
+    let work = super::subscribe::Work {
+        per_client: 1,
+        batch: 1,
+        interval: Duration::ZERO,
+        qos: QoS::AtLeastOnce,
+        filter: &|client, _| format!("bench/idle/{client}"),
+    };
+    super::subscribe::drive(&mut bench, &conns, &work)?;
+    let subscribed = bench.resident(args.settle)?;
+    let mut report = bench.report("idle");
+    report.setting("connections", args.clients);
+    let each = |more: u64, less: u64| (more as f64 - less as f64) / args.clients as f64;
+    report.add("a connection", each(connected, empty), Unit::Bytes);
+    report.add("a connection with one subscription", each(subscribed, empty), Unit::Bytes);
+    report.add("server memory before", empty as f64, Unit::Bytes);
+    report.add("server memory with all", subscribed as f64, Unit::Bytes);
+    report
+        .notes
+        .push("resident memory of the process; what the kernel keeps for a socket is not in it".into());
+    hold(&mut bench.net, Duration::from_millis(10), &mut report)?;
+    bench.disconnect();
+    Ok(report)
+}
+
+/// Every connection breaks at once, again and again, and every client must find its session.
+pub(super) fn reconnect(args: &ReconnectArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    let clients: Vec<_> = (0..args.clients)
+        .map(|index| {
+            Client { clean_session: false, ..Client::new(format!("bench-reconnect-{index}")) }
+                .subscribed(vec![format!("bench/reconnect/{index}")], QoS::AtLeastOnce)
+        })
+        .collect();
+    let conns = bench.connect(&clients)?.conns;
+    let returning: Vec<_> =
+        clients.iter().map(|client| Client { filters: Vec::new(), ..client.clone() }).collect();
+    let before = Sample::now(bench.server_pid);
+    let (mut resumed, mut slowest, mut latency) = (0, Duration::ZERO, None);
+    for _ in 0..args.rounds {
+        let began = Instant::now();
+        let back = client::connect(&mut bench.net, &bench.server, &returning, &conns, &bench.progress)?;
+        slowest = slowest.max(began.elapsed());
+        resumed += back.resumed;
+        latency = LatencySummary::of(&back.latency);
+    }
+    let spent = Sample::now(bench.server_pid).since(&before);
+    let all = args.clients * args.rounds;
+    let mut report = bench.report("reconnect");
+    report.setting("clients", args.clients);
+    report.setting("rounds", args.rounds);
+    report.add_rate("reconnected", all as u64, spent.time);
+    report.add("slowest round", slowest.as_secs_f64(), Unit::Secs);
+    report.add_spent(&spent, all as u64);
+    report.latency = latency;
+    if resumed != all {
+        report.faults().error(format!("{} of {all} clients did not find their session", all - resumed));
+    }
+    bench.forget_sessions(&clients, &conns)?;
+    Ok(report)
+}
+
+/// A fault for every connection that does not last.
+fn hold(net: &mut Net, time: Duration, report: &mut Report) -> Result<(), BenchError> {
+    let began = Instant::now();
+    let mut lost = 0;
+    while began.elapsed() < time {
+        net.turn(time.saturating_sub(began.elapsed()), &mut |_, _, event| {
+            lost += usize::from(matches!(event, crate::net::Event::Closed(_)));
+        })?;
+    }
+    if lost > 0 {
+        report.faults().error(format!("{lost} connections did not last"));
+    }
+    Ok(())
+}
+
+/// An interval in milliseconds as a rate; none if it is zero.
+pub(super) fn per_second(interval_ms: u64) -> Option<f64> {
+    (interval_ms > 0).then(|| 1000.0 / interval_ms as f64)
+}
+
+impl Bench {
+    /// Resident bytes of the server, after a rest.
+    pub(super) fn resident(&mut self, settle: Duration) -> Result<u64, BenchError> {
+        let pid = self
+            .server_pid
+            .ok_or_else(|| BenchError::Usage("memory is read of a process: give --server-pid".into()))?;
+        thread::sleep(settle);
+        let reading = server_process::read(pid);
+        reading.map(|reading| reading.resident_bytes).ok_or(BenchError::NoProcess(pid))
+    }
+
+    /// Ends the sessions of `clients`, so that the next run finds none.
+    pub(super) fn forget_sessions(&mut self, clients: &[Client], conns: &[usize]) -> Result<(), BenchError> {
+        let clean: Vec<_> = clients
+            .iter()
+            .map(|client| Client { clean_session: true, filters: Vec::new(), ..client.clone() })
+            .collect();
+        client::connect(&mut self.net, &self.server, &clean, conns, &self.progress)?;
+        self.disconnect();
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Retained messages: stored under many topics, then all of them read by clients that subscribe with `#`.
+
+use std::time::{Duration, Instant};
+
+use super::{Bench, drain::Drain};
+use crate::{
+    BenchError,
+    args::RetainedArgs,
+    client::Client,
+    frames::{self, packet_type},
+    net::{ConnId, Event},
+    report::{Report, Unit},
+    traffic::{self, Digits, Numbers, Plan, Routing},
+};
+
+const PREFIX: &str = "bench/retained/";
+/// Digits of the number in a topic: enough for ten million.
+const DIGITS: usize = 7;
+/// Unacknowledged clearing messages.
+const CLEARING: usize = 16;
+
+pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    let publisher = bench.connect(&[Client::new("bench-pub".into())])?.conns;
+    let subscribers: Vec<_> =
+        (0..args.subscribers).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
+    let subscribers = bench.connect(&subscribers)?.conns;
+    let before = bench.resident(args.settle).ok();
+    let plan = Plan {
+        digits: Some(Digits { offset: PREFIX.len(), width: DIGITS, numbers: Numbers::Counted }),
+        retain: true,
+        server_pid: bench.server_pid,
+        patience: bench.server.patience,
+        ..Plan::store(vec![topic(0)], args.qos, args.payload, args.topics)
+    };
+    let stored = traffic::run(&mut bench.net, &plan, &publisher, &[], &mut (), &bench.progress)?;
+    let after = bench.resident(args.settle).ok();
+
+    let plan = Plan { routing: Routing::All, subscribers: subscribers.len(), ..plan };
+    let mut drain = Drain::begin(&mut bench, &plan);
+    for (index, &conn) in subscribers.iter().enumerate() {
+        frames::subscribe(bench.net.out(conn), 1, &[format!("{PREFIX}#")], args.qos);
+        drain.add(conn, index);
+    }
+    let read = drain.run(&mut bench, args.topics * subscribers.len() as u64)?;
+    clear(&mut bench, &publisher, args.topics)?;
+    let left = left_behind(&mut bench)?;
+    bench.disconnect();
+
+    let mut report = bench.report("retained");
+    report.setting("topics", args.topics);
+    report.setting("subscribers", args.subscribers);
+    report.setting("QoS", args.qos);
+    report.setting("payload", format!("{} bytes", args.payload));
+    report.add_rate("stored", stored.published, stored.spent.time);
+    if let Some((before, after)) = before.zip(after) {
+        report.add("a retained message", (after as f64 - before as f64) / args.topics as f64, Unit::Bytes);
+    }
+    report.add_rate("read", read.delivered, read.spent.time);
+    report.add_spent(&read.spent, read.delivered);
+    *report.faults() = stored.faults;
+    let mut faults = read.faults;
+    // They stand under different topics, and no order is promised among those.
+    faults.reordered = 0;
+    report.faults().merge(faults);
+    if read.not_retained > 0 {
+        report.faults().error(format!("{} came without the retain flag", read.not_retained));
+    }
+    if left > 0 {
+        report.faults().error(format!("{left} retained messages outlived an empty payload"));
+    }
+    Ok(report)
+}
+
+fn topic(number: u64) -> String {
+    format!("{PREFIX}{number:0DIGITS$}")
+}
+
+/// Takes back what was retained.
+fn clear(bench: &mut Bench, publisher: &[ConnId], topics: u64) -> Result<(), BenchError> {
+    let Some(&conn) = publisher.first() else { return Ok(()) };
+    let (mut sent, mut acknowledged) = (0, 0);
+    let mut last_step = Instant::now();
+    while acknowledged < topics {
+        while sent < topics && sent - acknowledged < CLEARING as u64 {
+            let packet_id = (sent % u64::from(u16::MAX)) as u16 + 1;
+            frames::clear_retained(bench.net.out(conn), &topic(sent), packet_id);
+            sent += 1;
+        }
+        let before = acknowledged;
+        bench.net.turn(Duration::from_millis(50), &mut |_, from, event| {
+            let is_puback = matches!(event, Event::Frame { head, .. } if head >> 4 == packet_type::PUBACK);
+            acknowledged += u64::from(from == conn && is_puback);
+        })?;
+        if before != acknowledged {
+            last_step = Instant::now();
+        } else if last_step.elapsed() > bench.server.patience {
+            return Err(BenchError::Silence { waiting_for: "PUBACK".into(), after: bench.server.patience });
+        }
+    }
+    Ok(())
+}
+
+/// How many are still there for a client that comes now.
+fn left_behind(bench: &mut Bench) -> Result<u64, BenchError> {
+    let late =
+        Client::new("bench-late".into()).subscribed(vec![format!("{PREFIX}#")], mqtt_codec::QoS::AtMostOnce);
+    let conns = bench.connect(&[late])?.conns;
+    let (began, mut left) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(200) {
+        bench.net.turn(Duration::from_millis(200), &mut |_, from, event| {
+            let is_publish = matches!(event, Event::Frame { head, .. } if head >> 4 == packet_type::PUBLISH);
+            left += u64::from(conns.contains(&from) && is_publish);
+        })?;
+    }
+    Ok(left)
+}

@@ -1,0 +1,267 @@
+//! Clients that subscribe, one SUBSCRIBE at a time each; and traffic among many subscriptions.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use mqtt_codec::QoS;
+
+use super::{Bench, connect::per_second};
+use crate::{
+    BenchError,
+    args::{FilterKind, SubscribeArgs, SubscriptionsArgs},
+    client::{self, Client},
+    frames::{self, packet_type},
+    latency::Latency,
+    net::{ConnId, Event, Net},
+    report::{LatencySummary, Report, Unit},
+    server_process::{Sample, Spent},
+    traffic::{self, Digits, Numbers, Plan, Routing},
+};
+
+/// Digits of the number in a topic: enough for ten million.
+const DIGITS: usize = 7;
+const PREFIX: &str = "bench/s/";
+
+/// What a fleet is to subscribe.
+pub(super) struct Work<'a> {
+    pub(super) per_client: usize,
+    /// Filters in one SUBSCRIBE.
+    pub(super) batch: usize,
+    /// From a SUBACK to the next SUBSCRIBE.
+    pub(super) interval: Duration,
+    pub(super) qos: QoS,
+    /// The filter of a client and a number.
+    pub(super) filter: &'a dyn Fn(usize, usize) -> String,
+}
+
+/// What that took.
+pub(super) struct Subscribed {
+    pub(super) count: usize,
+    pub(super) spent: Spent,
+    /// From SUBSCRIBE to SUBACK.
+    pub(super) latency: Latency,
+}
+
+/// The subscribe tool of 2018: each client its own pace.
+pub(super) fn subscribe(args: &SubscribeArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    bench.server.per_second = per_second(args.connect_interval);
+    let clients: Vec<_> = (0..args.clients)
+        .map(|index| Client { clean_session: args.clean_session, ..Client::new(format!("bench-{index}")) })
+        .collect();
+    let conns = bench.connect(&clients)?.conns;
+    let interval = Duration::from_millis(args.interval);
+    bench.server.patience += interval;
+    bench.give_up_after(args.timeout);
+    let work = Work {
+        per_client: args.count,
+        batch: 1,
+        interval,
+        qos: args.qos,
+        filter: &|_, number| format!("{}{number}", args.topic),
+    };
+    let subscribed = drive(&mut bench, &conns, &work)?;
+    let mut report = bench.report("subscribe");
+    report.setting("clients", args.clients);
+    report.setting("subscriptions of each", args.count);
+    report.setting("interval", format!("{} ms", args.interval));
+    report.setting("QoS", args.qos);
+    report.add_rate("subscribed", subscribed.count as u64, subscribed.spent.time);
+    report.add_spent(&subscribed.spent, subscribed.count as u64);
+    report.latency = LatencySummary::of(&subscribed.latency);
+    if args.clean_session {
+        bench.disconnect();
+    } else {
+        bench.forget_sessions(&clients, &conns)?;
+    }
+    Ok(report)
+}
+
+/// How fast and how large many subscriptions are, and what a message costs among them.
+pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchError> {
+    let mut bench = Bench::new(&args.server)?;
+    let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
+    let conns = bench.connect(&clients)?.conns;
+    let rest = Duration::from_millis(500);
+    let before = bench.resident(rest).ok();
+    let per_client = args.count.div_ceil(args.clients.max(1));
+    let qos = args.traffic.subscribe_qos.unwrap_or(args.traffic.qos);
+    let work = Work {
+        per_client,
+        batch: args.batch.max(1),
+        interval: Duration::ZERO,
+        qos,
+        filter: &|client, number| filter(args.kind, client * per_client + number),
+    };
+    let subscribed = drive(&mut bench, &conns, &work)?;
+    let after = bench.resident(rest).ok();
+    let publishers: Vec<_> =
+        (0..args.publishers).map(|index| Client::new(format!("bench-pub-{index}"))).collect();
+    let publishers = bench.connect(&publishers)?.conns;
+    let topics = vec![topic(0); args.publishers];
+    let plan = Plan {
+        digits: Some(Digits {
+            offset: PREFIX.len(),
+            width: DIGITS,
+            numbers: Numbers::Below(subscribed.count.max(1)),
+        }),
+        ..bench.plan(&args.traffic, topics, conns.len(), Routing::AnyOne)
+    };
+    let measured = traffic::run(&mut bench.net, &plan, &publishers, &conns, &mut (), &bench.progress)?;
+    bench.disconnect();
+    let mut report = bench.report("subscriptions");
+    report.setting("subscriptions", subscribed.count);
+    report.setting("kind", format!("{:?}", args.kind).to_lowercase());
+    report.setting("clients", args.clients);
+    report.setting("filters in a SUBSCRIBE", args.batch);
+    report.setting("publishers", args.publishers);
+    report.set_traffic(&args.traffic);
+    report.add_rate("filters subscribed", subscribed.count as u64, subscribed.spent.time);
+    if let Some(server) = subscribed.spent.server {
+        report.add("server CPU a filter", server.cpu_secs * 1e6 / subscribed.count as f64, Unit::Micros);
+    }
+    if let Some((before, after)) = before.zip(after) {
+        report.add("a subscription", (after as f64 - before as f64) / subscribed.count as f64, Unit::Bytes);
+    }
+    report.add_traffic(&measured);
+    Ok(report)
+}
+
+/// A topic that exactly one of the filters matches, whatever their kind.
+fn topic(number: usize) -> String {
+    format!("{PREFIX}{number:0DIGITS$}/a/b")
+}
+
+fn filter(kind: FilterKind, number: usize) -> String {
+    match (kind, number % 10) {
+        (FilterKind::Exact, _) | (FilterKind::Mixed, 0..=6) => topic(number),
+        (FilterKind::Plus, _) | (FilterKind::Mixed, 7 | 8) => format!("{PREFIX}{number:0DIGITS$}/+/b"),
+        (FilterKind::Hash | FilterKind::Mixed, _) => format!("{PREFIX}{number:0DIGITS$}/#"),
+    }
+}
+
+/// Subscribes them all, over connections that stand.
+pub(super) fn drive(bench: &mut Bench, conns: &[ConnId], work: &Work<'_>) -> Result<Subscribed, BenchError> {
+    let mut drive = Drive::new(conns, work, bench.net.refresh_now());
+    let before = Sample::now(bench.server_pid);
+    let mut last_step = (0, Instant::now());
+    while drive.answered < drive.wanted {
+        let wait = drive.send(&mut bench.net);
+        bench.net.turn(wait, &mut |net, conn, event| drive.on_event(net, conn, event))?;
+        if let Some(failed) = drive.failed.take() {
+            return Err(failed);
+        }
+        bench.progress.show(bench.net.now_ns(), || {
+            format!("{} of {} filters subscribed", drive.answered, drive.wanted)
+        });
+        if last_step.0 != drive.answered {
+            last_step = (drive.answered, Instant::now());
+        } else if last_step.1.elapsed() > bench.server.patience {
+            return Err(BenchError::Silence { waiting_for: "SUBACK".into(), after: bench.server.patience });
+        }
+        if bench.is_too_late() {
+            break;
+        }
+    }
+    drive.latency.settle();
+    Ok(Subscribed {
+        count: drive.answered,
+        spent: Sample::now(bench.server_pid).since(&before),
+        latency: drive.latency,
+    })
+}
+
+struct Drive<'a> {
+    work: &'a Work<'a>,
+    conns: &'a [ConnId],
+    /// Which client a connection is of; `usize::MAX` is none.
+    client_of: Vec<usize>,
+    /// Filters that each client has asked for, and when it last did.
+    asked: Vec<(usize, u64)>,
+    due: BinaryHeap<Reverse<(u64, usize)>>,
+    answered: usize,
+    wanted: usize,
+    latency: Latency,
+    failed: Option<BenchError>,
+}
+
+impl<'a> Drive<'a> {
+    fn new(conns: &'a [ConnId], work: &'a Work<'a>, now_ns: u64) -> Self {
+        let mut client_of = vec![usize::MAX; conns.iter().max().map_or(0, |highest| highest + 1)];
+        for (client, &conn) in conns.iter().enumerate() {
+            client_of[conn] = client;
+        }
+        Self {
+            work,
+            conns,
+            client_of,
+            asked: vec![(0, 0); conns.len()],
+            due: (0..conns.len()).map(|client| Reverse((now_ns, client))).collect(),
+            answered: 0,
+            wanted: conns.len() * work.per_client,
+            latency: Latency::new(),
+            failed: None,
+        }
+    }
+
+    /// Every SUBSCRIBE whose time has come; gives the time until the next.
+    fn send(&mut self, net: &mut Net) -> Duration {
+        let now_ns = net.refresh_now();
+        while let Some(&Reverse((due_ns, client))) = self.due.peek() {
+            if due_ns > now_ns {
+                return Duration::from_nanos(due_ns - now_ns).min(Duration::from_millis(50));
+            }
+            self.due.pop();
+            let from = self.asked[client].0;
+            let to = self.work.per_client.min(from + self.work.batch);
+            if from < to {
+                let filters: Vec<_> = (from..to).map(|number| (self.work.filter)(client, number)).collect();
+                frames::subscribe(net.out(self.conns[client]), 1, &filters, self.work.qos);
+                self.asked[client] = (to, now_ns);
+            }
+        }
+        Duration::from_millis(50)
+    }
+
+    fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>) {
+        let Some(&client) = self.client_of.get(conn).filter(|&&client| client != usize::MAX) else { return };
+        let name = || format!("number {client}");
+        match event {
+            Event::Frame { head, body } if head >> 4 == packet_type::SUBACK => {
+                if let Err(error) = client::granted(&name(), body) {
+                    self.failed.get_or_insert(error);
+                }
+                self.answered += body.len().saturating_sub(2);
+                self.latency.record(net.now_ns() - self.asked[client].1);
+                self.due.push(Reverse((net.now_ns() + self.work.interval.as_nanos() as u64, client)));
+            }
+            Event::Closed(error) => {
+                self.failed.get_or_insert(BenchError::Closed { client: name(), error });
+            }
+            Event::Frame { .. } | Event::Written => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::{TopicFilter, TopicName};
+
+    use super::*;
+
+    #[test]
+    fn a_topic_matches_its_own_filter_and_no_other() {
+        for kind in [FilterKind::Exact, FilterKind::Plus, FilterKind::Hash, FilterKind::Mixed] {
+            for number in [0, 7, 9, 123_456] {
+                let name = TopicName::new(topic(number)).unwrap();
+                for other in [0, 7, 9, 123_456] {
+                    let filter = TopicFilter::new(filter(kind, other)).unwrap();
+                    assert_eq!(filter.matches(&name), number == other, "{filter:?} {name:?}");
+                }
+            }
+        }
+    }
+}
