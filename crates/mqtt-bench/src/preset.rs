@@ -121,7 +121,12 @@ mod tests {
             match preset.case {
                 Case::FanOut { subscribers, rate, .. } => {
                     let last = preset.name.rsplit('-').next().unwrap().replace('K', "000");
-                    assert_eq!(last.parse::<f64>().unwrap(), rate * subscribers as f64, "{}", preset.name);
+                    assert_eq!(
+                        last.parse::<usize>().unwrap(),
+                        rate as usize * subscribers,
+                        "{}",
+                        preset.name
+                    );
                 }
                 Case::Connect { .. } | Case::Pairs { .. } | Case::Shared { .. } => {}
             }

@@ -163,6 +163,15 @@ impl Report {
         self.add(&format!("{who} peak memory"), usage.peak_resident_bytes as f64, Unit::Bytes);
     }
 
+    /// What the growth of a process says and what it does not.
+    pub(crate) fn note_memory(&mut self) {
+        self.notes.push(
+            "memory is the growth of the process: start the server anew before, or it reuses what it has; what the \
+             kernel keeps for a socket is not in it"
+                .into(),
+        );
+    }
+
     pub(crate) fn faults(&mut self) -> &mut Faults {
         &mut self.faults
     }

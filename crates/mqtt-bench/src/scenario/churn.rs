@@ -75,7 +75,7 @@ impl Churn {
     /// In turn a subscription and its end; wildcards among the traffic's neighbours, but never matching it.
     fn ask(net: &mut Net, conn: ConnId, answers: u64) {
         let filter = [format!("bench/churn/{conn}/{}/+", answers / 2 % 100)];
-        if answers % 2 == 0 {
+        if answers.is_multiple_of(2) {
             frames::subscribe(net.out(conn), 1, &filter, QoS::AtLeastOnce);
         } else {
             frames::unsubscribe(net.out(conn), 1, &filter);

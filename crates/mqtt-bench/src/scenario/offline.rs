@@ -50,6 +50,7 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
     }
     if let Some((before, after)) = before.zip(after) {
         report.add("a queued message", (after as f64 - before as f64) / all as f64, Unit::Bytes);
+        report.note_memory();
     }
 
     let plan = Plan { routing: Routing::Pairs, subscribers: args.sessions, ..plan };

@@ -55,6 +55,7 @@ pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
     report.add_rate("stored", stored.published, stored.spent.time);
     if let Some((before, after)) = before.zip(after) {
         report.add("a retained message", (after as f64 - before as f64) / args.topics as f64, Unit::Bytes);
+        report.note_memory();
     }
     report.add_rate("read", read.delivered, read.spent.time);
     report.add_spent(&read.spent, read.delivered);

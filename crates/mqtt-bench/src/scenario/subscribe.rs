@@ -125,6 +125,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
     }
     if let Some((before, after)) = before.zip(after) {
         report.add("a subscription", (after as f64 - before as f64) / subscribed.count as f64, Unit::Bytes);
+        report.note_memory();
     }
     report.add_traffic(&measured);
     Ok(report)
