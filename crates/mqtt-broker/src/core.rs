@@ -25,6 +25,9 @@ use crate::{
     session::{Detached, Dropped, Registry, RetainedDue, SessionRef},
 };
 
+/// How many retained messages are expired before others may have the store.
+const EXPIRED_AT_A_TIME: usize = 256;
+
 /// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
 pub(crate) struct Core {
     pub(crate) limits: Limits,
@@ -332,7 +335,8 @@ impl Core {
             self.forget(&session, SessionEnd::Expired, &mut burst);
         }
         if self.limits.retained_expiry.is_some() {
-            self.retained.write().expire(now);
+            // The lock is let go after each few.
+            while self.retained.write().expire(now, EXPIRED_AT_A_TIME) == EXPIRED_AT_A_TIME {}
         }
     }
 

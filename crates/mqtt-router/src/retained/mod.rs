@@ -224,10 +224,13 @@ impl<M: Clone> Retained<M> {
         found
     }
 
-    /// Removes every message that has expired by `now`, and says how many. Costs what it removes.
-    pub fn expire(&mut self, now: Instant) -> usize {
+    /// Removes messages that have expired by `now`, at most `limit`, and says how many. Costs what it removes.
+    ///
+    /// If that is `limit` there may be more: let others have the store in between.
+    pub fn expire(&mut self, now: Instant, limit: usize) -> usize {
         let mut removed = 0;
-        while self.due.first().is_some_and(|(at, _)| *at <= now)
+        while removed < limit
+            && self.due.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, key)) = self.due.pop_first()
         {
             removed += usize::from(self.take(&key).is_some());
