@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     burst::Burst,
-    client::ClientInfo,
+    client::{ClientInfo, Peer},
     close_reason::CloseReason,
     event::{Event, SessionEnd},
     hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
@@ -34,6 +34,7 @@ impl Connection {
     pub(super) fn handle_connect(
         &mut self,
         now: Instant,
+        peer: Peer,
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
@@ -49,7 +50,7 @@ impl Connection {
             // [MQTT-3.1.3-8] [MQTT-3.1.3-9]
             return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
         }
-        let info = Arc::new(self.client_info(now, &connect));
+        let info = Arc::new(self.client_info(now, peer, &connect));
         let will = connect
             .will
             .as_ref()
@@ -138,7 +139,7 @@ impl Connection {
         answered.err().unwrap_or(CloseReason::Refused(refusal))
     }
 
-    fn client_info(&self, now: Instant, connect: &Connect) -> ClientInfo {
+    fn client_info(&self, now: Instant, peer: Peer, connect: &Connect) -> ClientInfo {
         let client_id = if connect.client_id.as_bytes().is_empty() {
             ClientInfo::assigned_id() // [MQTT-3.1.3-6]
         } else {
@@ -152,7 +153,7 @@ impl Connection {
         ClientInfo {
             client_id,
             user_name: connect.credentials.as_ref().map(|credentials| credentials.user_name.as_str().into()),
-            peer: self.peer,
+            peer,
             clean_session: connect.clean_session,
             keep_alive_secs,
             connected_at: now,

@@ -33,7 +33,6 @@ use crate::{
 /// One network connection.
 pub(crate) struct Connection {
     core: Arc<Core>,
-    peer: Peer,
     phase: Phase,
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
@@ -66,8 +65,7 @@ impl Connection {
         let deadline = now.checked_add(core.limits.connect_timeout);
         Self {
             core,
-            peer,
-            phase: Phase::AwaitConnect { deadline },
+            phase: Phase::AwaitConnect { deadline, peer },
             partial: Vec::new(),
             answers: Vec::new(),
             last_received: now,
@@ -141,7 +139,7 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
         let last_received = self.last_received;
         match &mut self.phase {
-            Phase::AwaitConnect { deadline } if deadline.is_some_and(|at| now >= at) => {
+            Phase::AwaitConnect { deadline, .. } if deadline.is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::ConnectTimeout, burst);
             }
             // [MQTT-3.1.2-24]
@@ -210,7 +208,7 @@ impl Connection {
     /// When `handle_timeout` is due, unless something else is handled before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitConnect { deadline } => *deadline,
+            Phase::AwaitConnect { deadline, .. } => *deadline,
             Phase::Open(open) => {
                 open.silence_ends(self.last_received).into_iter().chain(open.next_retry).min()
             }
@@ -290,9 +288,9 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        if let Phase::AwaitConnect { .. } = self.phase {
+        if let Phase::AwaitConnect { peer, .. } = self.phase {
             return match frame.packet_type {
-                PacketType::Connect => self.handle_connect(now, frame, burst),
+                PacketType::Connect => self.handle_connect(now, peer, frame, burst),
                 _ => Err(ProtocolViolation::FirstPacketNotConnect.into()), // [MQTT-3.1.0-1]
             };
         }

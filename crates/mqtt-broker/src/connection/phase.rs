@@ -15,11 +15,11 @@
 use std::time::{Duration, Instant};
 
 use super::{connect::Pending, subscribe::Deciding};
-use crate::{close_reason::CloseReason, session::Attachment};
+use crate::{client::Peer, close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
     /// Nothing but CONNECT may come, and it must come before the deadline.
-    AwaitConnect { deadline: Option<Instant> },
+    AwaitConnect { deadline: Option<Instant>, peer: Peer },
     /// A hook decides about the CONNECT. What the client sends meanwhile waits.
     Authenticating(Box<Pending>),
     /// CONNACK 0 was sent.

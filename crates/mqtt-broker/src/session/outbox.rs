@@ -24,7 +24,8 @@ pub(crate) struct Outbox {
     /// Whole encoded packets for the socket of the connected client; empty while there is none.
     pending: Vec<u8>,
     queue: Queue,
-    inflight: Inflight,
+    /// Behind a pointer, because a client that is sent only QoS 0 never has any.
+    inflight: Option<Box<Inflight>>,
     owner: Owner,
     /// The owner's task.
     waker: Option<Waker>,
@@ -114,7 +115,7 @@ impl Outbox {
         if !self.may_send(QoS::AtLeastOnce, limits) || self.queued_messages() > 0 {
             return 0;
         }
-        (usize::from(limits.max_inflight) - self.inflight.len()).min(limits.max_queued_messages.max(1))
+        (usize::from(limits.max_inflight) - self.inflight_messages()).min(limits.max_queued_messages.max(1))
     }
 
     /// Hands everything that is ready to the owner's task: by swapping buffers if `out` is empty. If nothing is ready, `None`
@@ -144,7 +145,8 @@ impl Outbox {
     /// A client connects: what it has not acknowledged is sent again, in order, with its identifiers [MQTT-4.4.0-1].
     pub(crate) fn connect(&mut self, owner: Owner, limits: &Limits) {
         self.owner = owner;
-        self.resend(self.inflight.in_order());
+        let unacknowledged = self.inflight.as_ref().map(|inflight| inflight.in_order());
+        self.resend(unacknowledged.unwrap_or_default());
         self.refill(limits);
     }
 
@@ -166,14 +168,15 @@ impl Outbox {
         if !self.pending.is_empty() {
             return;
         }
-        let overdue = self.inflight.overdue();
-        self.resend(overdue);
+        let overdue = self.inflight.as_mut().map(|inflight| inflight.overdue());
+        self.resend(overdue.unwrap_or_default());
     }
 
     /// Drops everything, and hands out the messages that waited or were not acknowledged.
     pub(crate) fn clear(&mut self) -> Vec<Message> {
         let Self { mut queue, inflight, .. } = mem::take(self);
-        let sent = inflight.in_order().into_iter().filter_map(|delivery| match delivery.stage {
+        let unacknowledged = inflight.map(|inflight| inflight.in_order()).unwrap_or_default();
+        let sent = unacknowledged.into_iter().filter_map(|delivery| match delivery.stage {
             Stage::Published1 { message, .. } | Stage::Published2 { message, .. } => Some(message),
             Stage::Released => None, // It is the receiver's already.
         });
@@ -182,15 +185,15 @@ impl Outbox {
     }
 
     pub(crate) fn puback(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.puback(id)
+        self.inflight.get_or_insert_default().puback(id)
     }
 
     pub(crate) fn pubrec(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.pubrec(id)
+        self.inflight.get_or_insert_default().pubrec(id)
     }
 
     pub(crate) fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.pubcomp(id)
+        self.inflight.get_or_insert_default().pubcomp(id)
     }
 
     /// The owner's task, to be woken for another reason than a message.
@@ -199,7 +202,7 @@ impl Outbox {
     }
 
     pub(crate) fn inflight_messages(&self) -> usize {
-        self.inflight.len()
+        self.inflight.as_ref().map_or(0, |inflight| inflight.len())
     }
 
     pub(crate) fn queued_messages(&self) -> usize {
@@ -224,7 +227,7 @@ impl Outbox {
     fn may_send(&self, qos: QoS, limits: &Limits) -> bool {
         self.owner == Owner::Connection
             && self.pending.len() < limits.max_pending_bytes
-            && (qos == QoS::AtMostOnce || self.inflight.len() < usize::from(limits.max_inflight))
+            && (qos == QoS::AtMostOnce || self.inflight_messages() < usize::from(limits.max_inflight))
     }
 
     /// The oldest waiting message that may go now.
@@ -253,7 +256,7 @@ impl Outbox {
     }
 
     fn begin(&mut self, message: Message, qos: QoS, retain: bool) {
-        let packet_id = self.inflight.begin(message.clone(), qos, retain);
+        let packet_id = self.inflight.get_or_insert_default().begin(message.clone(), qos, retain);
         // [MQTT-4.3.2-1] [MQTT-4.3.3-1]: DUP is 0 the first time [MQTT-3.3.1-3].
         self.encode(wire(qos, packet_id, false), retain, message.topic_bytes(), message.payload());
     }

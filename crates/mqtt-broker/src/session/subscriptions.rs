@@ -15,8 +15,11 @@ pub(crate) struct SessionSubscriptions {
 /// Nearly all clients have a handful of filters, for which a list is smaller than a map, and as fast.
 enum Filters {
     Few(Vec<(TopicFilter, QoS)>),
-    Many(HashMap<TopicFilter, QoS>),
+    Many(Box<Map>),
 }
+
+/// Behind a pointer, so that the many clients with few filters are not larger for the few with many.
+struct Map(HashMap<TopicFilter, QoS>);
 
 const FEW: usize = 16;
 
@@ -28,14 +31,14 @@ impl SessionSubscriptions {
     pub(crate) fn len(&self) -> usize {
         match &self.filters {
             Filters::Few(few) => few.len(),
-            Filters::Many(many) => many.len(),
+            Filters::Many(many) => many.0.len(),
         }
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         match &self.filters {
             Filters::Few(few) => few.iter().any(|(known, _)| known == filter),
-            Filters::Many(many) => many.contains_key(filter),
+            Filters::Many(many) => many.0.contains_key(filter),
         }
     }
 
@@ -50,10 +53,10 @@ impl SessionSubscriptions {
                 few.push((filter, granted));
                 return;
             }
-            self.filters = Filters::Many(mem::take(few).into_iter().collect());
+            self.filters = Filters::Many(Box::new(Map(mem::take(few).into_iter().collect())));
         }
         if let Filters::Many(many) = &mut self.filters {
-            many.insert(filter, granted);
+            many.0.insert(filter, granted);
         }
     }
 
@@ -64,14 +67,14 @@ impl SessionSubscriptions {
                 let at = few.iter().position(|(known, _)| known == filter);
                 at.map(|at| few.swap_remove(at)).is_some()
             }
-            Filters::Many(many) => many.remove(filter).is_some(),
+            Filters::Many(many) => many.0.remove(filter).is_some(),
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
         let (few, many) = match &self.filters {
             Filters::Few(few) => (Some(few.iter().map(|(filter, granted)| (filter, *granted))), None),
-            Filters::Many(many) => (None, Some(many.iter().map(|(filter, &granted)| (filter, granted)))),
+            Filters::Many(many) => (None, Some(many.0.iter().map(|(filter, &granted)| (filter, granted)))),
         };
         few.into_iter().flatten().chain(many.into_iter().flatten())
     }
