@@ -1,0 +1,51 @@
+//! The broker as an embedder and a client see it: its public API, over real sockets.
+//!
+//! One target, a file a subject. Nothing here judges the protocol as such: that is what `tests/conformance` is for.
+
+mod api;
+mod backpressure;
+mod client;
+mod close_reasons;
+mod events;
+mod examples;
+mod hooks;
+mod journal;
+mod limits;
+mod local;
+mod panics;
+mod regressions_2018;
+mod shutdown;
+
+use std::net::SocketAddr;
+
+use mqtt_broker::{Broker, Builder, Limits, Message, QoS, TopicFilter, TopicName};
+
+/// A broker on a free port.
+async fn start(builder: Builder) -> (Broker, SocketAddr) {
+    let broker = builder.build();
+    let address = broker.listen("127.0.0.1:0").await.expect("a free port");
+    (broker, address)
+}
+
+/// The default limits, but for what `change` does to them.
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::try_from(text).expect("a topic filter")
+}
+
+fn topic(text: &str) -> TopicName {
+    TopicName::try_from(text).expect("a topic name")
+}
+
+fn message(topic_name: &str, payload: &str, qos: QoS) -> Message {
+    Message::new(&topic(topic_name), payload.as_bytes(), qos)
+}
+
+const Q0: QoS = QoS::AtMostOnce;
+const Q1: QoS = QoS::AtLeastOnce;
+const Q2: QoS = QoS::ExactlyOnce;
