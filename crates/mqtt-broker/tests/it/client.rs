@@ -157,6 +157,29 @@ impl Client {
         }
     }
 
+    /// Reads and answers everything, whatever comes between, until a message that begins like this has come.
+    pub(crate) async fn message_at_last(&mut self, head: &str) {
+        loop {
+            match self.recv().await {
+                Packet::Publish(publish) => {
+                    match publish.delivery {
+                        Delivery::ExactlyOnce { packet_id, .. } => {
+                            self.send(Packet::Pubrec(Pubrec { packet_id })).await;
+                        }
+                        _ => self.acknowledge(&publish).await,
+                    }
+                    if publish.payload.starts_with(head.as_bytes()) {
+                        return;
+                    }
+                }
+                Packet::Pubrel(Pubrel { packet_id }) => {
+                    self.send(Packet::Pubcomp(Pubcomp { packet_id })).await
+                }
+                other => panic!("{other:?} instead of a message"),
+            }
+        }
+    }
+
     /// Publishes, and waits until the broker has acknowledged; with QoS 0, until it has answered a PINGREQ behind it.
     pub(crate) async fn publish(&mut self, topic_name: &str, payload: &str, qos: QoS) {
         self.publish_with(topic_name, payload, qos, false).await;
