@@ -13,7 +13,7 @@ use std::fmt;
 ///
 /// Dependency arrows between the crates and what each may never depend on; a `//!` at the head of each module; no file
 /// over 600 lines, no function over 70; in mqtt-broker tokio only in net/, and no clock anywhere below it; no todo!,
-/// unimplemented!, dbg!; no #[ignore] without its reason.
+/// unimplemented!, dbg!; no `#[ignore]` without its reason.
 ///
 /// Each finding is one line: where, what, and what to do about it.
 #[derive(clap::Args)]
