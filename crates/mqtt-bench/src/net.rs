@@ -11,6 +11,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, event::Source, net::TcpStream};
+use socket2::{Domain, Socket, Type};
 
 /// Bytes read with one call: large enough to amortise the call, small enough to stay in the cache.
 const READ_BYTES: usize = 128 * 1024;
@@ -82,7 +83,7 @@ impl Net {
     /// Connects again under the same name, dropping whatever connection stood there.
     pub(crate) fn reopen(&mut self, id: ConnId, server: SocketAddr) -> io::Result<()> {
         self.close(id);
-        let mut stream = TcpStream::connect(server)?;
+        let mut stream = dial(id, server)?;
         stream.set_nodelay(true)?;
         self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
         self.conns[id].stream = Some(stream);
@@ -289,6 +290,37 @@ impl Conn {
     }
 }
 
+/// One address has some 28,000 ports for connections to the same server.
+const CONNECTIONS_PER_SOURCE: usize = 25_000;
+
+/// The address to connect from; `None` leaves it to the system. Within one machine there are many to choose from.
+fn source_of(id: ConnId, server: SocketAddr) -> Option<SocketAddr> {
+    let block = u8::try_from(id / CONNECTIONS_PER_SOURCE).ok().filter(|&block| block > 0 && block < 250)?;
+    let local = cfg!(target_os = "linux") && server.is_ipv4() && server.ip().is_loopback();
+    local.then(|| SocketAddr::from(([127, 0, 1, block], 0)))
+}
+
+fn dial(id: ConnId, server: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = source_of(id, server) else { return TcpStream::connect(server) };
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&source.into())?;
+    match socket.connect(&server.into()) {
+        Err(error) if !is_in_progress(&error) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_progress(error: &io::Error) -> bool {
+    is_not_yet(error)
+}
+
 /// `NotConnected` is what some systems say of a connection that is still being made.
 fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted)
@@ -314,6 +346,16 @@ pub(crate) fn frame_bounds(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_connections_than_ports_come_from_more_addresses() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 1883));
+        assert_eq!(source_of(24_999, local), None);
+        if cfg!(target_os = "linux") {
+            assert_eq!(source_of(25_000, local), Some(SocketAddr::from(([127, 0, 1, 1], 0))));
+        }
+        assert_eq!(source_of(25_000, SocketAddr::from(([10, 0, 0, 1], 1883))), None);
+    }
 
     #[test]
     fn a_frame_ends_where_its_remaining_length_says() {

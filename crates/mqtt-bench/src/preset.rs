@@ -3,6 +3,8 @@
 //! Their traffic is QoS 1 with 16 bytes of payload at a fixed rate. Sized down, clients and messages are divided by one
 //! factor; what a single client does, and how fast connections are made, stay as they are.
 
+use std::fmt;
+
 use crate::BenchError;
 
 /// One case at full size.
@@ -93,6 +95,27 @@ impl Case {
                 subscribers: few(subscribers),
                 rate: rate / scale,
             },
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { clients, per_second } => write!(f, "{clients} clients, {per_second} a second"),
+            Self::FanOut { publishers, subscribers, rate } => {
+                write!(
+                    f,
+                    "{publishers} publishers, {rate} messages a second to each of {subscribers} subscribers"
+                )
+            }
+            Self::Pairs { pairs, rate } => write!(f, "{pairs} pairs, {rate} messages a second in all"),
+            Self::Shared { publishers, subscribers, rate } => {
+                write!(
+                    f,
+                    "{publishers} publishers, {rate} messages a second shared by {subscribers} subscribers"
+                )
+            }
         }
     }
 }

@@ -127,8 +127,8 @@ pub struct TrafficArgs {
     /// Payload bytes, at least 16.
     #[arg(short = 's', long, default_value_t = 64)]
     pub payload: usize,
-    /// Messages of one publisher that may be on their way to its slowest subscriber (closed loop).
-    #[arg(long, default_value_t = 512)]
+    /// Messages that may be on their way to one subscriber (closed loop); fewer than common brokers queue.
+    #[arg(long, default_value_t = 900)]
     pub window: u64,
     /// Unacknowledged QoS 1 and 2 messages of one publisher.
     #[arg(long, default_value_t = 16)]
@@ -157,7 +157,7 @@ impl Default for TrafficArgs {
             qos: QoS::AtMostOnce,
             subscribe_qos: None,
             payload: 64,
-            window: 512,
+            window: 900,
             inflight: 16,
             rate: None,
             duration: Duration::from_secs(5),

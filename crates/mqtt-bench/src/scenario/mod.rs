@@ -110,7 +110,9 @@ impl Bench {
     fn plan(&self, traffic: &TrafficArgs, topics: Vec<String>, subscribers: usize, routing: Routing) -> Plan {
         let pace = match traffic.rate {
             Some(per_second) => Pace::Open { per_second },
-            None => Pace::Closed { window: traffic.window.max(1) },
+            None => Pace::Closed {
+                window: window_of_publisher(traffic.window, routing, topics.len(), subscribers),
+            },
         };
         let extent = match traffic.messages {
             Some(count) => Extent::Messages(count),
@@ -138,13 +140,26 @@ impl Bench {
     }
 }
 
+/// The part of a subscriber's window that each of its publishers may use.
+///
+/// What is on its way to one subscriber waits in one queue of the server, and that queue has a limit.
+fn window_of_publisher(window: u64, routing: Routing, publishers: usize, subscribers: usize) -> u64 {
+    let (publishers, subscribers) = (publishers.max(1) as u64, subscribers.max(1) as u64);
+    let share = match routing {
+        Routing::Pairs | Routing::Nobody => window,
+        Routing::All => window / publishers,
+        Routing::AnyOne => window.min(window * subscribers / publishers),
+    };
+    share.max(1)
+}
+
 impl Report {
     fn set_traffic(&mut self, traffic: &TrafficArgs) {
         self.setting("QoS", traffic.qos);
         self.setting("payload", format!("{} bytes", traffic.payload));
         let (pace, how) = match traffic.rate {
             Some(rate) => ("open loop", format!("{rate} messages/s, latency from the intended time")),
-            None => ("closed loop", format!("window {}", traffic.window)),
+            None => ("closed loop", format!("window of {} messages a subscriber", traffic.window)),
         };
         self.setting(pace, how);
         if traffic.qos.as_u8() > 0 {
@@ -153,5 +168,20 @@ impl Report {
         if traffic.idle > 0 {
             self.setting("idle connections", traffic.idle);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_subscriber_has_more_on_its_way_than_its_window() {
+        assert_eq!(window_of_publisher(900, Routing::Pairs, 10, 10), 900);
+        assert_eq!(window_of_publisher(900, Routing::All, 1, 50), 900);
+        assert_eq!(window_of_publisher(900, Routing::All, 50, 1), 18);
+        assert_eq!(window_of_publisher(900, Routing::AnyOne, 10, 5), 450);
+        assert_eq!(window_of_publisher(900, Routing::AnyOne, 10, 100), 900);
+        assert_eq!(window_of_publisher(900, Routing::All, 5000, 1), 1);
     }
 }
