@@ -7,9 +7,10 @@ use std::fs;
 use std::process::Command;
 use toml::{Table, Value};
 
-/// Runs the fuzz targets: every test whose name contains "fuzz", for longer.
+/// Runs the fuzz targets for longer than `cargo test` does.
 ///
-/// Random inputs on the stable toolchain. A failure is printed with its shrunk input and the seed that repeats it:
+/// A target is a test in a module `fuzz`, or one whose name begins with `fuzz_`, of a crate that uses bolero: random
+/// inputs on the stable toolchain. A failure is printed with its shrunk input and the seed that repeats it:
 /// `BOLERO_RANDOM_SEED=N`. With no target, all of them run, one after another.
 #[derive(clap::Args)]
 pub(crate) struct Options {

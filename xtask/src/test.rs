@@ -2,7 +2,7 @@
 
 use crate::process::{self, Tally, cargo, run_counting};
 use crate::{conformance, interop, tidy};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
 
@@ -123,9 +123,10 @@ fn docs() -> Outcome {
 }
 
 fn loom() -> Outcome {
-    let crate_folder = "crates/mqtt-broker";
-    if !process::root().join(crate_folder).join("tests/loom.rs").exists() {
-        return uncounted(Err(anyhow!("{crate_folder}/tests/loom.rs is not there")));
+    let file = "crates/mqtt-broker/tests/loom.rs";
+    if !process::root().join(file).exists() {
+        println!("nothing to run: there is no {file}");
+        return uncounted(Ok(()));
     }
     let mut test = cargo(&["test", "-p", "mqtt-broker", "--release", "--test", "loom"]);
     // A folder of its own: the flag changes every crate, and would otherwise throw the usual builds away.

@@ -44,9 +44,9 @@ fn result_of(line: &str) -> Option<(String, bool)> {
 
 /// Whether a tag stands at this test: same function, and in the file of its module.
 fn proves(tag: &Tag, test: &str) -> bool {
-    let (module, function) = test.rsplit_once("::").unwrap_or(("", test));
-    let folder = module.replace("::", "/");
-    tag.path.starts_with(TESTS) && tag.path.contains(&folder) && tag.function.as_deref() == Some(function)
+    let (module, function) = test.rsplit_once("::").unwrap_or(("main", test));
+    let file = format!("{TESTS}/{}.rs", module.replace("::", "/"));
+    tag.path == file && tag.function.as_deref() == Some(function)
 }
 
 #[cfg(test)]
@@ -71,6 +71,7 @@ mod tests {
         };
         assert!(proves(&tag, "connect::first"));
         assert!(!proves(&tag, "publish::first"));
+        assert!(!proves(&tag, "connect_fields::first"));
         assert!(!proves(&tag, "connect::second"));
     }
 }
