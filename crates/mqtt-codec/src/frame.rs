@@ -155,14 +155,13 @@ impl FixedHeader {
 #[inline]
 fn read_first_byte(first: u8) -> Result<(PacketType, u8), DecodeError> {
     let (number, flags) = (first >> 4, first & 0x0f);
-    let Some(packet_type) = PacketType::from_u8(number) else {
-        return Err(DecodeError::ReservedPacketType(number));
-    };
-    // [MQTT-2.2.2-2] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1]
-    if packet_type != PacketType::Publish && flags != packet_type.reserved_flags() {
-        return Err(DecodeError::ReservedFlags { packet_type, flags });
+    match PacketType::from_u8(number) {
+        Some(PacketType::Publish) => Ok((PacketType::Publish, flags)),
+        Some(packet_type) if flags == packet_type.reserved_flags() => Ok((packet_type, flags)),
+        // [MQTT-2.2.2-2] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1]
+        Some(packet_type) => Err(DecodeError::ReservedFlags { packet_type, flags }),
+        None => Err(DecodeError::ReservedPacketType(number)),
     }
-    Ok((packet_type, flags))
 }
 
 /// The remaining length at the head of `bytes`, and how many bytes spell it.

@@ -121,12 +121,14 @@ pub(crate) fn put_field(out: &mut impl BufMut, field: &[u8]) {
     out.put_slice(field);
 }
 
-/// Appends a fixed header, its length spelled in the fewest bytes. Nothing is written if the packet cannot be.
+/// Appends a fixed header, its length spelled in the fewest bytes, and the number that every body begins with. Nothing is
+/// written if the packet has no spelling.
 #[inline]
-pub(crate) fn put_fixed_header(
+pub(crate) fn put_head(
     out: &mut impl BufMut,
     first_byte: u8,
     remaining_len: usize,
+    body_start: u16,
 ) -> Result<(), EncodeError> {
     if remaining_len > MAX_REMAINING_LEN {
         return Err(EncodeError::PacketTooLong { remaining_len });
@@ -135,13 +137,16 @@ pub(crate) fn put_fixed_header(
     if out.remaining_mut() < needed {
         return Err(EncodeError::BufferFull { needed });
     }
-    out.put_u8(first_byte);
-    let mut rest = remaining_len;
-    while rest >= 0x80 {
-        out.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
+    // Arrays of a known length: each is a store or two, where one byte after the other would ask for room each time.
+    let digit = |index: u32| (remaining_len >> (7 * index)) as u8 | 0x80;
+    let last = |index: u32| digit(index) & 0x7f;
+    let [high, low] = body_start.to_be_bytes();
+    match needed - remaining_len {
+        2 => out.put_slice(&[first_byte, last(0), high, low]),
+        3 => out.put_slice(&[first_byte, digit(0), last(1), high, low]),
+        4 => out.put_slice(&[first_byte, digit(0), digit(1), last(2), high, low]),
+        _ => out.put_slice(&[first_byte, digit(0), digit(1), digit(2), last(3), high, low]),
     }
-    out.put_u8(rest as u8);
     Ok(())
 }
 
@@ -152,16 +157,17 @@ mod tests {
 
     #[test]
     fn lengths_are_minimal_and_read_back() {
-        for remaining_len in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAX_REMAINING_LEN] {
+        for remaining_len in [2, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAX_REMAINING_LEN] {
             let mut out = Vec::new();
-            put_fixed_header(&mut out, 0x30, remaining_len).unwrap();
-            assert_eq!(out.len(), packet_len(remaining_len) - remaining_len);
+            put_head(&mut out, 0x30, remaining_len, 0x1234).unwrap();
+            assert_eq!(out.len(), packet_len(remaining_len) - remaining_len + 2);
+            assert!(out.ends_with(&[0x12, 0x34]));
             assert_eq!(Frame::announced_len(&out, usize::MAX), Ok(Some(packet_len(remaining_len))));
         }
         let remaining_len = MAX_REMAINING_LEN + 1;
         let mut out = Vec::new();
         assert_eq!(
-            put_fixed_header(&mut out, 0x30, remaining_len),
+            put_head(&mut out, 0x30, remaining_len, 0),
             Err(EncodeError::PacketTooLong { remaining_len })
         );
         assert!(out.is_empty());
@@ -170,6 +176,6 @@ mod tests {
     #[test]
     fn a_full_buffer_is_an_error() {
         let mut room = [0; 3];
-        assert_eq!(put_fixed_header(&mut &mut room[..], 0x40, 2), Err(EncodeError::BufferFull { needed: 4 }));
+        assert_eq!(put_head(&mut &mut room[..], 0x40, 2, 1), Err(EncodeError::BufferFull { needed: 4 }));
     }
 }

@@ -14,7 +14,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-/// The table of the design, lowest layer first. `xtask` and `benches` stand outside it: nothing may use them.
+/// The table of the design, lowest layer first. `xtask` and `mqtt-benches` stand outside it: nothing may use them.
 const LAYERS: &[Layer] = &[
     Layer {
         name: "mqtt-codec",
@@ -89,7 +89,7 @@ fn check_manifest(path: &str, text: &str, findings: &mut Vec<Finding>) -> Result
 }
 
 fn is_ours(package: &str) -> bool {
-    LAYERS.iter().any(|layer| layer.name == package) || matches!(package, "xtask" | "benches")
+    LAYERS.iter().any(|layer| layer.name == package) || matches!(package, "xtask" | "mqtt-benches")
 }
 
 struct Dependency {

@@ -5,7 +5,7 @@
 
 use bytes::BufMut;
 
-use crate::{DecodeError, EncodeError, PacketId, PacketType};
+use crate::{DecodeError, EncodeError, PacketId, PacketType, wire};
 
 /// How many bytes a packet with nothing but an identifier takes.
 pub(super) const IDENTIFIED_LEN: usize = 4;
@@ -32,8 +32,7 @@ pub(super) fn encode_identified(
     packet_type: PacketType,
     packet_id: PacketId,
 ) -> Result<(), EncodeError> {
-    let [high, low] = packet_id.get().to_be_bytes();
-    put(out, &[packet_type.first_byte(), 2, high, low])
+    wire::put_head(out, packet_type.first_byte(), 2, packet_id.get())
 }
 
 /// Reads a body that must be empty.
@@ -45,15 +44,10 @@ pub(super) fn decode_bare(body: &[u8]) -> Result<(), DecodeError> {
 /// Appends a packet without a body.
 #[inline]
 pub(super) fn encode_bare(out: &mut impl BufMut, packet_type: PacketType) -> Result<(), EncodeError> {
-    put(out, &[packet_type.first_byte(), 0])
-}
-
-#[inline]
-fn put(out: &mut impl BufMut, packet: &[u8]) -> Result<(), EncodeError> {
-    if out.remaining_mut() < packet.len() {
-        return Err(EncodeError::BufferFull { needed: packet.len() });
+    if out.remaining_mut() < BARE_LEN {
+        return Err(EncodeError::BufferFull { needed: BARE_LEN });
     }
-    out.put_slice(packet);
+    out.put_slice(&[packet_type.first_byte(), 0]);
     Ok(())
 }
 
@@ -62,7 +56,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire;
 
     proptest! {
         /// The hand-written reader is the plain nom one, only faster.

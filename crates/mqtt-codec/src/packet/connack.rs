@@ -56,12 +56,11 @@ impl Connack {
 
     /// Appends the packet's bytes to `out`.
     pub fn encode(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        wire::put_fixed_header(out, PacketType::Connack.first_byte(), 2)?;
-        out.put_slice(&match *self {
+        let body = match *self {
             Self::Accepted { session_present } => [u8::from(session_present), 0],
             Self::Refused(refusal) => [0, refusal.as_u8()], // [MQTT-3.2.2-4]
-        });
-        Ok(())
+        };
+        wire::put_head(out, PacketType::Connack.first_byte(), body.len(), u16::from_be_bytes(body))
     }
 
     /// How many bytes [`encode`](Self::encode) appends.

@@ -103,8 +103,9 @@ impl Connect {
         if let Some(password) = password {
             wire::check_field(password)?;
         }
-        wire::put_fixed_header(out, PacketType::Connect.first_byte(), self.remaining_len())?;
-        wire::put_field(out, PROTOCOL_NAME);
+        let name_len = PROTOCOL_NAME.len() as u16;
+        wire::put_head(out, PacketType::Connect.first_byte(), self.remaining_len(), name_len)?;
+        out.put_slice(PROTOCOL_NAME);
         out.put_u8(PROTOCOL_LEVEL);
         out.put_u8(self.flags());
         out.put_u16(self.keep_alive_secs);

@@ -1,12 +1,15 @@
 //! PUBLISH (section 3.3): an application message on its way. The hot packet: read and written by hand.
 
-use bytes::{BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, QoS, TopicName, frame::MAX_REMAINING_LEN, wire,
 };
 
 const RETAIN: u8 = 0b0001;
+const QOS: u8 = 0b0110;
+const AT_MOST_ONCE: u8 = 0b0000;
+const AT_LEAST_ONCE: u8 = 0b0010;
 const QOS_SHIFT: u8 = 1;
 const DUP: u8 = 0b1000;
 
@@ -87,8 +90,8 @@ pub fn encode_publish_head(
     wire::check_field(topic)?;
     let packet_id = delivery.packet_id();
     let remaining_len = remaining_len(topic, packet_id, payload_len);
-    wire::put_fixed_header(out, first_byte(delivery, retain), remaining_len)?;
-    wire::put_field(out, topic);
+    wire::put_head(out, first_byte(delivery, retain), remaining_len, topic.len() as u16)?;
+    out.put_slice(topic);
     if let Some(packet_id) = packet_id {
         out.put_u16(packet_id.get());
     }
@@ -139,18 +142,21 @@ impl<'a> PublishRef<'a> {
         let topic_len = usize::from(u16::from_be_bytes(topic_len));
         let (topic, rest) = rest.split_at_checked(topic_len).ok_or(DecodeError::Truncated)?;
         let dup = flags & DUP != 0;
-        let (delivery, payload) = match flags >> QOS_SHIFT & 0b11 {
-            0 if dup => return Err(DecodeError::DupOnQoS0), // [MQTT-3.3.1-2]
-            0 => (Delivery::AtMostOnce, rest),              // [MQTT-2.3.1-5]
-            1 => {
-                let (packet_id, payload) = split_packet_id(rest)?;
-                (Delivery::AtLeastOnce { packet_id, dup }, payload)
+        let (delivery, payload) = match flags & QOS {
+            AT_MOST_ONCE if dup => return Err(DecodeError::DupOnQoS0), // [MQTT-3.3.1-2]
+            AT_MOST_ONCE => (Delivery::AtMostOnce, rest),              // [MQTT-2.3.1-5]
+            QOS => return Err(DecodeError::InvalidQoS),                // [MQTT-3.3.1-4]
+            qos => {
+                let (&packet_id, payload) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+                let packet_id =
+                    PacketId::new(u16::from_be_bytes(packet_id)).ok_or(DecodeError::ZeroPacketId)?; // [MQTT-2.3.1-1]
+                let delivery = if qos == AT_LEAST_ONCE {
+                    Delivery::AtLeastOnce { packet_id, dup }
+                } else {
+                    Delivery::ExactlyOnce { packet_id, dup }
+                };
+                (delivery, payload)
             }
-            2 => {
-                let (packet_id, payload) = split_packet_id(rest)?;
-                (Delivery::ExactlyOnce { packet_id, dup }, payload)
-            }
-            _ => return Err(DecodeError::InvalidQoS), // [MQTT-3.3.1-4]
         };
         let topic = TopicName::check(topic)?; // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
         Ok(Self { delivery, retain: flags & RETAIN != 0, topic, payload })
@@ -162,9 +168,10 @@ impl Publish {
     pub fn decode(flags: u8, mut body: Bytes) -> Result<Self, DecodeError> {
         let PublishRef { delivery, retain, topic, payload } = PublishRef::decode_body(flags, &body)?;
         let (topic_len, payload_len) = (topic.len(), payload.len());
-        let payload = body.split_off(body.len() - payload_len);
-        let topic = TopicName::from_checked(body.slice(2..2 + topic_len));
-        Ok(Self { delivery, retain, topic, payload })
+        body.advance(2);
+        let topic = TopicName::from_checked(body.split_to(topic_len));
+        body.advance(body.len() - payload_len);
+        Ok(Self { delivery, retain, topic, payload: body })
     }
 
     /// Appends the packet's bytes to `out`, or nothing at all if the payload is too long.
@@ -177,13 +184,6 @@ impl Publish {
         let topic = self.topic.as_bytes();
         wire::packet_len(remaining_len(topic, self.delivery.packet_id(), self.payload.len()))
     }
-}
-
-#[inline]
-fn split_packet_id(bytes: &[u8]) -> Result<(PacketId, &[u8]), DecodeError> {
-    let (&packet_id, rest) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
-    let packet_id = PacketId::new(u16::from_be_bytes(packet_id)).ok_or(DecodeError::ZeroPacketId)?; // [MQTT-2.3.1-1]
-    Ok((packet_id, rest))
 }
 
 #[inline]

@@ -42,8 +42,7 @@ impl Suback {
         if self.return_codes.is_empty() {
             return Err(EncodeError::NoReturnCodes); // [MQTT-3.8.4-5]
         }
-        wire::put_fixed_header(out, PacketType::Suback.first_byte(), self.remaining_len())?;
-        out.put_u16(self.packet_id.get());
+        wire::put_head(out, PacketType::Suback.first_byte(), self.remaining_len(), self.packet_id.get())?;
         for code in &self.return_codes {
             out.put_u8(code.as_u8()); // [MQTT-3.9.3-1]
         }

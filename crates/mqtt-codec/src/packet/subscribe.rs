@@ -30,8 +30,7 @@ impl Subscribe {
         if self.filters.is_empty() {
             return Err(EncodeError::NoFilters); // [MQTT-3.8.3-3]
         }
-        wire::put_fixed_header(out, PacketType::Subscribe.first_byte(), self.remaining_len())?;
-        out.put_u16(self.packet_id.get());
+        wire::put_head(out, PacketType::Subscribe.first_byte(), self.remaining_len(), self.packet_id.get())?;
         for (filter, qos) in &self.filters {
             wire::put_field(out, filter.as_bytes());
             out.put_u8(qos.as_u8());

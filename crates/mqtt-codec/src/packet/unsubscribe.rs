@@ -30,8 +30,12 @@ impl Unsubscribe {
         if self.filters.is_empty() {
             return Err(EncodeError::NoFilters); // [MQTT-3.10.3-2]
         }
-        wire::put_fixed_header(out, PacketType::Unsubscribe.first_byte(), self.remaining_len())?;
-        out.put_u16(self.packet_id.get());
+        wire::put_head(
+            out,
+            PacketType::Unsubscribe.first_byte(),
+            self.remaining_len(),
+            self.packet_id.get(),
+        )?;
         for filter in &self.filters {
             wire::put_field(out, filter.as_bytes());
         }

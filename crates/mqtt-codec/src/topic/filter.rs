@@ -1,10 +1,11 @@
 //! [`TopicFilter`]: what a client subscribes to. May hold wildcards.
 
-use std::{fmt, str};
+use std::fmt;
 
 use bytes::Bytes;
 
-use super::{MAX_STRING_BYTES, TopicName, levels};
+use super::{MAX_STRING_BYTES, TopicName, is_plain, levels};
+use crate::string::text;
 
 /// A topic filter: 1 to 65,535 bytes of UTF-8 without U+0000, in which `+` fills a whole level and `#` the last one.
 ///
@@ -45,18 +46,9 @@ impl TopicFilter {
         if bytes.len() > MAX_STRING_BYTES {
             return Err(FilterError::TooLong); // [MQTT-4.7.3-3]
         }
-        let text = str::from_utf8(bytes).map_err(|_| FilterError::NotUtf8)?; // [MQTT-3.8.3-1]
-        if bytes.contains(&0) {
-            return Err(FilterError::Nul); // [MQTT-4.7.3-2]
-        }
-        let mut rest = levels(text).peekable();
-        while let Some(level) = rest.next() {
-            if level.contains('#') && (level != "#" || rest.peek().is_some()) {
-                return Err(FilterError::MisplacedHash); // [MQTT-4.7.1-2]
-            }
-            if level.contains('+') && level != "+" {
-                return Err(FilterError::MisplacedPlus); // [MQTT-4.7.1-3]
-            }
+        let text = text(bytes).ok_or(FilterError::NotUtf8)?; // [MQTT-3.8.3-1]
+        if !is_plain(bytes) {
+            check_wildcards(bytes)?;
         }
         Ok(text)
     }
@@ -64,7 +56,7 @@ impl TopicFilter {
     /// The filter as text.
     pub fn as_str(&self) -> &str {
         // Checked when it was made. The check is repeated because this crate forbids `unsafe`; hot paths use `as_bytes`.
-        str::from_utf8(&self.0).unwrap_or_default()
+        text(&self.0).unwrap_or_default()
     }
 
     /// The filter as its UTF-8 bytes.
@@ -101,6 +93,26 @@ impl TopicFilter {
             }
         }
     }
+}
+
+/// Judges each wildcard by the bytes beside it.
+fn check_wildcards(bytes: &[u8]) -> Result<(), FilterError> {
+    let is_level_end = |byte: Option<&u8>| byte.is_none_or(|&byte| byte == b'/');
+    let mut before = None;
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        let after = rest.as_slice().first();
+        match byte {
+            0 => return Err(FilterError::Nul), // [MQTT-4.7.3-2]
+            // [MQTT-4.7.1-2]
+            b'#' if !is_level_end(before) || after.is_some() => return Err(FilterError::MisplacedHash),
+            // [MQTT-4.7.1-3]
+            b'+' if !is_level_end(before) || !is_level_end(after) => return Err(FilterError::MisplacedPlus),
+            _ => {}
+        }
+        before = Some(byte);
+    }
+    Ok(())
 }
 
 impl TryFrom<&str> for TopicFilter {

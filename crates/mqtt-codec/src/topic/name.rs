@@ -2,9 +2,11 @@
 
 use std::{fmt, str};
 
+use ascii::AsciiStr;
 use bytes::Bytes;
 
-use super::MAX_STRING_BYTES;
+use super::{MAX_STRING_BYTES, is_plain};
+use crate::string::text;
 
 /// A topic name: 1 to 65,535 bytes of UTF-8 without U+0000 and without `+` or `#`.
 ///
@@ -42,7 +44,17 @@ impl TopicName {
     }
 
     /// Whether `bytes` may stand as a topic name: the check of [`TopicName::new`] for bytes that stay where they are.
+    #[inline]
     pub fn check(bytes: &[u8]) -> Result<&str, TopicNameError> {
+        match AsciiStr::from_ascii(bytes) {
+            Ok(text) if is_plain(bytes) => Ok(text.as_str()),
+            _ => Self::check_beyond_ascii(bytes),
+        }
+    }
+
+    /// The whole check, out of the way of the names that most messages have.
+    #[cold]
+    fn check_beyond_ascii(bytes: &[u8]) -> Result<&str, TopicNameError> {
         if bytes.is_empty() {
             return Err(TopicNameError::Empty); // [MQTT-4.7.3-1]
         }
@@ -50,17 +62,19 @@ impl TopicName {
             return Err(TopicNameError::TooLong); // [MQTT-4.7.3-3]
         }
         let text = str::from_utf8(bytes).map_err(|_| TopicNameError::NotUtf8)?; // [MQTT-3.3.2-1]
-        if has_forbidden(bytes) {
-            // [MQTT-4.7.3-2] [MQTT-4.7.1-1] [MQTT-3.3.2-2]
-            return Err(if bytes.contains(&0) { TopicNameError::Nul } else { TopicNameError::Wildcard });
+        if is_plain(bytes) {
+            Ok(text)
+        } else if bytes.contains(&0) {
+            Err(TopicNameError::Nul) // [MQTT-4.7.3-2]
+        } else {
+            Err(TopicNameError::Wildcard) // [MQTT-4.7.1-1] [MQTT-3.3.2-2]
         }
-        Ok(text)
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         // Checked when it was made. The check is repeated because this crate forbids `unsafe`; hot paths use `as_bytes`.
-        str::from_utf8(&self.0).unwrap_or_default()
+        text(&self.0).unwrap_or_default()
     }
 
     /// The name as its UTF-8 bytes.
@@ -72,31 +86,6 @@ impl TopicName {
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
-}
-
-/// Whether U+0000, `+` or `#` is among `bytes`: eight at a time, since every PUBLISH passes here.
-#[inline]
-fn has_forbidden(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks();
-    // The last eight bytes cover what is left over, unless there are fewer in all.
-    let Some(&last) = bytes.last_chunk() else { return rest.iter().any(|&byte| is_forbidden(byte)) };
-    words.iter().fold(word_has_forbidden(last), |found, &word| found | word_has_forbidden(word))
-}
-
-const fn is_forbidden(byte: u8) -> bool {
-    matches!(byte, 0 | b'+' | b'#')
-}
-
-#[inline]
-fn word_has_forbidden(word: [u8; 8]) -> bool {
-    const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
-    // `+` and `#` differ in one bit: with it masked out there is one value to look for.
-    const EITHER: u64 = u64::from_ne_bytes([b'+' & b'#'; 8]);
-    const MASK: u64 = u64::from_ne_bytes([!(b'+' ^ b'#'); 8]);
-    // The top bit of each byte that is not zero. No carry leaves a byte: 0x7f + 0x7f is 0xfe.
-    let not_zero = |word: u64| ((word & LOW_BITS) + LOW_BITS) | word;
-    let word = u64::from_ne_bytes(word);
-    (not_zero(word) & not_zero(word & MASK ^ EITHER)) | LOW_BITS != u64::MAX
 }
 
 impl TryFrom<&str> for TopicName {
