@@ -44,6 +44,9 @@ pub enum BenchError {
     /// `--server-pid` names no process of this machine.
     #[error("there is no process {0} to be read under /proc")]
     NoProcess(u32),
+    /// A file does not hold what `--json` prints.
+    #[error("not the JSON of a benchmark: {0}")]
+    NotAReport(String),
     /// The arguments contradict each other or the machine.
     #[error("{0}")]
     Usage(String),

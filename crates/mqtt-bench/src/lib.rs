@@ -13,6 +13,8 @@
     reason = "counts become figures for people, which need no more than 52 bits"
 )]
 
+use std::fs;
+
 pub mod args;
 mod client;
 mod descriptors;
@@ -33,27 +35,46 @@ mod traffic;
 pub use args::{BenchArgs, BenchCommand};
 pub use error::BenchError;
 pub use relay::Relay;
-pub use report::{Figure, LatencySummary, Report, Unit};
+pub use report::{Environment, Figure, LatencySummary, Report, Unit, page};
 
-/// Runs a scenario to its end. (The relay has none: see [`main`].)
+/// Runs a scenario to its end. (The relay has none, and a page is no scenario: see [`main`].)
 pub fn run(command: &BenchCommand) -> Result<Report, BenchError> {
-    scenario::run(command)
+    let mut report = scenario::run(command)?;
+    if let Some(server) = command.server() {
+        report.label.clone_from(&server.label);
+        report.environment = Environment::read(server.server_pid);
+    }
+    Ok(report)
 }
 
 /// Does what a program with these arguments should: runs, prints the result on standard output, and tells whether the
 /// server was found without fault.
 pub fn main(args: &BenchArgs) -> Result<bool, BenchError> {
-    if let BenchCommand::Relay(relay) = &args.command {
-        let mut relay = Relay::bind(relay.listen)?;
-        println!("listening on {}", relay.address()?);
-        relay.run()?;
-        return Ok(true);
+    match &args.command {
+        BenchCommand::Relay(relay) => {
+            let mut relay = Relay::bind(relay.listen)?;
+            println!("listening on {}", relay.address()?);
+            relay.run()?;
+            Ok(true)
+        }
+        BenchCommand::Page(args) => {
+            let read = |file| Report::from_json(&fs::read_to_string(file)?);
+            let reports = args.files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            fs::write(&args.html, page(&reports))?;
+            Ok(reports.iter().all(Report::is_sound))
+        }
+        command => {
+            let report = run(command)?;
+            let server = command.server();
+            if let Some(html) = server.and_then(|server| server.html.as_ref()) {
+                fs::write(html, page(std::slice::from_ref(&report)))?;
+            }
+            if server.is_some_and(|server| server.json) {
+                println!("{}", report.json());
+            } else {
+                print!("{}", report.table());
+            }
+            Ok(report.is_sound())
+        }
     }
-    let report = run(&args.command)?;
-    if args.command.wants_json() {
-        println!("{}", report.json());
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(report.is_sound())
 }

@@ -5,7 +5,7 @@
 mod clients;
 mod messages;
 
-use std::{ffi::OsString, net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Subcommand};
 use mqtt_codec::QoS;
@@ -75,6 +75,8 @@ pub enum BenchCommand {
     Preset(PresetArgs),
     /// Serve as a raw relay: the limit of this machine, to measure in place of a broker.
     Relay(RelayArgs),
+    /// Make one page of several results, those of the same scenario side by side.
+    Page(PageArgs),
 }
 
 /// The server to measure, and how to show the result.
@@ -107,6 +109,12 @@ pub struct ServerArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Write the result as a page with plots.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// What to call the server in a comparison.
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
     /// No live figures.
     #[arg(short = 'q', long)]
     pub quiet: bool,
@@ -255,6 +263,17 @@ pub struct RelayArgs {
     pub listen: SocketAddr,
 }
 
+/// Arguments of `page`.
+#[derive(Clone, Debug, Args)]
+pub struct PageArgs {
+    /// Results, as `--json` prints them.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where to write the page.
+    #[arg(long, value_name = "FILE")]
+    pub html: PathBuf,
+}
+
 /// Words as the stress tools of 2018 took them (`-qos 1`), put as they are taken here (`--qos 1`).
 pub fn with_long_flags(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const LONG: [&str; 6] = ["-ci", "-pwd", "-qos", "-topic", "-sub", "-subqos"];
@@ -300,13 +319,8 @@ impl BenchCommand {
             Self::Churn(args) => Some(&args.server),
             Self::Reconnect(args) => Some(&args.server),
             Self::Preset(args) => Some(&args.server),
-            Self::Relay(_) => None,
+            Self::Relay(_) | Self::Page(_) => None,
         }
-    }
-
-    /// Whether `--json` was given.
-    pub fn wants_json(&self) -> bool {
-        self.server().is_some_and(|server| server.json)
     }
 }
 

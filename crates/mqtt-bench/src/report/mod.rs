@@ -2,21 +2,30 @@
 //!
 //! Plain data with units in it; [`table`](Report::table) is for people, [`json`](Report::json) for machines.
 
+mod environment;
+mod html;
+mod plot;
 mod table;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use self::{environment::Environment, html::page};
 
 use crate::{
+    BenchError,
     latency::Latency,
     server_process::{Spent, Usage},
     traffic::{Faults, Measured},
 };
 
 /// The result of one benchmark.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// What to call the server in a comparison; its address without it.
+    #[serde(default)]
+    pub label: Option<String>,
     /// The scenario's name on the command line.
     pub scenario: String,
     /// The server's address.
@@ -30,10 +39,12 @@ pub struct Report {
     faults: Faults,
     /// What the reader should know before believing the figures.
     pub notes: Vec<String>,
+    /// Where and how it was measured.
+    pub environment: Environment,
 }
 
 /// One measured number.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// What it is.
     pub name: String,
@@ -44,7 +55,7 @@ pub struct Figure {
 }
 
 /// The unit of a [`Figure`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// A plain number.
@@ -66,7 +77,7 @@ pub enum Unit {
 }
 
 /// Latency percentiles in microseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LatencySummary {
     /// Messages it is about.
     pub count: u64,
@@ -102,6 +113,7 @@ impl LatencySummary {
 impl Report {
     pub(crate) fn new(scenario: &str, server: impl ToString) -> Self {
         Self {
+            label: None,
             scenario: scenario.into(),
             server: server.to_string(),
             settings: Vec::new(),
@@ -109,6 +121,7 @@ impl Report {
             latency: None,
             faults: Faults::default(),
             notes: Vec::new(),
+            environment: Environment::default(),
         }
     }
 
@@ -122,10 +135,21 @@ impl Report {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
-    /// One JSON object on several lines.
+    /// What to call the server.
+    pub fn name(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.server)
+    }
+
+    /// One JSON object on several lines: the fields of this structure, and `sound`.
     pub fn json(&self) -> String {
-        let sound = serde_json::json!({ "sound": self.is_sound(), "report": self });
-        format!("{sound:#}")
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        json["sound"] = self.is_sound().into();
+        format!("{json:#}")
+    }
+
+    /// The opposite of [`Report::json`].
+    pub fn from_json(json: &str) -> Result<Self, BenchError> {
+        serde_json::from_str(json).map_err(|error| BenchError::NotAReport(error.to_string()))
     }
 
     /// A table for a terminal.

@@ -6,13 +6,9 @@ use super::{Figure, LatencySummary, Report, Unit};
 use crate::traffic::Faults;
 
 pub(super) fn render(report: &Report) -> String {
-    let mut rows: Vec<(String, String)> = vec![("server".into(), report.server.clone())];
+    let mut rows: Vec<(String, String)> = vec![("server".into(), report.name().into())];
     rows.extend(report.settings.iter().cloned());
-    rows.extend(report.figures.iter().map(|figure| (figure.name.clone(), amount(figure))));
-    if let Some(latency) = &report.latency {
-        rows.push(("latency".into(), percentiles(latency)));
-    }
-    rows.push(("faults".into(), faults(&report.faults)));
+    rows.extend(results(report));
     rows.extend(report.faults.errors.iter().map(|error| ("error".into(), error.clone())));
     rows.extend(report.notes.iter().map(|note| ("note".into(), note.clone())));
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -22,6 +18,18 @@ pub(super) fn render(report: &Report) -> String {
         let _ = writeln!(text, "  {name:width$}  {value}");
     }
     text
+}
+
+/// Figures, latency and faults: name and value.
+pub(super) fn results(report: &Report) -> Vec<(String, String)> {
+    let figures = report.figures.iter();
+    let mut rows: Vec<_> =
+        figures.map(|Figure { name, value, unit }| (name.clone(), amount_of(*value, *unit))).collect();
+    if let Some(latency) = &report.latency {
+        rows.push(("latency".into(), percentiles(latency)));
+    }
+    rows.push(("faults".into(), faults(&report.faults)));
+    rows
 }
 
 fn faults(faults: &Faults) -> String {
@@ -51,8 +59,8 @@ fn percentiles(latency: &LatencySummary) -> String {
     .join(" · ")
 }
 
-pub(crate) fn amount(figure: &Figure) -> String {
-    let Figure { value, unit, .. } = *figure;
+/// A value with its unit, for people.
+pub(super) fn amount_of(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Count => grouped(value),
         Unit::PerSecond => format!("{}/s", grouped(value)),
@@ -100,12 +108,11 @@ mod tests {
 
     #[test]
     fn amounts_read_well() {
-        let amount = |value, unit| super::amount(&Figure { name: String::new(), value, unit });
-        assert_eq!(amount(6_774_000.4, Unit::PerSecond), "6,774,000/s");
-        assert_eq!(amount(0.14, Unit::Micros), "0.140 µs");
-        assert_eq!(amount(92_000.0, Unit::Micros), "92.00 ms");
-        assert_eq!(amount(-735.0, Unit::Bytes), "-735 B");
-        assert_eq!(amount(2_097_152.0, Unit::Bytes), "2048.0 KiB");
+        assert_eq!(amount_of(6_774_000.4, Unit::PerSecond), "6,774,000/s");
+        assert_eq!(amount_of(0.14, Unit::Micros), "0.140 µs");
+        assert_eq!(amount_of(92_000.0, Unit::Micros), "92.00 ms");
+        assert_eq!(amount_of(-735.0, Unit::Bytes), "-735 B");
+        assert_eq!(amount_of(2_097_152.0, Unit::Bytes), "2048.0 KiB");
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
         BenchCommand::Retained(args) => retained::run(args),
         BenchCommand::Churn(args) => churn::run(args),
         BenchCommand::Preset(args) => flow::preset(args),
-        BenchCommand::Relay(_) => Err(BenchError::Usage("the relay is served, not measured".into())),
+        BenchCommand::Relay(_) | BenchCommand::Page(_) => {
+            Err(BenchError::Usage("a relay and a page are no scenarios".into()))
+        }
     }
 }
 

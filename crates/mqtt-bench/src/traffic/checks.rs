@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// What went wrong, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Faults {
     /// Deliveries that never came.
     pub(crate) lost: u64,
