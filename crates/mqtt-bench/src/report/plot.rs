@@ -102,7 +102,7 @@ fn draw_curves(curves: &[(&str, &[(f64, f64)])]) -> Result<String, Box<dyn Error
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE)
             .draw()?;
         area.present()?;
