@@ -92,8 +92,11 @@ pub(crate) fn run(options: Box<Options>) -> anyhow::Result<()> {
 
 async fn publish(mut client: Client, mut source: Source, options: &Options) -> anyhow::Result<()> {
     let mut all_sent = false;
-    while !(all_sent && client.is_idle()) {
+    loop {
         while client.poll_event()?.is_some() {}
+        if all_sent && client.is_idle() {
+            return client.disconnect().await;
+        }
         let has_room = client.has_room();
         tokio::select! {
             step = client.drive() => step?,
@@ -106,7 +109,6 @@ async fn publish(mut client: Client, mut source: Source, options: &Options) -> a
             },
         }
     }
-    client.disconnect().await
 }
 
 /// Where messages come from.

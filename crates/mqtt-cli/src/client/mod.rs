@@ -6,13 +6,15 @@ mod fault;
 mod state;
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
+    process,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail};
-use mqtt_codec::{Connect, QoS, TopicFilter};
+use mqtt_codec::{Connect, PacketId, QoS, TopicFilter};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, lookup_host},
@@ -61,7 +63,7 @@ impl Client {
         let now = Instant::now();
         Ok(Self {
             endpoint,
-            state: State::new(now, connect, max_inflight)?,
+            state: State::new(now, connect, max_inflight, any_packet_id())?,
             link: Link::Down { until: now },
             backoff: Backoff::new(),
             was_connected: false,
@@ -235,6 +237,13 @@ async fn dial(Endpoint { host, port, .. }: &Endpoint) -> anyhow::Result<TcpStrea
         failure = anyhow::Error::new(error).context(format!("cannot connect to {address}{advice}"));
     }
     Err(failure)
+}
+
+/// A stored session may hold identifiers that an earlier run of this program left in use: beginning anywhere makes it
+/// unlikely to meet them.
+fn any_packet_id() -> PacketId {
+    let random = RandomState::new().hash_one(process::id());
+    PacketId::new(random as u16).unwrap_or(PacketId::FIRST)
 }
 
 /// At no time, if there is none.

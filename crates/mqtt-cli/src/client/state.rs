@@ -53,7 +53,7 @@ pub(super) struct State {
     received: HashSet<PacketId>,
     /// SUBSCRIBE and UNSUBSCRIBE without an answer.
     requests: Vec<(PacketId, Request)>,
-    last_packet_id: PacketId,
+    next_packet_id: PacketId,
     last_sent: Instant,
     pinged: Option<Instant>,
 }
@@ -77,8 +77,14 @@ enum Request {
 }
 
 impl State {
-    /// `connect` is sent at the beginning of every connection; an error says that it cannot be spelled.
-    pub(super) fn new(now: Instant, connect: Connect, max_inflight: u16) -> Result<Self, EncodeError> {
+    /// `connect` is sent at the beginning of every connection; an error says that it cannot be spelled. Packet identifiers
+    /// begin with `first_packet_id`.
+    pub(super) fn new(
+        now: Instant,
+        connect: Connect,
+        max_inflight: u16,
+        first_packet_id: PacketId,
+    ) -> Result<Self, EncodeError> {
         connect.encode(&mut BytesMut::new())?;
         Ok(Self {
             connect,
@@ -90,7 +96,7 @@ impl State {
             inflight: Inflight::default(),
             received: HashSet::new(),
             requests: Vec::new(),
-            last_packet_id: PacketId::FIRST,
+            next_packet_id: first_packet_id,
             last_sent: now,
             pinged: None,
         })
@@ -295,8 +301,8 @@ impl State {
     /// One that is not in use [MQTT-2.3.1-2]. There always is: the window is smaller than the range.
     fn next_packet_id(&mut self) -> PacketId {
         loop {
-            let packet_id = self.last_packet_id;
-            self.last_packet_id = packet_id.next();
+            let packet_id = self.next_packet_id;
+            self.next_packet_id = packet_id.next();
             let is_asking = self.requests.iter().any(|&(asking, _)| asking == packet_id);
             if !is_asking && !self.inflight.contains(packet_id) {
                 return packet_id;

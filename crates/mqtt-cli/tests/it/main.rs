@@ -1,0 +1,8 @@
+//! The `gmqtt` binary as its users meet it: over sockets, pipes, signals and exit codes.
+
+mod fake_broker;
+mod harness;
+mod program;
+mod publish_subscribe;
+mod reconnect;
+mod serve;
