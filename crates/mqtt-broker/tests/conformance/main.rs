@@ -13,6 +13,7 @@ mod connack;
 mod connect;
 mod connect_fields;
 mod connect_malformed;
+mod corpus;
 mod disconnect;
 mod framing;
 mod keep_alive;
