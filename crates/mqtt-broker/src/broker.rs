@@ -9,6 +9,7 @@ use crate::{
     close_reason::CloseReason,
     core::{Core, SubscribeRefusal},
     counters::Counts,
+    durability::Durability,
     event::Observer,
     hooks::{
         ConnectDecision, ConnectRequest, HookSet, Hooks, PublishDecision, PublishRequest, SubscribeDecision,
@@ -18,7 +19,9 @@ use crate::{
     local::LocalSubscriber,
     message::{Message, Outgoing},
     net,
+    recovery::Recovery,
     session::SessionRef,
+    store::{Store, StoreError},
 };
 
 /// A running broker. Cheap to clone: all clones are the same broker.
@@ -58,13 +61,13 @@ impl Broker {
 
     /// Publishes a message to everybody with a matching subscription; retains it if it says so. Asks no hook.
     pub fn publish(&self, message: &Message) {
-        self.core.publish_message(net::now(), message, &mut self.core.burst());
+        self.core.publish_message(net::now(), message, Vec::new(), &mut self.core.burst());
     }
 
     /// Publishes a message to those of these clients that have a matching subscription. Nothing is retained.
     pub fn publish_to(&self, message: &Message, client_ids: &[&str]) {
         let wanted = |receiver: &SessionRef| client_ids.contains(&&*receiver.client_id);
-        self.core.publish_to(&Outgoing::of(message), &mut self.core.burst(), wanted);
+        self.core.publish_to(&Outgoing::of(message), Vec::new(), &mut self.core.burst(), wanted);
     }
 
     /// Gives a message to these clients, or to all that are connected, whatever they subscribe to.
@@ -75,7 +78,7 @@ impl Broker {
         };
         let (outgoing, mut burst) = (Outgoing::of(message), self.core.burst());
         for receiver in receivers.iter().filter(|receiver| receiver.lock().is_connected()) {
-            self.core.hand_over(receiver, &outgoing, message.qos(), false, &mut burst);
+            self.core.hand_over_alone(receiver, &outgoing, message.qos(), false, &mut burst);
         }
     }
 
@@ -96,7 +99,10 @@ impl Broker {
 
     /// Removes a subscription of a client; `false` if there was none.
     pub fn unsubscribe(&self, client_id: &str, filter: &TopicFilter) -> bool {
-        self.core.sessions.get(client_id).is_some_and(|session| self.core.unsubscribe(&session, filter))
+        self.core
+            .sessions
+            .get(client_id)
+            .is_some_and(|session| self.core.unsubscribe(&session, filter).is_some())
     }
 
     /// A connected client; `None` if it is not connected.
@@ -109,6 +115,11 @@ impl Broker {
     pub fn end_session(&self, client_id: &str) -> bool {
         let Some(session) = self.core.sessions.get(client_id) else { return false };
         self.core.end_session(&session, net::now(), &mut self.core.burst())
+    }
+
+    /// Why the store keeps nothing any more, if so. Nothing that needs it is acknowledged from then on.
+    pub fn store_failure(&self) -> Option<StoreError> {
+        self.core.durability.failure()
     }
 
     /// What the broker has done so far, in numbers.
@@ -240,9 +251,22 @@ impl Builder {
 
     /// The broker. It serves nobody until [`Broker::listen`].
     pub fn build(self) -> Broker {
-        Broker {
-            core: Arc::new(Core::new(self.limits, self.hooks, self.observers)),
-            tasks: net::Tasks::default(),
-        }
+        self.build_with(Durability::default())
+    }
+
+    /// The same, with what `store` has kept of an earlier process, and kept in it from here on: persistent sessions,
+    /// retained messages, and the Wills of who was connected when that process ended, which are published now.
+    pub fn build_on(self, store: impl Store) -> Result<Broker, StoreError> {
+        let store: Arc<dyn Store> = Arc::new(store);
+        let broker = self.build_with(Durability::on(Arc::clone(&store), net::both_clocks()));
+        let mut recovery = Recovery::new(&broker.core, net::now());
+        store.recover(&mut |record| recovery.visit(record))?;
+        recovery.finish();
+        Ok(broker)
+    }
+
+    fn build_with(self, durability: Durability) -> Broker {
+        let core = Core::new(self.limits, self.hooks, self.observers, durability);
+        Broker { core: Arc::new(core), tasks: net::Tasks::default() }
     }
 }

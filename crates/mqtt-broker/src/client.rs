@@ -49,6 +49,8 @@ pub enum Peer {
     Inet(SocketAddr),
     /// The same process.
     InProcess,
+    /// A client of an earlier process, whose Will is due.
+    Unknown,
 }
 
 impl fmt::Display for Peer {
@@ -56,6 +58,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Inet(address) => address.fmt(f),
             Self::InProcess => f.write_str("in-process"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

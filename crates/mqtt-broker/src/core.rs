@@ -3,7 +3,10 @@
 //! Publish, subscribe, end a session: each is one function here, whoever asks for it (a connection, the embedder, a Will).
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -17,12 +20,14 @@ use crate::{
     burst::Burst,
     client::ClientInfo,
     counters::Counters,
+    durability::Durability,
     event::{DropReason, Event, Observer, SessionEnd},
     hooks::{HookSet, WillDecision, survive},
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
     session::{Detached, Dropped, Registry, RetainedDue, SessionRef},
+    store::{Mark, Record, SessionKey},
 };
 
 /// How many retained messages are expired before others may have the store.
@@ -31,6 +36,7 @@ const EXPIRED_AT_A_TIME: usize = 256;
 /// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
 pub(crate) struct Core {
     pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
     pub(crate) hooks: HookSet,
     pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) counters: Counters,
@@ -58,7 +64,12 @@ pub enum SubscribeRefusal {
 }
 
 impl Core {
-    pub(crate) fn new(limits: Limits, hooks: HookSet, observers: Vec<Box<dyn Observer>>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        hooks: HookSet,
+        observers: Vec<Box<dyn Observer>>,
+        durability: Durability,
+    ) -> Self {
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
         let retained = Retained::new(RetainedLimits {
             max_messages: limits.max_retained_messages,
@@ -66,6 +77,7 @@ impl Core {
         });
         Self {
             limits,
+            durability,
             hooks,
             observers,
             counters: Counters::default(),
@@ -101,29 +113,32 @@ impl Core {
 
     /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
     ///
-    /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it.
+    /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it; `group` is
+    /// what has to survive together with the message. The mark says when all of it does.
     pub(crate) fn publish(
         &self,
         outgoing: &Outgoing<'_>,
         publisher: u64,
+        group: Vec<Record>,
         cache: &mut RouteCache,
         burst: &mut Burst<'_>,
-    ) {
+    ) -> Mark {
         let generation = self.generation.load(Ordering::Acquire);
         let route = cache.route(outgoing.topic, generation, |route| self.find_route(outgoing.topic, route));
-        self.hand_out(route, outgoing, publisher, burst, |_| true);
+        self.hand_out(route, outgoing, publisher, group, burst, |_| true)
     }
 
     /// Like [`Core::publish`], but only to receivers that `wanted` names.
     pub(crate) fn publish_to(
         &self,
         outgoing: &Outgoing<'_>,
+        group: Vec<Record>,
         burst: &mut Burst<'_>,
         wanted: impl Fn(&SessionRef) -> bool,
-    ) {
+    ) -> Mark {
         let mut route = Route::default();
         self.find_route(outgoing.topic, &mut route);
-        self.hand_out(&route, outgoing, 0, burst, wanted);
+        self.hand_out(&route, outgoing, 0, group, burst, wanted)
     }
 
     fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>) -> u64 {
@@ -137,19 +152,71 @@ impl Core {
         route: &Route<SessionRef>,
         outgoing: &Outgoing<'_>,
         publisher: u64,
+        group: Vec<Record>,
         burst: &mut Burst<'_>,
         wanted: impl Fn(&SessionRef) -> bool,
-    ) {
+    ) -> Mark {
         let shared = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
         let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
-        for (receiver, granted) in direct.chain(shared).filter(|(receiver, _)| wanted(receiver)) {
-            // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
-            self.hand_over(receiver, outgoing, outgoing.qos.min(granted), false, burst);
+        // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
+        let receivers = direct
+            .chain(shared)
+            .filter(|(receiver, _)| wanted(receiver))
+            .map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)));
+        if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
+            let receivers: Vec<(&SessionRef, QoS)> = receivers.collect();
+            let mark = self.keep(&receivers, outgoing, false, group);
+            for (receiver, qos) in receivers {
+                self.hand_over(receiver, outgoing, qos, false, burst);
+            }
+            return mark;
         }
+        for (receiver, qos) in receivers {
+            self.hand_over(receiver, outgoing, qos, false, burst);
+        }
+        self.durability.append(group)
+    }
+
+    /// Writes a message to the store for those receivers that are to have it after a crash too. Before anybody gets it: what
+    /// they do with it can only be written later.
+    fn keep(
+        &self,
+        receivers: &[(&SessionRef, QoS)],
+        outgoing: &Outgoing<'_>,
+        retain: bool,
+        mut group: Vec<Record>,
+    ) -> Mark {
+        for (receiver, qos) in receivers {
+            if receiver.clean || *qos == QoS::AtMostOnce {
+                continue;
+            }
+            if outgoing.key.get() == 0 {
+                outgoing.key.set(self.durability.next_key());
+            }
+            let (session, key, message) = (receiver.serial, outgoing.key.get(), outgoing.message().clone());
+            group.push(Record::Queued { session, key, qos: *qos, retain, message });
+        }
+        self.durability.append(group)
+    }
+
+    /// Hands a message to one receiver that is not found by its subscriptions.
+    pub(crate) fn hand_over_alone(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        burst: &mut Burst<'_>,
+    ) {
+        if self.durability.is_on() {
+            outgoing.key.set(0);
+            self.keep(&[(receiver, qos)], outgoing, retain, Vec::new());
+        }
+        self.hand_over(receiver, outgoing, qos, retain, burst);
     }
 
     /// Puts a message into one receiver's outbox.
-    pub(crate) fn hand_over(
+    fn hand_over(
         &self,
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
@@ -189,18 +256,35 @@ impl Core {
     }
 
     /// Stores a message for future subscribers, or removes the one that is there [MQTT-3.3.1-5] [MQTT-3.3.1-10].
-    pub(crate) fn retain(&self, now: Instant, outgoing: &Outgoing<'_>, burst: &mut Burst<'_>) {
-        let Ok(topic) = TopicName::new(outgoing.topic.to_vec()) else { return };
+    pub(crate) fn retain(&self, now: Instant, outgoing: &Outgoing<'_>, burst: &mut Burst<'_>) -> Mark {
+        let Ok(topic) = TopicName::new(outgoing.topic.to_vec()) else { return Mark::NOTHING };
         if outgoing.payload.is_empty() {
-            self.retained.write().clear(&topic); // [MQTT-3.3.1-11]
-            return;
+            let mut retained = self.retained.write();
+            retained.clear(&topic); // [MQTT-3.3.1-11]
+            return self.durability.write(|| Record::RetainedCleared { topic });
         }
         // [MQTT-3.3.1-7]: it replaces the earlier one, whatever its QoS.
         let message = outgoing.message().clone();
         let expires_at = self.limits.retained_expiry.and_then(|expiry| now.checked_add(expiry));
-        let stored = self.retained.write().set(&topic, message, outgoing.size(), expires_at);
-        if stored.is_err() {
+        let mut retained = self.retained.write();
+        if retained.set(&topic, message, outgoing.size(), expires_at).is_err() {
+            drop(retained);
             self.dropped("", outgoing.message(), DropReason::RetainedFull, burst);
+            return Mark::NOTHING;
+        }
+        // Still under the lock: the store sees the changes of a topic in their order.
+        self.durability.write(|| Record::Retained {
+            message: outgoing.message().retained(),
+            expires_at: expires_at.map(|at| self.durability.wall_clock(at)),
+        })
+    }
+
+    /// Puts a message back that an earlier process retained.
+    pub(crate) fn restore_retained(&self, message: &Message, expires_at: Option<Instant>) {
+        if let Ok(topic) = TopicName::new(message.topic_bytes().to_vec()) {
+            let plain = message.with_retain(false);
+            // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
+            let _ = self.retained.write().set(&topic, plain, message.size(), expires_at);
         }
     }
 
@@ -232,7 +316,7 @@ impl Core {
         session: &SessionRef,
         filter: &TopicFilter,
         granted: QoS,
-    ) -> Result<(), SubscribeRefusal> {
+    ) -> Result<Mark, SubscribeRefusal> {
         let mut own = session.subscriptions.lock();
         if own.is_ended() {
             return Err(SubscribeRefusal::NoSession);
@@ -244,6 +328,11 @@ impl Core {
         self.change_subscriptions(|all| all.subscribe(filter, session, granted))
             .map_err(SubscribeRefusal::Filter)?;
         own.insert(filter.clone(), granted);
+        let mark = self.write_for(session, || Record::Subscribed {
+            session: session.serial,
+            filter: filter.clone(),
+            qos: granted,
+        });
         drop(own);
         if !shared {
             let mut state = session.lock();
@@ -251,30 +340,77 @@ impl Core {
             state.retained_due.push(RetainedDue::new(filter, granted));
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
-        Ok(())
+        Ok(mark)
     }
 
-    /// Removes a subscription; `false` if there was none. Deliveries begun are completed [MQTT-3.10.4-3].
-    pub(crate) fn unsubscribe(&self, session: &SessionRef, filter: &TopicFilter) -> bool {
+    /// Puts a session back that an earlier process had.
+    pub(crate) fn restore_session(&self, key: SessionKey, client_id: Arc<str>) -> SessionRef {
+        let restored = self.sessions.restore(key, client_id, self.durability.journal(key, false));
+        if let Some(earlier) = restored.earlier {
+            self.forget(&earlier, SessionEnd::Discarded, &mut self.burst());
+            self.durability.append(self.end_records(&earlier));
+        }
+        restored.session
+    }
+
+    /// Puts a subscription back that an earlier process had granted.
+    pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: TopicFilter, granted: QoS) {
+        if self.change_subscriptions(|all| all.subscribe(&filter, session, granted)).is_ok() {
+            session.subscriptions.lock().insert(filter, granted);
+        }
+    }
+
+    fn write_for(&self, session: &SessionRef, record: impl FnOnce() -> Record) -> Mark {
+        if session.clean { Mark::NOTHING } else { self.durability.write(record) }
+    }
+
+    /// Removes a subscription; `None` if there was none. Deliveries begun are completed [MQTT-3.10.4-3].
+    pub(crate) fn unsubscribe(&self, session: &SessionRef, filter: &TopicFilter) -> Option<Mark> {
         let mut own = session.subscriptions.lock();
         if !own.remove(filter) {
-            return false;
+            return None;
         }
         self.change_subscriptions(|all| all.unsubscribe(filter, session.serial));
+        let (key, kept) = (session.serial, filter.clone());
+        let mark = self.write_for(session, || Record::Unsubscribed { session: key, filter: kept });
         drop(own);
         session.lock().retained_due.retain(|due| due.filter != *filter);
         self.observe(&Event::Unsubscribed { client_id: &session.client_id, filter });
-        true
+        Some(mark)
     }
 
     /// Ends a session for good, and its connection, whose Will is due. `false` if it was over already.
     pub(crate) fn end_session(&self, session: &SessionRef, now: Instant, burst: &mut Burst<'_>) -> bool {
         let Some(removed) = self.sessions.remove(session, &self.limits) else { return false };
         self.forget(session, SessionEnd::Removed, burst);
-        if let Some(Detached { info, will: Some(will), .. }) = removed.detached {
-            self.publish_will(now, &info, will, burst);
-        }
+        let group = self.end_records(session);
+        match removed.detached {
+            Some(Detached { info, will: Some(will), .. }) => {
+                self.publish_will(now, &info, will, group, burst)
+            }
+            _ => self.durability.append(group),
+        };
         true
+    }
+
+    /// What the store has to know of a session that is over.
+    pub(crate) fn end_records(&self, session: &SessionRef) -> Vec<Record> {
+        if !self.durability.is_on() {
+            return Vec::new();
+        }
+        let key = session.serial;
+        let ended = (!session.clean).then_some(Record::SessionEnded { session: key });
+        ended.into_iter().chain([Record::WillCleared { session: key }]).collect()
+    }
+
+    /// What the store has to know of a session whose connection has ended.
+    pub(crate) fn detach_records(&self, now: Instant, session: &SessionRef, had_will: bool) -> Vec<Record> {
+        if !self.durability.is_on() {
+            return Vec::new();
+        }
+        let (key, at) = (session.serial, self.durability.wall_clock(now));
+        let detached = (!session.clean).then_some(Record::SessionDetached { session: key, at });
+        detached.into_iter().chain(had_will.then_some(Record::WillCleared { session: key })).collect()
     }
 
     /// The end of a session that the registry has let go: the router forgets it too.
@@ -303,8 +439,9 @@ impl Core {
         now: Instant,
         client: &ClientInfo,
         will: Message,
+        group: Vec<Record>,
         burst: &mut Burst<'_>,
-    ) {
+    ) -> Mark {
         let hook = self.hooks.on_will.as_ref();
         let decision =
             hook.map_or(Some(WillDecision::Pass), |hook| survive("on_will", || hook(client, &will)));
@@ -313,19 +450,23 @@ impl Core {
             Some(WillDecision::Change(changed)) => changed,
             Some(WillDecision::Drop) | None => {
                 self.dropped("", &will, DropReason::Refused, burst);
-                return;
+                return self.durability.append(group);
             }
         };
-        self.publish_message(now, &will, burst);
+        self.publish_message(now, &will, group, burst)
     }
 
     /// Publishes a whole message, retaining it if it says so [MQTT-3.1.2-16] [MQTT-3.1.2-17].
-    pub(crate) fn publish_message(&self, now: Instant, message: &Message, burst: &mut Burst<'_>) {
+    pub(crate) fn publish_message(
+        &self,
+        now: Instant,
+        message: &Message,
+        group: Vec<Record>,
+        burst: &mut Burst<'_>,
+    ) -> Mark {
         let outgoing = Outgoing::of(message);
-        if message.retain() {
-            self.retain(now, &outgoing, burst);
-        }
-        self.publish_to(&outgoing, burst, |_| true);
+        let retained = if message.retain() { self.retain(now, &outgoing, burst) } else { Mark::NOTHING };
+        self.publish_to(&outgoing, group, burst, |_| true).max(retained)
     }
 
     /// What is due by the clock and belongs to no connection.
@@ -333,6 +474,7 @@ impl Core {
         let mut burst = self.burst();
         for session in self.sessions.expire(now, &self.limits) {
             self.forget(&session, SessionEnd::Expired, &mut burst);
+            self.durability.append(self.end_records(&session));
         }
         if self.limits.retained_expiry.is_some() {
             // The lock is let go after each few.

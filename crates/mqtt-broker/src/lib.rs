@@ -33,15 +33,18 @@ mod close_reason;
 mod connection;
 mod core;
 mod counters;
+mod durability;
 mod event;
 mod hooks;
 mod limits;
 mod local;
 mod message;
 mod net;
+mod recovery;
 mod route_cache;
 mod session;
 mod snapshot;
+pub mod store;
 
 pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, TopicName};
 pub use mqtt_router::SubscribeError;

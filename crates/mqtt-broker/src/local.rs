@@ -47,8 +47,10 @@ impl LocalSubscriber {
             keep_alive_secs: 0,
             connected_at: now,
         });
-        let attached =
-            core.sessions.attach(&info, None, &core.limits).map_err(|_| SubscribeRefusal::TooManySessions)?;
+        let attached = core
+            .sessions
+            .attach(&info, None, &core.limits, &core.durability)
+            .map_err(|_| SubscribeRefusal::TooManySessions)?;
         Ok(Self { core, attachment: attached.attachment })
     }
 
@@ -59,12 +61,12 @@ impl LocalSubscriber {
 
     /// Adds a filter; its retained messages come first.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
-        self.core.subscribe(&self.attachment.session, filter, QoS::ExactlyOnce)
+        self.core.subscribe(&self.attachment.session, filter, QoS::ExactlyOnce).map(drop)
     }
 
     /// Removes a filter; `false` if there was none.
     pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
-        self.core.unsubscribe(&self.attachment.session, filter)
+        self.core.unsubscribe(&self.attachment.session, filter).is_some()
     }
 
     /// The next message, as soon as there is one; `None` once the broker has shut down or ended this session.

@@ -2,9 +2,15 @@
 //!
 //! It knows nothing of packet identifiers and DUP: those belong to a delivery, not to a message.
 
-use std::{cell::OnceCell, fmt, str, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    fmt, str,
+    sync::Arc,
+};
 
 use mqtt_codec::{QoS, TopicName};
+
+use crate::store::MessageKey;
 
 /// A message as it was published: topic, payload, QoS and RETAIN. Immutable, and cheap to clone.
 ///
@@ -26,7 +32,11 @@ impl Message {
     /// The same message with RETAIN set.
     #[must_use]
     pub fn retained(&self) -> Self {
-        Self::from_parts(self.topic_bytes(), self.payload(), self.qos(), true)
+        self.with_retain(true)
+    }
+
+    pub(crate) fn with_retain(&self, retain: bool) -> Self {
+        Self::from_parts(self.topic_bytes(), self.payload(), self.qos(), retain)
     }
 
     /// `topic` is a valid topic name, so its length fits 16 bits.
@@ -99,17 +109,25 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) topic: &'a [u8],
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
+    /// Its key in the store, once it is there; 0 until then.
+    pub(crate) key: Cell<MessageKey>,
     shared: OnceCell<Message>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(topic: &'a [u8], payload: &'a [u8], qos: QoS) -> Self {
-        Self { topic, payload, qos, shared: OnceCell::new() }
+        Self { topic, payload, qos, key: Cell::new(0), shared: OnceCell::new() }
     }
 
     pub(crate) fn of(message: &'a Message) -> Self {
         let shared = OnceCell::from(message.clone());
-        Self { topic: message.topic_bytes(), payload: message.payload(), qos: message.qos(), shared }
+        Self {
+            topic: message.topic_bytes(),
+            payload: message.payload(),
+            qos: message.qos(),
+            key: Cell::new(0),
+            shared,
+        }
     }
 
     /// The message to keep. Made at the first call, shared by all.

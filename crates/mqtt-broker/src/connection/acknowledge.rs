@@ -8,6 +8,7 @@ use crate::{
     close_reason::{CloseReason, ProtocolViolation},
     event::Event,
     session::{Acknowledged, Outbox},
+    store::Mark,
 };
 
 impl Connection {
@@ -40,10 +41,10 @@ impl Connection {
     fn advance(
         &mut self,
         packet_id: PacketId,
-        step: impl FnOnce(&mut Outbox, PacketId) -> Acknowledged,
+        step: impl FnOnce(&mut Outbox, PacketId) -> (Acknowledged, Mark),
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let acknowledged = step(&mut self.attachment()?.lock()?.outbox, packet_id);
+        let (acknowledged, mark) = step(&mut self.attachment()?.lock()?.outbox, packet_id);
         match acknowledged {
             Acknowledged::Complete => {
                 burst.counts.messages_acknowledged += 1;
@@ -51,7 +52,8 @@ impl Connection {
                 self.core.observe(&Event::Acknowledged { client_id, packet_id: packet_id.get() });
             }
             Acknowledged::Release => {
-                // [MQTT-4.6.0-4]
+                // [MQTT-4.6.0-4]; the receiver forgets the message at PUBREL, so PUBLISH must never come again.
+                self.answers.hold_until(mark);
                 self.answer(PacketType::Pubrel, burst, |out| Pubrel { packet_id }.encode(out))?;
             }
             Acknowledged::Unknown => {}
@@ -63,7 +65,11 @@ impl Connection {
     /// PUBREL ends a delivery from this client to the broker. PUBCOMP answers it even if the identifier is unknown: the
     /// client repeats PUBREL until it comes [MQTT-4.3.3-2].
     fn release(&mut self, packet_id: PacketId, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
-        self.attachment()?.lock()?.received.release(packet_id);
+        let mut state = self.attachment()?.lock()?;
+        state.received.release(packet_id);
+        let mark = state.outbox.journal().forgotten(packet_id);
+        drop(state);
+        self.answers.hold_until(mark);
         // [MQTT-2.3.1-6]
         self.answer(PacketType::Pubcomp, burst, |out| Pubcomp { packet_id }.encode(out))
     }

@@ -21,6 +21,7 @@ use crate::{
     hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
     message::Message,
     session::{Attached, Detached},
+    store::Mark,
 };
 
 /// A CONNECT that a hook decides about.
@@ -89,10 +90,12 @@ impl Connection {
         will: Option<Message>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let Ok(attached) = self.core.sessions.attach(&info, will, &self.core.limits) else {
+        let Ok(attached) = self.core.sessions.attach(&info, will, &self.core.limits, &self.core.durability)
+        else {
             return Err(self.refuse(ConnectRefusal::ServerUnavailable, burst));
         };
-        self.settle_earlier(now, &attached, burst);
+        let settled = self.settle_earlier(now, &attached, burst);
+        self.answers.hold_until(attached.mark.max(settled));
         // [MQTT-3.1.4-4] [MQTT-3.2.0-1] [MQTT-3.2.2-1] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
@@ -106,17 +109,20 @@ impl Connection {
     }
 
     /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
-    fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) {
+    fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) -> Mark {
         let core = &self.core;
+        let mut group = Vec::new();
         if let Some(session) = &attached.discarded {
             core.forget(session, SessionEnd::Discarded, burst);
+            group.extend(core.end_records(session));
         }
         if let Some(Detached { info, will, waker }) = &attached.taken_over {
             burst.counts.sessions_taken_over += 1;
             core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
             burst.wake(waker.clone());
-            publish_will(core, info, will.clone(), now, burst);
+            return publish_will(core, info, will.clone(), now, group, burst);
         }
+        core.durability.append(group)
     }
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {

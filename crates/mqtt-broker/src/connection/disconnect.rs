@@ -14,6 +14,7 @@ use crate::{
     hooks::survive,
     message::Message,
     session::Attachment,
+    store::{Mark, Record},
 };
 
 /// A DISCONNECT as the standard spells it is a reason of its own; any other is malformed and counts as a loss
@@ -49,25 +50,28 @@ fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReaso
                 core.forget(session, SessionEnd::Clean, burst);
             }
         } else {
-            core.sessions.schedule(session, &core.limits);
+            core.sessions.schedule(session);
         }
+        let group = core.detach_records(now, session, detached.will.is_some());
         // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
-        if *reason != CloseReason::Disconnected {
-            publish_will(core, &attachment.info, detached.will, now, burst);
-        }
+        let will = detached.will.filter(|_| *reason != CloseReason::Disconnected);
+        publish_will(core, &attachment.info, will, now, group, burst);
     }
     closed(core, &attachment.info, reason);
 }
 
+/// Publishes a Will, if there is one, and writes `group` to the store together with it.
 pub(super) fn publish_will(
     core: &Core,
     client: &ClientInfo,
     will: Option<Message>,
     now: Instant,
+    group: Vec<Record>,
     burst: &mut Burst<'_>,
-) {
-    if let Some(will) = will {
-        core.publish_will(now, client, will, burst); // [MQTT-3.1.2-8]
+) -> Mark {
+    match will {
+        Some(will) => core.publish_will(now, client, will, group, burst), // [MQTT-3.1.2-8]
+        None => core.durability.append(group),
     }
 }
 

@@ -6,6 +6,7 @@
 //! One file a kind of packet; what a packet means to others is in [`crate::core`].
 
 mod acknowledge;
+mod answers;
 mod connect;
 mod disconnect;
 mod phase;
@@ -18,8 +19,11 @@ use std::{sync::Arc, task::Waker, time::Instant};
 use bytes::Bytes;
 use mqtt_codec::{EncodeError, Frame, PacketType, Pingreq, Pingresp};
 
-use self::phase::{Open, Phase};
 pub(crate) use self::subscribe::deliver_retained;
+use self::{
+    answers::Answers,
+    phase::{Open, Phase},
+};
 use crate::{
     burst::Burst,
     client::Peer,
@@ -37,7 +41,7 @@ pub(crate) struct Connection {
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
     /// Answers to this client's own packets, in their order.
-    answers: Vec<u8>,
+    answers: Answers,
     last_received: Instant,
     /// Only publishers own one.
     route_cache: Option<Box<RouteCache>>,
@@ -67,7 +71,7 @@ impl Connection {
             core,
             phase: Phase::AwaitConnect { deadline, peer },
             partial: Vec::new(),
-            answers: Vec::new(),
+            answers: Answers::default(),
             last_received: now,
             route_cache: None,
         }
@@ -200,7 +204,7 @@ impl Connection {
         {
             self.end(now, reason, burst);
         }
-        append(out, &mut self.answers);
+        self.answers.take_ready(&self.core.durability, waker, out);
         burst.counts.bytes_sent += (out.len() - before) as u64;
         out.len() > before
     }
@@ -222,12 +226,12 @@ impl Connection {
         open: &mut Open,
         now: Instant,
         waker: &Waker,
-        answers: &mut Vec<u8>,
+        answers: &mut Answers,
         out: &mut Vec<u8>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         deliver_retained(core, &open.attachment, now, burst)?;
-        append(out, answers);
+        answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         state.outbox.refill(&core.limits);
         if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(waker, out) {
@@ -321,7 +325,7 @@ impl Connection {
         burst: &mut Burst<'_>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), CloseReason> {
-        encode(&mut self.answers).map_err(|_| CloseReason::Internal)?;
+        self.answers.push(encode).map_err(|_| CloseReason::Internal)?;
         burst.counts.packets_sent[packet_type as usize] += 1;
         Ok(())
     }
@@ -359,15 +363,6 @@ impl Drop for Connection {
         survive("the end of a connection", || {
             self.end(self.last_received, CloseReason::Internal, &mut core.burst());
         });
-    }
-}
-
-/// Moves `from` to the end of `out`; an empty `out` takes over the buffer itself.
-fn append(out: &mut Vec<u8>, from: &mut Vec<u8>) {
-    if out.is_empty() {
-        std::mem::swap(out, from);
-    } else {
-        out.append(from);
     }
 }
 

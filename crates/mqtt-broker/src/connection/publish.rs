@@ -11,7 +11,8 @@ use crate::{
     event::DropReason,
     hooks::{PublishDecision, PublishRequest, survive},
     message::Outgoing,
-    session::TooManyUnreleased,
+    session::{SessionRef, TooManyUnreleased},
+    store::Record,
 };
 
 impl Connection {
@@ -66,15 +67,15 @@ impl Connection {
         let qos = publish.delivery.qos();
         let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
         let Some(hook) = &self.core.hooks.on_publish else {
-            return self.deliver(now, &outgoing, publish.retain, burst);
+            return self.deliver(now, &outgoing, publish.retain, publish.delivery, burst);
         };
         let client = &*self.attachment()?.info;
         let PublishRef { topic, payload, retain, .. } = *publish;
         let request = PublishRequest { client, topic, payload, qos, retain };
         match survive("on_publish", || hook(request)).ok_or(CloseReason::HookFailed)? {
-            PublishDecision::Pass => self.deliver(now, &outgoing, retain, burst),
+            PublishDecision::Pass => self.deliver(now, &outgoing, retain, publish.delivery, burst),
             PublishDecision::Change(message) => {
-                self.deliver(now, &Outgoing::of(&message), message.retain(), burst)
+                self.deliver(now, &Outgoing::of(&message), message.retain(), publish.delivery, burst)
             }
             PublishDecision::Drop => {
                 self.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
@@ -89,15 +90,29 @@ impl Connection {
         now: Instant,
         outgoing: &Outgoing<'_>,
         retain: bool,
+        delivery: Delivery,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let publisher = self.attachment()?.session.serial;
+        let session = &self.attachment()?.session;
+        let (publisher, group) = (session.serial, self.received_record(session, delivery));
         if retain {
-            self.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
+            let mark = self.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
+            self.answers.hold_until(mark);
         }
         let cache = self.route_cache.get_or_insert_default();
-        self.core.publish(outgoing, publisher, cache, burst);
+        let mark = self.core.publish(outgoing, publisher, group, cache, burst);
+        self.answers.hold_until(mark);
         Ok(())
+    }
+
+    /// What the store has to know together with the message: that a repetition of it is none.
+    fn received_record(&self, session: &SessionRef, delivery: Delivery) -> Vec<Record> {
+        match delivery {
+            Delivery::ExactlyOnce { packet_id, .. } if !session.clean && self.core.durability.is_on() => {
+                vec![Record::Received { session: session.serial, packet_id }]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// [MQTT-3.3.4-1] [MQTT-2.3.1-6] [MQTT-4.6.0-2] [MQTT-4.6.0-3]

@@ -78,7 +78,7 @@ impl Connection {
     }
 
     fn subscribe(
-        &self,
+        &mut self,
         filter: &TopicFilter,
         decision: SubscribeDecision,
         requested: QoS,
@@ -88,7 +88,10 @@ impl Connection {
         let SubscribeDecision::Grant(granted) = decision else { return Ok(SubscribeReturnCode::Failure) };
         let granted = granted.min(requested);
         match self.core.subscribe(&attachment.session, filter, granted) {
-            Ok(()) => Ok(SubscribeReturnCode::Granted(granted)),
+            Ok(mark) => {
+                self.answers.hold_until(mark);
+                Ok(SubscribeReturnCode::Granted(granted))
+            }
             Err(_) => Ok(SubscribeReturnCode::Failure),
         }
     }
@@ -125,7 +128,7 @@ pub(crate) fn deliver_retained(
         for (_, message) in core.next_retained(now, &mut due.scan, room) {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
             let qos = message.qos().min(due.granted);
-            core.hand_over(&attachment.session, &Outgoing::of(&message), qos, true, burst);
+            core.hand_over_alone(&attachment.session, &Outgoing::of(&message), qos, true, burst);
         }
         if due.scan.is_finished() || !attachment.session.subscriptions.lock().contains(&due.filter) {
             continue;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mqtt_codec::{Frame, PacketType, Unsuback, Unsubscribe};
 
 use super::{Connection, owned_body};
-use crate::{burst::Burst, close_reason::CloseReason, hooks::survive};
+use crate::{burst::Burst, close_reason::CloseReason, hooks::survive, store::Mark};
 
 impl Connection {
     pub(super) fn handle_unsubscribe(
@@ -17,14 +17,17 @@ impl Connection {
         let core = Arc::clone(&self.core);
         let attachment = self.attachment()?;
         attachment.check()?;
+        let mut mark = Mark::NOTHING;
         // [MQTT-3.10.4-6]: one after the other.
         for filter in &filters {
             if let Some(hook) = &core.hooks.on_unsubscribe {
                 survive("on_unsubscribe", || hook(&attachment.info, filter))
                     .ok_or(CloseReason::HookFailed)?;
             }
-            core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
+            let unsubscribed = core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
+            mark = mark.max(unsubscribed.unwrap_or_default());
         }
+        self.answers.hold_until(mark);
         // [MQTT-3.10.4-4] [MQTT-3.10.4-5]: also if there was nothing to remove. [MQTT-2.3.1-7]
         self.answer(PacketType::Unsuback, burst, |out| Unsuback { packet_id }.encode(out))
     }

@@ -4,7 +4,7 @@
 
 use mqtt_codec::{PacketId, QoS};
 
-use crate::message::Message;
+use crate::{message::Message, store::MessageKey};
 
 /// Deliveries under way, found by packet identifier in one step.
 ///
@@ -27,6 +27,8 @@ pub(crate) struct Inflight {
 pub(crate) struct Delivery {
     pub(crate) packet_id: PacketId,
     pub(crate) stage: Stage,
+    /// Its key in the store, or 0.
+    pub(crate) key: MessageKey,
     order: u64,
 }
 
@@ -64,7 +66,7 @@ impl Inflight {
     /// Begins a delivery and gives it an identifier that no other delivery uses [MQTT-2.3.1-4].
     ///
     /// The caller's window is 16 bits wide and so is closed before all 65,535 identifiers are taken.
-    pub(crate) fn begin(&mut self, message: Message, qos: QoS, retain: bool) -> PacketId {
+    pub(crate) fn begin(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) -> PacketId {
         if self.len == self.slots.len() {
             self.grow();
         }
@@ -73,11 +75,29 @@ impl Inflight {
             QoS::ExactlyOnce => Stage::Published2 { message, retain },
             _ => Stage::Published1 { message, retain },
         };
+        self.put(packet_id, stage, key);
+        packet_id
+    }
+
+    /// Puts a delivery back that an earlier process began.
+    pub(crate) fn restore(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
+        while self.slots.is_empty() || self.slots[self.slot_of(packet_id)].is_some() {
+            self.grow();
+        }
+        self.put(packet_id, stage, key);
+        self.last_id = packet_id.get();
+    }
+
+    /// The key of the message that is being sent under this identifier; 0 if it is in no store, or there is none.
+    pub(crate) fn key_of(&mut self, id: PacketId) -> MessageKey {
+        self.find(id).map_or(0, |delivery| delivery.key)
+    }
+
+    fn put(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
         let slot = self.slot_of(packet_id);
-        self.slots[slot] = Some(Delivery { packet_id, stage, order: self.next_order });
+        self.slots[slot] = Some(Delivery { packet_id, stage, key, order: self.next_order });
         self.next_order += 1;
         self.len += 1;
-        packet_id
     }
 
     /// PUBACK ends a QoS 1 delivery.
@@ -178,7 +198,7 @@ mod tests {
     }
 
     fn begin(inflight: &mut Inflight, n: usize, qos: QoS) -> PacketId {
-        inflight.begin(message(n), qos, false)
+        inflight.begin(message(n), 0, qos, false)
     }
 
     /// [MQTT-4.3.2-1] [MQTT-4.3.3-1]

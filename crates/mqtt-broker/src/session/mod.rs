@@ -25,7 +25,7 @@ use mqtt_router::{RetainedScan, Subscriber};
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::{
-    inflight::Acknowledged,
+    inflight::{Acknowledged, Stage},
     outbox::{Dropped, Outbox, Owner, Sent},
     received::{Received, TooManyUnreleased},
     registry::{Attached, Registry},
@@ -57,7 +57,8 @@ pub(crate) struct SessionState {
     connection: Option<LiveConnection>,
     /// The session is over: nothing may be put into its outbox any more. Why its last connection, if it has one, must end.
     ended: Option<CloseReason>,
-    pub(crate) detached_at: Option<Instant>,
+    /// When it has been absent for too long; `None` while its client is connected, or for ever.
+    expires_at: Option<Instant>,
     pub(crate) outbox: Outbox,
     pub(crate) received: Received,
     pub(crate) retained_due: Vec<RetainedDue>,
@@ -209,7 +210,7 @@ impl Attachment {
             return None;
         }
         let detached = state.detach(limits)?;
-        state.detached_at = Some(now);
+        state.expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
         self.session.set_online(false);
         Some(detached)
     }
@@ -238,7 +239,7 @@ impl SessionRef {
         let mut state = self.lock();
         let taken_over = state.detach(limits);
         state.generation += 1;
-        state.detached_at = None;
+        state.expires_at = None;
         state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
         state.outbox.connect(owner, limits);

@@ -16,6 +16,7 @@ use crate::{
     event::DropReason,
     limits::Limits,
     message::{Message, Outgoing},
+    store::{Journal, Mark, MessageKey},
 };
 
 /// What waits for one client, and what it has been sent and not yet acknowledged.
@@ -32,6 +33,9 @@ pub(crate) struct Outbox {
     /// The owner's task found nothing to do and waits: the first push must see to it that it is woken.
     asleep: bool,
     sent: Sent,
+    journal: Journal,
+    /// Nothing of `pending` may leave before the store has made this durable: a QoS 2 identifier, once used, must survive.
+    hold: Mark,
 }
 
 /// Who takes messages out.
@@ -88,7 +92,7 @@ impl Outbox {
             if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
             } else {
-                self.begin(outgoing.message().clone(), qos, retain);
+                self.begin(outgoing.message().clone(), outgoing.key.get(), qos, retain);
             }
             return Pushed { waker: self.take_wake(), dropped: Vec::new() };
         }
@@ -98,11 +102,11 @@ impl Outbox {
     /// Moves what waits towards the socket, as far as the window and the socket's buffer go. Called by the owner.
     pub(crate) fn refill(&mut self, limits: &Limits) {
         while let Some(queued) = self.next_sendable(limits) {
-            let Queued { message, qos, retain, .. } = queued;
+            let Queued { message, key, qos, retain, .. } = queued;
             if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, message.topic_bytes(), message.payload());
             } else {
-                self.begin(message, qos, retain);
+                self.begin(message, key, qos, retain);
             }
         }
     }
@@ -123,7 +127,7 @@ impl Outbox {
     pub(crate) fn take_pending(&mut self, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
         self.keep_waker(waker);
         self.asleep = self.pending.is_empty();
-        if self.asleep {
+        if self.asleep || !self.journal.is_durable(self.hold, waker) {
             return None;
         }
         if out.is_empty() {
@@ -184,16 +188,34 @@ impl Outbox {
         sent.chain(waiting).collect()
     }
 
-    pub(crate) fn puback(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.get_or_insert_default().puback(id)
+    pub(crate) fn puback(&mut self, id: PacketId) -> (Acknowledged, Mark) {
+        self.acknowledge(id, Inflight::puback)
     }
 
-    pub(crate) fn pubrec(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.get_or_insert_default().pubrec(id)
+    pub(crate) fn pubrec(&mut self, id: PacketId) -> (Acknowledged, Mark) {
+        self.acknowledge(id, Inflight::pubrec)
     }
 
-    pub(crate) fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
-        self.inflight.get_or_insert_default().pubcomp(id)
+    pub(crate) fn pubcomp(&mut self, id: PacketId) -> (Acknowledged, Mark) {
+        self.acknowledge(id, Inflight::pubcomp)
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) fn set_journal(&mut self, journal: Journal) {
+        self.journal = journal;
+    }
+
+    /// Puts a message back that waited in an earlier process.
+    pub(crate) fn restore_queued(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
+        self.queue.push(message, key, qos, retain);
+    }
+
+    /// Puts a delivery back that an earlier process had begun.
+    pub(crate) fn restore_sent(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
+        self.inflight.get_or_insert_default().restore(packet_id, stage, key);
     }
 
     /// The owner's task, to be woken for another reason than a message.
@@ -211,6 +233,22 @@ impl Outbox {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.bytes()
+    }
+
+    fn acknowledge(
+        &mut self,
+        id: PacketId,
+        step: impl FnOnce(&mut Inflight, PacketId) -> Acknowledged,
+    ) -> (Acknowledged, Mark) {
+        let inflight = self.inflight.get_or_insert_default();
+        let key = inflight.key_of(id);
+        let acknowledged = step(inflight, id);
+        let mark = match acknowledged {
+            Acknowledged::Complete => self.journal.done(key),
+            Acknowledged::Release => self.journal.released(key),
+            Acknowledged::Unknown | Acknowledged::WrongKind => Mark::NOTHING,
+        };
+        (acknowledged, mark)
     }
 
     fn keep_waker(&mut self, waker: &Waker) {
@@ -239,24 +277,31 @@ impl Outbox {
 
     fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
         if outgoing.size() > limits.max_queued_bytes {
+            self.journal.done(outgoing.key.get());
             return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming); // No room that others make would do.
         }
         let mut dropped = Vec::new();
         while self.queue.is_full_for(outgoing.size(), limits) {
             let Some(victim) = self.queue.make_room(qos, limits.queue_full) else {
+                self.journal.done(outgoing.key.get());
                 dropped.push((DropReason::QueueFull, Dropped::Incoming));
                 return Pushed { waker: None, dropped };
             };
-            dropped.push((DropReason::QueueFull, Dropped::Waiting(victim)));
+            self.journal.done(victim.key);
+            dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
-        self.queue.push(outgoing.message().clone(), qos, retain);
+        self.queue.push(outgoing.message().clone(), outgoing.key.get(), qos, retain);
         // A connection that cannot send now would be woken in vain: it looks again when it has room.
         let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };
         Pushed { waker, dropped }
     }
 
-    fn begin(&mut self, message: Message, qos: QoS, retain: bool) {
-        let packet_id = self.inflight.get_or_insert_default().begin(message.clone(), qos, retain);
+    fn begin(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
+        let packet_id = self.inflight.get_or_insert_default().begin(message.clone(), key, qos, retain);
+        let mark = self.journal.sent(key, packet_id);
+        if qos == QoS::ExactlyOnce {
+            self.hold = self.hold.max(mark);
+        }
         // [MQTT-4.3.2-1] [MQTT-4.3.3-1]: DUP is 0 the first time [MQTT-3.3.1-3].
         self.encode(wire(qos, packet_id, false), retain, message.topic_bytes(), message.payload());
     }

@@ -7,6 +7,7 @@ use mqtt_codec::QoS;
 use crate::{
     limits::{Limits, QueueFullPolicy},
     message::Message,
+    store::MessageKey,
 };
 
 /// What waits, in two rows: QoS 0 need not wait for the window, and the drop policy finds its victim in one step.
@@ -26,6 +27,8 @@ struct Rows {
 /// A message that waits. `order` keeps the two rows in one order where messages of both may go.
 pub(super) struct Queued {
     pub(super) message: Message,
+    /// Its key in the store, or 0.
+    pub(super) key: MessageKey,
     order: u32,
     pub(super) qos: QoS,
     pub(super) retain: bool,
@@ -61,12 +64,12 @@ impl Queue {
         self.messages() >= limits.max_queued_messages || self.bytes() + size > limits.max_queued_bytes
     }
 
-    pub(super) fn push(&mut self, message: Message, qos: QoS, retain: bool) {
+    pub(super) fn push(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
         let rows = self.0.get_or_insert_default();
         let order = rows.next_order;
         rows.next_order = order.wrapping_add(1);
         rows.bytes += message.size();
-        rows.row_mut(Row::of(qos)).push_back(Queued { message, order, qos, retain });
+        rows.row_mut(Row::of(qos)).push_back(Queued { message, key, order, qos, retain });
     }
 
     /// The oldest message of those rows that may go.
@@ -83,16 +86,15 @@ impl Queue {
     }
 
     /// Drops one waiting message for the sake of an incoming one with `qos`; `None` says that the incoming one must go.
-    pub(super) fn make_room(&mut self, qos: QoS, policy: QueueFullPolicy) -> Option<Message> {
+    pub(super) fn make_room(&mut self, qos: QoS, policy: QueueFullPolicy) -> Option<Queued> {
         if policy != QueueFullPolicy::DropOldest {
             return None;
         }
-        let victim = match self.pop_front(Row::Qos0) {
-            Some(oldest_qos0) => oldest_qos0,
-            None if qos == QoS::AtMostOnce => return None,
-            None => self.pop_front(Row::Acknowledged)?,
-        };
-        Some(victim.message)
+        match self.pop_front(Row::Qos0) {
+            Some(oldest_qos0) => Some(oldest_qos0),
+            None if qos == QoS::AtMostOnce => None,
+            None => self.pop_front(Row::Acknowledged),
+        }
     }
 
     /// Forgets all QoS 0 messages; says how many they were.

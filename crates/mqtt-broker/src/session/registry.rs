@@ -1,20 +1,26 @@
 //! [`Registry`]: from a client identifier to its session; take-over and expiry.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
 
 use super::{Attachment, Detached, Session, SessionRef};
-use crate::{client::ClientInfo, close_reason::CloseReason, limits::Limits, message::Message};
+use crate::{
+    client::ClientInfo,
+    close_reason::CloseReason,
+    durability::Durability,
+    limits::Limits,
+    message::Message,
+    store::{Journal, Mark, Record, SessionKey},
+};
 
 /// All sessions. Sharded, so that connecting clients do not wait for each other. Lock order: shard, session state, expiry.
 pub(crate) struct Registry {
@@ -39,6 +45,15 @@ pub(crate) struct Attached {
     pub(crate) taken_over: Option<Detached>,
     /// An earlier session that CleanSession ended; the router still has to forget it.
     pub(crate) discarded: Option<SessionRef>,
+    /// When all of that survives.
+    pub(crate) mark: Mark,
+}
+
+/// A session of an earlier process.
+pub(crate) struct Restored {
+    pub(crate) session: SessionRef,
+    /// An older one of the same client: the process ended just when a CONNECT had discarded it.
+    pub(crate) earlier: Option<SessionRef>,
 }
 
 /// A session that is no longer in the registry.
@@ -68,14 +83,21 @@ impl Registry {
         info: &Arc<ClientInfo>,
         will: Option<Message>,
         limits: &Limits,
+        durability: &Durability,
     ) -> Result<Attached, TooManySessions> {
         let mut shard = self.shard(&info.client_id).lock();
         let earlier = shard.get(&info.client_id).cloned();
         // [MQTT-3.1.2-4] [MQTT-3.1.2-6]
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
-            self.unschedule(session, limits);
+            self.unschedule(session);
+            let mark = if durability.is_on() {
+                let attached = Record::SessionAttached { session: session.serial };
+                durability.append(vec![attached, will_record(session.serial, info, will.as_ref())])
+            } else {
+                Mark::NOTHING
+            };
             let (attachment, taken_over) = session.attach(Arc::clone(info), will, limits);
-            return Ok(Attached { attachment, session_present: true, taken_over, discarded: None });
+            return Ok(Attached { attachment, session_present: true, taken_over, discarded: None, mark });
         }
         if earlier.is_none() {
             self.reserve(limits.max_sessions)?;
@@ -83,23 +105,47 @@ impl Registry {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let session =
             SessionRef(Arc::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session)));
+        let mark = if durability.is_on() {
+            durability.append(start_records(&session, info, will.as_ref()))
+        } else {
+            Mark::NOTHING
+        };
+        session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
         let (attachment, _) = session.attach(Arc::clone(info), will, limits);
         shard.insert(Arc::clone(&info.client_id), session);
         if let Some(earlier) = &earlier {
-            self.unschedule(earlier, limits);
+            self.unschedule(earlier);
         }
         let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
-        Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier })
+        Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier, mark })
     }
 
     /// An absent persistent session will end at this moment, unless its client comes back.
-    pub(crate) fn schedule(&self, session: &SessionRef, limits: &Limits) {
-        let Some(expiry) = limits.session_expiry else { return };
+    pub(crate) fn schedule(&self, session: &SessionRef) {
         // The client may be back already; under the lock of its state that cannot change meanwhile.
         let state = session.lock();
-        if let Some(at) = state.detached_at.and_then(|at| at.checked_add(expiry)) {
+        if let Some(at) = state.expires_at {
             self.expiring.lock().insert((at, session.serial), session.clone());
         }
+    }
+
+    /// Puts a persistent session back that an earlier process had, with its key.
+    pub(crate) fn restore(&self, serial: SessionKey, client_id: Arc<str>, journal: Journal) -> Restored {
+        self.next_serial.fetch_max(serial + 1, Ordering::Relaxed);
+        let session = SessionRef(Arc::new(Session::new(serial, Arc::clone(&client_id), false)));
+        session.lock().outbox.set_journal(journal);
+        let earlier = self.shard(&client_id).lock().insert(client_id, session.clone());
+        if earlier.is_none() {
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        Restored { session, earlier }
+    }
+
+    /// A restored session has no client, and has had none for so long.
+    pub(crate) fn restore_absence(&self, session: &SessionRef, now: Instant, age: Duration, limits: &Limits) {
+        let left = limits.session_expiry.map(|expiry| expiry.saturating_sub(age));
+        session.lock().expires_at = left.and_then(|left| now.checked_add(left));
+        self.schedule(session);
     }
 
     /// Takes out the sessions that have been absent for too long; the router still has to forget them.
@@ -145,7 +191,7 @@ impl Registry {
         }
         shard.remove(&session.client_id);
         self.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.unschedule(session, limits);
+        self.unschedule(session);
         let detached = session.end(CloseReason::Kicked, limits);
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
@@ -153,10 +199,9 @@ impl Registry {
         Some(Removed { detached })
     }
 
-    fn unschedule(&self, session: &SessionRef, limits: &Limits) {
-        let Some(expiry) = limits.session_expiry else { return };
+    fn unschedule(&self, session: &SessionRef) {
         let state = session.lock();
-        if let Some(at) = state.detached_at.and_then(|at| at.checked_add(expiry)) {
+        if let Some(at) = state.expires_at {
             self.expiring.lock().remove(&(at, session.serial));
         }
     }
@@ -171,5 +216,27 @@ impl Registry {
 
     fn shard(&self, client_id: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(client_id) as usize % SHARDS]
+    }
+}
+
+/// A clean session writes nothing, unless it has a Will.
+fn start_records(session: &Session, info: &ClientInfo, will: Option<&Message>) -> Vec<Record> {
+    let mut group = Vec::new();
+    if !session.clean {
+        group.push(Record::SessionStarted {
+            session: session.serial,
+            client_id: Arc::clone(&session.client_id),
+        });
+    }
+    if will.is_some() {
+        group.push(will_record(session.serial, info, will));
+    }
+    group
+}
+
+fn will_record(session: SessionKey, info: &ClientInfo, will: Option<&Message>) -> Record {
+    match will {
+        Some(will) => Record::WillSet { session, client_id: Arc::clone(&info.client_id), will: will.clone() },
+        None => Record::WillCleared { session },
     }
 }

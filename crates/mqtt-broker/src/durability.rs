@@ -1,0 +1,94 @@
+//! [`Durability`]: what the broker's core does with its store, if it has one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::store::{Journal, Mark, MessageKey, Record, SessionKey, Store, StoreError, is_durable};
+
+/// The store, and the numbers that its records need. Without a store, everything here costs one branch.
+#[derive(Default)]
+pub(crate) struct Durability(Option<On>);
+
+struct On {
+    store: Arc<dyn Store>,
+    next_key: AtomicU64,
+    /// One moment on both clocks: records outlive the process, and [`Instant`] does not.
+    epoch: (Instant, SystemTime),
+}
+
+impl Durability {
+    pub(crate) fn on(store: Arc<dyn Store>, epoch: (Instant, SystemTime)) -> Self {
+        Self(Some(On { store, next_key: AtomicU64::new(1), epoch }))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Writes a group, of which all will survive, or nothing.
+    pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
+        match &self.0 {
+            Some(on) if !group.is_empty() => on.store.append(group),
+            _ => Mark::NOTHING,
+        }
+    }
+
+    /// Writes one record, made only if there is a store.
+    pub(crate) fn write(&self, record: impl FnOnce() -> Record) -> Mark {
+        self.0.as_ref().map_or(Mark::NOTHING, |on| on.store.append(vec![record()]))
+    }
+
+    /// A persistent session's own way to the store.
+    pub(crate) fn journal(&self, session: SessionKey, clean: bool) -> Journal {
+        match &self.0 {
+            Some(on) if !clean => Journal::new(Arc::clone(&on.store), session),
+            _ => Journal::default(),
+        }
+    }
+
+    /// A key for a new message.
+    pub(crate) fn next_key(&self) -> MessageKey {
+        self.0.as_ref().map_or(0, |on| on.next_key.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// New keys are greater than this one, which an earlier process gave out.
+    pub(crate) fn skip_key(&self, key: MessageKey) {
+        if let Some(on) = &self.0 {
+            on.next_key.fetch_max(key + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
+    pub(crate) fn is_durable(&self, mark: Mark, waker: &Waker) -> bool {
+        self.0.as_ref().is_none_or(|on| is_durable(&*on.store, mark, waker))
+    }
+
+    /// The wall clock's reading at `now`.
+    pub(crate) fn wall_clock(&self, now: Instant) -> SystemTime {
+        let Some(On { epoch: (instant, wall), .. }) = &self.0 else { return SystemTime::UNIX_EPOCH };
+        *wall + now.saturating_duration_since(*instant)
+    }
+
+    /// How long before the start of this process the wall clock read `at`; zero if it did so later.
+    pub(crate) fn age(&self, at: SystemTime) -> Duration {
+        let Some(On { epoch: (_, wall), .. }) = &self.0 else { return Duration::ZERO };
+        wall.duration_since(at).unwrap_or_default()
+    }
+
+    /// How long after the start of this process the wall clock reads `at`; zero if it did so earlier.
+    pub(crate) fn time_until(&self, at: SystemTime) -> Duration {
+        let Some(On { epoch: (_, wall), .. }) = &self.0 else { return Duration::ZERO };
+        at.duration_since(*wall).unwrap_or_default()
+    }
+
+    /// Why the store keeps nothing any more, if so.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.0.as_ref().and_then(|on| on.store.failure())
+    }
+}

@@ -1,0 +1,154 @@
+//! What every [`Store`] has to do, as a test that an implementation calls.
+
+use std::{
+    sync::{Arc, mpsc},
+    task::{Wake, Waker},
+    time::{Duration, SystemTime},
+};
+
+use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
+
+use super::{Mark, Record, Store};
+use crate::message::Message;
+
+/// How long a store may take to make a group durable before the check gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Checks a store. `open` opens it on the same place every time; what an earlier one kept must be there.
+///
+/// # Panics
+/// If the store breaks the contract; the message says how.
+pub fn check<S: Store>(open: impl Fn() -> S) {
+    let store = open();
+    assert_eq!(recovered(&store), [], "a new store is empty");
+    assert_eq!(store.failure(), None);
+    let mark = store.append(history());
+    wait_until_durable(&store, mark);
+    let later = store.append(vec![Record::SessionEnded { session: 3 }]);
+    assert!(later > mark, "marks grow");
+    wait_until_durable(&store, later);
+    drop(store);
+    let store = open();
+    assert_eq!(recovered(&store), survivors(), "what was durable is there again, and in order");
+    let mark = store.append(vec![Record::SessionEnded { session: 1 }, Record::SessionEnded { session: 2 }]);
+    wait_until_durable(&store, mark);
+    drop(store);
+    let left: Vec<Record> = recovered(&open());
+    let is_of_a_session =
+        |record: &Record| matches!(record, Record::SessionStarted { .. } | Record::Queued { .. });
+    assert!(!left.iter().any(is_of_a_session), "nothing of an ended session is left: {left:?}");
+}
+
+/// Everything that a session can go through, in one group.
+fn history() -> Vec<Record> {
+    let (one, two) = (PacketId::FIRST, PacketId::FIRST.next());
+    let queued =
+        |session, key, qos| Record::Queued { session, key, qos, retain: false, message: message(key) };
+    vec![
+        Record::SessionStarted { session: 1, client_id: "one".into() },
+        Record::SessionStarted { session: 2, client_id: "two".into() },
+        Record::SessionStarted { session: 3, client_id: "three".into() },
+        Record::Subscribed { session: 1, filter: filter("a/+"), qos: QoS::AtMostOnce },
+        Record::Subscribed { session: 1, filter: filter("b"), qos: QoS::ExactlyOnce },
+        Record::Subscribed { session: 1, filter: filter("a/+"), qos: QoS::AtLeastOnce },
+        Record::Subscribed { session: 2, filter: filter("c"), qos: QoS::AtLeastOnce },
+        Record::Unsubscribed { session: 2, filter: filter("c") },
+        queued(1, 10, QoS::AtLeastOnce),
+        queued(2, 10, QoS::ExactlyOnce),
+        queued(3, 10, QoS::ExactlyOnce),
+        queued(1, 11, QoS::ExactlyOnce),
+        queued(1, 12, QoS::ExactlyOnce),
+        Record::Sent { session: 1, key: 10, packet_id: one },
+        Record::Sent { session: 1, key: 11, packet_id: two },
+        Record::Released { session: 1, key: 11 },
+        Record::Done { session: 1, key: 10 },
+        Record::Received { session: 2, packet_id: one },
+        Record::Received { session: 2, packet_id: two },
+        Record::Forgotten { session: 2, packet_id: one },
+        Record::SessionDetached { session: 1, at: moment() },
+        Record::SessionDetached { session: 2, at: moment() },
+        Record::SessionAttached { session: 2 },
+        Record::WillSet { session: 2, client_id: "two".into(), will: message(7) },
+        Record::WillSet { session: 9, client_id: "clean".into(), will: message(8) },
+        Record::WillCleared { session: 9 },
+        Record::Retained { message: message(1).retained(), expires_at: None },
+        Record::Retained { message: message(2).retained(), expires_at: Some(moment()) },
+        Record::Retained { message: message(3).retained(), expires_at: None },
+        Record::RetainedCleared { topic: topic(3) },
+    ]
+}
+
+/// What is left of it after the end of session 3.
+fn survivors() -> Vec<Record> {
+    let two = PacketId::FIRST.next();
+    vec![
+        Record::SessionStarted { session: 1, client_id: "one".into() },
+        Record::Subscribed { session: 1, filter: filter("a/+"), qos: QoS::AtLeastOnce },
+        Record::Subscribed { session: 1, filter: filter("b"), qos: QoS::ExactlyOnce },
+        Record::Queued { session: 1, key: 11, qos: QoS::ExactlyOnce, retain: false, message: message(11) },
+        Record::Sent { session: 1, key: 11, packet_id: two },
+        Record::Released { session: 1, key: 11 },
+        Record::Queued { session: 1, key: 12, qos: QoS::ExactlyOnce, retain: false, message: message(12) },
+        Record::SessionDetached { session: 1, at: moment() },
+        Record::SessionStarted { session: 2, client_id: "two".into() },
+        Record::Queued { session: 2, key: 10, qos: QoS::ExactlyOnce, retain: false, message: message(10) },
+        Record::Received { session: 2, packet_id: two },
+        Record::WillSet { session: 2, client_id: "two".into(), will: message(7) },
+        Record::Retained { message: message(1).retained(), expires_at: None },
+        Record::Retained { message: message(2).retained(), expires_at: Some(moment()) },
+    ]
+}
+
+fn recovered(store: &impl Store) -> Vec<Record> {
+    let mut records = Vec::new();
+    let outcome = store.recover(&mut |record| records.push(record));
+    assert_eq!(outcome, Ok(()));
+    records
+}
+
+fn wait_until_durable(store: &impl Store, mark: Mark) {
+    struct Sender(mpsc::Sender<()>);
+
+    impl Wake for Sender {
+        fn wake(self: Arc<Self>) {
+            // The check may have seen the mark by itself, and be gone.
+            let _ = self.0.send(());
+        }
+    }
+
+    while store.durable() < mark {
+        let (sender, woken) = mpsc::channel();
+        store.wake_at(mark, &Waker::from(Arc::new(Sender(sender))));
+        let outcome = woken.recv_timeout(PATIENCE);
+        assert!(outcome.is_ok(), "nobody was woken for {mark:?}; durable is {:?}", store.durable());
+        assert_eq!(store.failure(), None);
+    }
+}
+
+fn moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
+}
+
+fn topic(n: u64) -> TopicName {
+    TopicName::new(format!("topic/{n}").into_bytes()).expect("a valid topic")
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::try_from(text).expect("a valid filter")
+}
+
+fn message(n: u64) -> Message {
+    Message::new(&topic(n), format!("payload {n}").as_bytes(), QoS::ExactlyOnce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn the_memory_store_keeps_the_contract() {
+        let store = MemoryStore::default();
+        check(|| store.clone());
+    }
+}

@@ -1,0 +1,71 @@
+//! [`Journal`]: how one session's changes reach the store, if there is one and the session is persistent.
+
+use std::{sync::Arc, task::Waker};
+
+use mqtt_codec::PacketId;
+
+use super::{Mark, MessageKey, Record, SessionKey, Store};
+
+/// Writes for one session; the journal of a session that is not durable writes nothing.
+///
+/// Every write is made under the lock of the session's state, so that the store sees a session's changes in their order.
+#[derive(Clone, Default)]
+pub(crate) struct Journal(Option<Box<Durable>>);
+
+#[derive(Clone)]
+struct Durable {
+    store: Arc<dyn Store>,
+    session: SessionKey,
+}
+
+impl Journal {
+    pub(crate) fn new(store: Arc<dyn Store>, session: SessionKey) -> Self {
+        Self(Some(Box::new(Durable { store, session })))
+    }
+
+    /// A message is sent under this identifier. Key 0 stands for a message that is not in the store.
+    pub(crate) fn sent(&self, key: MessageKey, packet_id: PacketId) -> Mark {
+        self.write_about(key, |session| Record::Sent { session, key, packet_id })
+    }
+
+    pub(crate) fn released(&self, key: MessageKey) -> Mark {
+        self.write_about(key, |session| Record::Released { session, key })
+    }
+
+    pub(crate) fn done(&self, key: MessageKey) -> Mark {
+        self.write_about(key, |session| Record::Done { session, key })
+    }
+
+    pub(crate) fn forgotten(&self, packet_id: PacketId) -> Mark {
+        self.write(|session| Record::Forgotten { session, packet_id })
+    }
+
+    /// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
+    pub(crate) fn is_durable(&self, mark: Mark, waker: &Waker) -> bool {
+        let Some(Durable { store, .. }) = self.0.as_deref().filter(|_| mark > Mark::NOTHING) else {
+            return true;
+        };
+        is_durable(&**store, mark, waker)
+    }
+
+    fn write_about(&self, key: MessageKey, record: impl FnOnce(SessionKey) -> Record) -> Mark {
+        if key == 0 { Mark::NOTHING } else { self.write(record) }
+    }
+
+    fn write(&self, record: impl FnOnce(SessionKey) -> Record) -> Mark {
+        match self.0.as_deref() {
+            Some(Durable { store, session }) => store.append(vec![record(*session)]),
+            None => Mark::NOTHING,
+        }
+    }
+}
+
+/// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
+pub(crate) fn is_durable(store: &dyn Store, mark: Mark, waker: &Waker) -> bool {
+    if store.durable() >= mark {
+        return true;
+    }
+    store.wake_at(mark, waker);
+    // It may have become durable between the question and the wish to be woken.
+    store.durable() >= mark
+}

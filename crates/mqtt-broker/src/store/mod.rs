@@ -1,0 +1,196 @@
+//! [`Store`]: where persistent sessions and retained messages outlive the process, and [`MemoryStore`] for tests.
+//!
+//! The broker hands a store what changes, as [`Record`]s in groups; a group survives whole, or not at all. Acknowledgements
+//! that promise something wait until the store says that their group is durable. Nothing here knows of files.
+
+pub mod contract;
+mod journal;
+mod memory;
+
+use std::{error::Error, fmt, sync::Arc, task::Waker, time::SystemTime};
+
+use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
+
+pub(crate) use self::journal::{Journal, is_durable};
+pub use self::memory::MemoryStore;
+use crate::message::Message;
+
+/// Names a persistent session in a store. Never used twice.
+pub type SessionKey = u64;
+
+/// Names a message in a store. Later messages have greater keys. Never used twice, and never 0.
+pub type MessageKey = u64;
+
+/// A place in the order of a store's groups. [`Mark::NOTHING`] is durable from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(pub u64);
+
+impl Mark {
+    /// The mark of a change that needs no store.
+    pub const NOTHING: Self = Self(0);
+}
+
+/// One change of durable state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A persistent session began.
+    SessionStarted {
+        /// Its key.
+        session: SessionKey,
+        /// Whose it is.
+        client_id: Arc<str>,
+    },
+    /// Its client is connected: the session does not age. A Will that the connection left is replaced.
+    SessionAttached {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Its client is gone since then: the session ages from here on.
+    SessionDetached {
+        /// Whose.
+        session: SessionKey,
+        /// When.
+        at: SystemTime,
+    },
+    /// The session is over: nothing of it is kept.
+    SessionEnded {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// A filter was granted, or its QoS changed.
+    Subscribed {
+        /// To whom.
+        session: SessionKey,
+        /// The filter as it was asked for.
+        filter: TopicFilter,
+        /// The granted QoS.
+        qos: QoS,
+    },
+    /// A filter was removed.
+    Unsubscribed {
+        /// Whose.
+        session: SessionKey,
+        /// Which.
+        filter: TopicFilter,
+    },
+    /// A message waits for a session.
+    Queued {
+        /// For whom.
+        session: SessionKey,
+        /// Its key: the same for all sessions that the message waits for.
+        key: MessageKey,
+        /// The QoS of this delivery: 1 or 2.
+        qos: QoS,
+        /// The RETAIN flag of this delivery.
+        retain: bool,
+        /// The message itself; shared by all records of one key.
+        message: Message,
+    },
+    /// It is being sent under this identifier.
+    Sent {
+        /// To whom.
+        session: SessionKey,
+        /// Which.
+        key: MessageKey,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// The receiver of a QoS 2 message owns it: only PUBREL is repeated from here on.
+    Released {
+        /// To whom.
+        session: SessionKey,
+        /// Which.
+        key: MessageKey,
+    },
+    /// The delivery is complete, or was given up: the message waits for this session no more.
+    Done {
+        /// For whom.
+        session: SessionKey,
+        /// Which.
+        key: MessageKey,
+    },
+    /// A QoS 2 message with this identifier came in and was passed on.
+    Received {
+        /// From whom.
+        session: SessionKey,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// The identifier is free again.
+    Forgotten {
+        /// From whom.
+        session: SessionKey,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// A message is retained for its topic, in place of an earlier one.
+    Retained {
+        /// The message.
+        message: Message,
+        /// Until when, if there is an end.
+        expires_at: Option<SystemTime>,
+    },
+    /// Nothing is retained for a topic any more.
+    RetainedCleared {
+        /// Which.
+        topic: TopicName,
+    },
+    /// A connection has left a Will; it is published at the next start if nothing clears it.
+    WillSet {
+        /// The session that the connection has, persistent or not.
+        session: SessionKey,
+        /// The client.
+        client_id: Arc<str>,
+        /// The Will.
+        will: Message,
+    },
+    /// The Will was published, or discarded.
+    WillCleared {
+        /// Whose.
+        session: SessionKey,
+    },
+}
+
+/// Keeps records. [`contract::check`] says, as a test, what every store has to do.
+pub trait Store: Send + Sync + 'static {
+    /// Takes a group of records: all of them will survive, or none. Returns at once; the groups' order is kept.
+    ///
+    /// After a failure it takes nothing, and no mark becomes durable any more.
+    fn append(&self, group: Vec<Record>) -> Mark;
+
+    /// Everything up to this mark survives.
+    fn durable(&self) -> Mark;
+
+    /// Wakes `waker` once `mark` is durable, or the store has failed. May wake it earlier.
+    fn wake_at(&self, mark: Mark, waker: &Waker);
+
+    /// Why the store no longer keeps anything, if so.
+    fn failure(&self) -> Option<StoreError>;
+
+    /// Tells what survived, as the shortest series of records that leads to it: for each session `SessionStarted`, its
+    /// subscriptions, its messages in the order of their keys each followed by its `Sent` and `Released`, its identifiers,
+    /// and `SessionDetached` unless it was attached; then Wills and retained messages. Called once, before any `append`.
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+}
+
+/// A store cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreError {
+    /// What failed, where, and what to do, in plain words.
+    pub message: String,
+}
+
+impl StoreError {
+    /// An error with these words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {}
