@@ -1,6 +1,6 @@
 //! A client that does what the test says, no more: it acknowledges nothing by itself, and every wait of it is bounded.
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
@@ -20,6 +20,8 @@ pub(crate) struct Client {
     decoder: Decoder,
     buffer: BytesMut,
     next_id: PacketId,
+    /// What came while an acknowledgement was awaited.
+    early: VecDeque<Packet>,
 }
 
 /// A CONNECT with CleanSession 1 and nothing else.
@@ -63,7 +65,7 @@ impl Client {
 
     fn over(stream: TcpStream) -> Self {
         let decoder = Decoder::new(16 * 1024 * 1024);
-        Self { stream, decoder, buffer: BytesMut::new(), next_id: PacketId::FIRST }
+        Self { stream, decoder, buffer: BytesMut::new(), next_id: PacketId::FIRST, early: VecDeque::new() }
     }
 
     /// Connected, with CleanSession 1.
@@ -112,6 +114,13 @@ impl Client {
 
     /// The next packet, or `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Packet> {
+        match self.early.pop_front() {
+            Some(packet) => Some(packet),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Option<Packet> {
         loop {
             if let Some(packet) =
                 self.decoder.decode(&mut self.buffer).expect("a packet as the standard has it")
@@ -151,7 +160,12 @@ impl Client {
             Delivery::AtLeastOnce { packet_id, .. } => self.send(Packet::Puback(Puback { packet_id })).await,
             Delivery::ExactlyOnce { packet_id, .. } => {
                 self.send(Packet::Pubrec(Pubrec { packet_id })).await;
-                assert_eq!(self.recv().await, Packet::Pubrel(Pubrel { packet_id }));
+                loop {
+                    match self.read().await.expect("PUBREL, and not the end of the connection") {
+                        Packet::Pubrel(pubrel) => break assert_eq!(pubrel, Pubrel { packet_id }),
+                        early => self.early.push_back(early),
+                    }
+                }
                 self.send(Packet::Pubcomp(Pubcomp { packet_id })).await;
             }
         }

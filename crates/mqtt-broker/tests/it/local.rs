@@ -1,1 +1,145 @@
-//! local
+//! A subscriber inside the process: a session like any other, without a socket.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+    time::Duration,
+};
+
+use mqtt_broker::{Broker, DropReason, Page, Peer};
+
+use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, message, start};
+
+#[tokio::test]
+async fn receives_what_matches_in_order() {
+    let (broker, address) = start(Broker::builder()).await;
+    let mut local = broker.subscriber(&[filter("a/#"), filter("b")]).unwrap();
+    let mut client = Client::connected(address, "a").await;
+    for (n, qos) in [Q0, Q1, Q2, Q0].into_iter().enumerate() {
+        client.publish("a/x", &n.to_string(), qos).await;
+        client.publish("elsewhere", "", Q0).await;
+        broker.publish(&message("b", &n.to_string(), qos));
+    }
+    for (n, qos) in [Q0, Q1, Q2, Q0].into_iter().enumerate() {
+        for topic in ["a/x", "b"] {
+            let received = soon("a message", local.recv()).await.unwrap();
+            let expected = (topic, n.to_string());
+            assert_eq!(
+                (received.message.topic(), String::from_utf8_lossy(received.message.payload()).into()),
+                expected
+            );
+            assert_eq!((received.message.qos(), received.retain), (qos, false));
+        }
+    }
+}
+
+#[tokio::test]
+async fn receives_retained_messages_first() {
+    let (broker, _) = start(Broker::builder()).await;
+    for n in 0..3_000 {
+        broker.publish(&message(&format!("r/{n:04}"), "old", Q1).retained());
+    }
+    let mut local = broker.subscriber(&[filter("r/+")]).unwrap();
+    for n in 0..3_000 {
+        let received = soon("a message", local.recv()).await.unwrap();
+        assert_eq!((received.message.topic(), received.retain), (format!("r/{n:04}").as_str(), true));
+    }
+    broker.publish(&message("r/new", "new", Q1).retained());
+    assert!(!local.recv().await.unwrap().retain);
+}
+
+#[tokio::test]
+async fn filters_come_and_go() {
+    let (broker, _) = start(Broker::builder()).await;
+    let mut local = broker.subscriber(&[]).unwrap();
+    broker.publish(&message("t", "1", Q0));
+    local.subscribe(&filter("t")).unwrap();
+    broker.publish(&message("t", "2", Q0));
+    assert!(local.unsubscribe(&filter("t")));
+    assert!(!local.unsubscribe(&filter("t")));
+    broker.publish(&message("t", "3", Q0));
+    local.subscribe(&filter("t")).unwrap();
+    broker.publish(&message("t", "4", Q0));
+    assert_eq!(local.recv().await.unwrap().message.payload(), b"2");
+    assert_eq!(local.recv().await.unwrap().message.payload(), b"4");
+}
+
+#[tokio::test]
+async fn is_listed_while_it_lives_and_forgotten_when_dropped() {
+    let (broker, _) = start(Broker::builder()).await;
+    let local = broker.subscriber(&[filter("t")]).unwrap();
+    let listed = broker.clients(Page::default());
+    assert_eq!(
+        (listed.len(), &*listed[0].client_id, listed[0].peer),
+        (1, local.client_id(), Peer::InProcess)
+    );
+    assert_eq!(broker.subscriptions_of(local.client_id()).len(), 1);
+    assert_eq!(broker.snapshot().connections, 0, "it is no connection");
+    broker.publish(&message("t", "nobody fetches it", Q1));
+    drop(local);
+    let now = broker.snapshot();
+    assert_eq!((now.sessions, now.subscriptions), (0, 0));
+    assert_eq!(now.counts.dropped_for(DropReason::SessionEnded), 1);
+}
+
+#[tokio::test]
+async fn ends_when_the_broker_ends_it() {
+    let (broker, _) = start(Broker::builder()).await;
+    let mut ended = broker.subscriber(&[filter("t")]).unwrap();
+    let mut kicked = broker.subscriber(&[filter("t")]).unwrap();
+    let (ended_id, kicked_id) = (ended.client_id().to_owned(), kicked.client_id().to_owned());
+    let ending = async {
+        tokio::task::yield_now().await; // They wait by now.
+        assert!(broker.end_session(&ended_id));
+        assert!(broker.client(&kicked_id).unwrap().disconnect());
+    };
+    let waiting = async { tokio::join!(ended.recv(), kicked.recv(), ending) };
+    let (first, second, ()) = soon("the end of both", waiting).await;
+    assert!(first.is_none() && second.is_none());
+    assert!(ended.subscribe(&filter("u")).is_err());
+}
+
+/// Bounded like every client: one that never fetches costs what the limits say.
+#[tokio::test]
+async fn falls_behind_within_the_limits() {
+    let builder = Broker::builder().limits(limits(|limits| limits.max_queued_messages = 10));
+    let (broker, _) = start(builder).await;
+    let mut local = broker.subscriber(&[filter("t")]).unwrap();
+    for n in 0..25 {
+        broker.publish(&message("t", &n.to_string(), Q1));
+    }
+    assert_eq!(broker.session(local.client_id()).unwrap().queued_messages, 10);
+    assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 15);
+    for n in 15..25 {
+        assert_eq!(local.recv().await.unwrap().message.payload(), n.to_string().as_bytes());
+    }
+}
+
+/// Polled by hand it wakes whoever polled last.
+#[tokio::test]
+async fn wakes_who_waits() {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (broker, _) = start(Broker::builder()).await;
+    let mut local = broker.subscriber(&[filter("t")]).unwrap();
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Arc::clone(&flag).into();
+    let mut context = Context::from_waker(&waker);
+    assert!(local.poll_recv(&mut context).is_pending());
+    broker.publish(&message("elsewhere", "x", Q0));
+    assert!(!flag.0.load(Ordering::Relaxed));
+    broker.publish(&message("t", "x", Q0));
+    assert!(flag.0.swap(false, Ordering::Relaxed));
+    assert!(matches!(local.poll_recv(&mut context), Poll::Ready(Some(_))));
+    assert!(pin!(local.recv()).as_mut().poll(&mut context).is_pending());
+    broker.shutdown(Duration::from_secs(5)).await.unwrap();
+    assert!(flag.0.load(Ordering::Relaxed));
+}

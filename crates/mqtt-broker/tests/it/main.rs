@@ -13,6 +13,7 @@ mod journal;
 mod limits;
 mod local;
 mod panics;
+mod queue;
 mod regressions_2018;
 mod shutdown;
 
