@@ -40,10 +40,12 @@ pub(crate) fn persistent(client_id: &str) -> Connect {
     Connect { clean_session: false, ..connect(client_id) }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it is what the field of CONNECT wants")]
 pub(crate) fn will(topic_name: &str, message: &'static [u8], qos: QoS, retain: bool) -> Option<Will> {
     Some(Will { topic: topic(topic_name), message: Bytes::from_static(message), qos, retain })
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it is what the field of CONNECT wants")]
 pub(crate) fn credentials(user_name: &str, password: &str) -> Option<Credentials> {
     let user_name = Utf8Bytes::try_from(user_name).expect("a user name");
     Some(Credentials { user_name, password: Some(Bytes::copy_from_slice(password.as_bytes())) })
@@ -100,7 +102,9 @@ impl Client {
     /// Several packets in one write.
     pub(crate) async fn send_all(&mut self, packets: &[Packet]) {
         let mut bytes = Vec::new();
-        packets.iter().for_each(|packet| packet.encode(&mut bytes).expect("a packet that can be spelled"));
+        for packet in packets {
+            packet.encode(&mut bytes).expect("a packet that can be spelled");
+        }
         self.send_bytes(&bytes).await;
     }
 
@@ -187,7 +191,7 @@ impl Client {
                     }
                 }
                 Packet::Pubrel(Pubrel { packet_id }) => {
-                    self.send(Packet::Pubcomp(Pubcomp { packet_id })).await
+                    self.send(Packet::Pubcomp(Pubcomp { packet_id })).await;
                 }
                 other => panic!("{other:?} instead of a message"),
             }

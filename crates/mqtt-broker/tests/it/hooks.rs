@@ -309,20 +309,20 @@ async fn on_publish_passes_and_changes() {
     let mut client = Client::connected(address, "a").await;
     for qos in [Q0, Q1, Q2] {
         client.publish("pass", "own", qos).await;
-        let received = receiver.recv_publish().await;
+        let publish = receiver.recv_publish().await;
         assert_eq!(
-            (received.delivery.qos(), received.topic.as_str(), &received.payload[..]),
+            (publish.delivery.qos(), publish.topic.as_str(), &publish.payload[..]),
             (qos, "pass", &b"own"[..])
         );
-        receiver.acknowledge(&received).await;
+        receiver.acknowledge(&publish).await;
 
         client.retain("change", "own", qos).await;
-        let received = receiver.recv_publish().await;
+        let publish = receiver.recv_publish().await;
         assert_eq!(
-            (received.delivery.qos(), received.topic.as_str(), &received.payload[..]),
+            (publish.delivery.qos(), publish.topic.as_str(), &publish.payload[..]),
             (Q1, "changed", &b"other"[..])
         );
-        receiver.acknowledge(&received).await;
+        receiver.acknowledge(&publish).await;
     }
     client.retain("unretain", "x", Q0).await;
     assert_eq!(receiver.message().await, "changed not retained");

@@ -46,9 +46,8 @@ impl Journal {
                 changed.await;
             }
         };
-        if timeout(PATIENCE, waiting).await.is_err() {
-            panic!("waited in vain for {times} times {head:?} in {:#?}", self.lines());
-        }
+        let waited = timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "waited in vain for {times} times {head:?} in {:#?}", self.lines());
     }
 }
 

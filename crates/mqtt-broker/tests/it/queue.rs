@@ -34,7 +34,9 @@ async fn absent_client(change: impl FnOnce(&mut Limits)) -> World {
 
 impl World {
     fn publish(&self, messages: &[(&str, QoS)]) {
-        messages.iter().for_each(|(payload, qos)| self.broker.publish(&message("t", payload, *qos)));
+        for (payload, qos) in messages {
+            self.broker.publish(&message("t", payload, *qos));
+        }
     }
 
     /// What the client finds when it comes back, in order.
