@@ -1,9 +1,9 @@
 //! The load generator as a program of its own: the same arguments as `gmqtt bench`.
 
-use std::process::ExitCode;
+use std::{env, io, process::ExitCode};
 
 use clap::Parser;
-use mqtt_bench::BenchArgs;
+use mqtt_bench::{BenchArgs, args::with_long_flags};
 
 #[derive(Parser)]
 #[command(name = "bench", about)]
@@ -13,8 +13,8 @@ struct Program {
 }
 
 fn main() -> ExitCode {
-    match mqtt_bench::main(&Program::parse_from(mqtt_bench::args::with_long_flags(std::env::args_os())).bench)
-    {
+    let program = Program::parse_from(with_long_flags(env::args_os()));
+    match mqtt_bench::main(&program.bench, &mut io::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -9,6 +9,9 @@ pub enum BenchError {
     /// The operating system said no.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The result could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(io::Error),
     /// The server's name has no address.
     #[error("{0} has no address that can be connected to")]
     NoAddress(String),

@@ -13,7 +13,7 @@
     reason = "counts become figures for people, which need no more than 52 bits"
 )]
 
-use std::fs;
+use std::{fs, io::Write};
 
 pub mod args;
 mod client;
@@ -47,13 +47,14 @@ pub fn run(command: &BenchCommand) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-/// Does what a program with these arguments should: runs, prints the result on standard output, and tells whether the
-/// server was found without fault.
-pub fn main(args: &BenchArgs) -> Result<bool, BenchError> {
+/// Does what a program with these arguments should: runs, writes the result to `out`, and tells whether the server was
+/// found without fault.
+pub fn main(args: &BenchArgs, out: &mut impl Write) -> Result<bool, BenchError> {
     match &args.command {
         BenchCommand::Relay(relay) => {
             let mut relay = Relay::bind(relay.listen)?;
-            println!("listening on {}", relay.address()?);
+            let line = format!("listening on {}\n", relay.address()?);
+            out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(BenchError::Output)?;
             relay.run()?;
             Ok(true)
         }
@@ -69,11 +70,9 @@ pub fn main(args: &BenchArgs) -> Result<bool, BenchError> {
             if let Some(html) = server.and_then(|server| server.html.as_ref()) {
                 fs::write(html, page(std::slice::from_ref(&report)))?;
             }
-            if server.is_some_and(|server| server.json) {
-                println!("{}", report.json());
-            } else {
-                print!("{}", report.table());
-            }
+            let json = server.is_some_and(|server| server.json);
+            let text = if json { report.json() + "\n" } else { report.table() };
+            out.write_all(text.as_bytes()).map_err(BenchError::Output)?;
             Ok(report.is_sound())
         }
     }

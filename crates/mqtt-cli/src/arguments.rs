@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{completions, publish, serve, subscribe};
+use crate::{bench, completions, publish, serve, subscribe};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -30,13 +30,14 @@ pub(crate) enum Command {
     Serve(Box<serve::Options>),
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
+    Bench(Box<mqtt_bench::BenchArgs>),
     Completions(completions::Options),
 }
 
 impl Arguments {
     /// What the user asked for: to serve, if nothing else.
     pub(crate) fn command_line() -> Result<Command, clap::Error> {
-        match Self::try_parse()?.command {
+        match Self::try_parse_from(bench::words(env::args_os()))?.command {
             Some(command) => Ok(command),
             None => Self::parse_command(["gmqtt", "serve"].map(OsString::from)),
         }

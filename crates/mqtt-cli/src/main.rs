@@ -3,6 +3,7 @@
 //! This program parses, wires and runs. What it wires is in the library crates; each subcommand has a file of its own.
 
 mod arguments;
+mod bench;
 mod client;
 mod client_arguments;
 mod completions;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(options) => completions::run(&options),
     })
 }
