@@ -135,7 +135,7 @@ mod tests {
             out
         };
         assert_eq!(ready(4), [1]);
-        assert_eq!(ready(4), []);
+        assert_eq!(ready(4), Vec::<u8>::new());
         assert_eq!(ready(6), [2, 3]);
         assert_eq!(ready(7), [4]);
     }
