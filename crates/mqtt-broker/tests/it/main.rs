@@ -6,6 +6,7 @@ mod api;
 mod backpressure;
 mod client;
 mod close_reasons;
+mod durability;
 mod events;
 mod examples;
 mod hooks;

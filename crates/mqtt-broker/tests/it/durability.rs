@@ -1,0 +1,233 @@
+//! What a store keeps: a broker that is gone, and the next one on the same store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use mqtt_broker::{
+    Broker, Limits, QoS,
+    store::{Mark, MemoryStore, Record, Store, StoreError},
+};
+use mqtt_codec::{Delivery, Packet, Pubrec, Pubrel};
+
+use crate::client::{Client, connect, id, persistent, publish, will};
+
+/// A broker on this store. Dropping it is a crash: nothing is told, nobody says farewell.
+async fn start_on(store: impl Store) -> (Broker, std::net::SocketAddr) {
+    let broker = Broker::builder().build_on(store).expect("a store that can be read");
+    let address = broker.listen("127.0.0.1:0").await.expect("a free port");
+    (broker, address)
+}
+
+#[tokio::test]
+async fn a_message_for_an_absent_client_survives() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t/#", QoS::ExactlyOnce).await;
+    subscriber.disconnect().await;
+    let mut publisher = Client::connected(address, "p").await;
+    publisher.publish("t/1", "one", QoS::AtLeastOnce).await;
+    publisher.publish("t/2", "two", QoS::ExactlyOnce).await;
+
+    let (_second, address) = start_on(store).await;
+    let (mut subscriber, session_present) = Client::accepted(address, persistent("s")).await;
+    assert!(session_present);
+    assert_eq!([subscriber.message().await, subscriber.message().await], ["t/1 one", "t/2 two"]);
+    let mut publisher = Client::connected(address, "p").await;
+    publisher.publish("t/3", "three", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.message().await, "t/3 three", "its subscription survived too");
+}
+
+/// [MQTT-4.4.0-1] across a crash of the broker.
+#[tokio::test]
+async fn a_delivery_goes_on_where_it_was() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::ExactlyOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    for text in ["released", "published"] {
+        publisher.publish("t", text, QoS::ExactlyOnce).await;
+    }
+    let first = subscriber.recv_publish().await;
+    let second = subscriber.recv_publish().await;
+    let (first_id, second_id) = (first.delivery.packet_id().unwrap(), second.delivery.packet_id().unwrap());
+    subscriber.send(Packet::Pubrec(Pubrec { packet_id: first_id })).await;
+    assert_eq!(subscriber.recv().await, Packet::Pubrel(Pubrel { packet_id: first_id }));
+
+    let (_second, address) = start_on(store).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    assert_eq!(
+        subscriber.recv().await,
+        Packet::Pubrel(Pubrel { packet_id: first_id }),
+        "never PUBLISH again"
+    );
+    let repeated = subscriber.recv_publish().await;
+    assert_eq!(repeated.delivery, Delivery::ExactlyOnce { packet_id: second_id, dup: true });
+    assert_eq!(&repeated.payload[..], b"published");
+}
+
+/// [MQTT-4.3.3-2] across a crash of the broker.
+#[tokio::test]
+async fn a_repeated_qos_2_publish_is_not_passed_on_twice() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::ExactlyOnce).await;
+    subscriber.disconnect().await;
+    let mut publisher = Client::accepted(address, persistent("p")).await.0;
+    publisher.send(Packet::Publish(publish("t", "once", QoS::ExactlyOnce, id(7)))).await;
+    assert_eq!(publisher.recv().await, Packet::Pubrec(Pubrec { packet_id: id(7) }));
+
+    let (_second, address) = start_on(store).await;
+    let mut publisher = Client::accepted(address, persistent("p")).await.0;
+    publisher.send(Packet::Publish(publish("t", "once", QoS::ExactlyOnce, id(7)))).await;
+    assert_eq!(publisher.recv().await, Packet::Pubrec(Pubrec { packet_id: id(7) }));
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    assert_eq!(subscriber.message().await, "t once");
+    publisher.publish("t", "last", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.message().await, "t last", "and not the other one again");
+}
+
+#[tokio::test]
+async fn retained_messages_and_due_wills_survive() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut publisher = Client::connected(address, "p").await;
+    publisher.retain("r/kept", "kept", QoS::AtLeastOnce).await;
+    publisher.retain("r/cleared", "cleared", QoS::AtLeastOnce).await;
+    publisher.retain("r/cleared", "", QoS::AtLeastOnce).await;
+    let with_will = |name: &str, topic: &str| {
+        let mut connect = connect(name);
+        connect.will = will(topic, b"gone", QoS::AtLeastOnce, true);
+        connect
+    };
+    let _alive = Client::accepted(address, with_will("alive", "r/will")).await;
+    let left = Client::accepted(address, with_will("left", "r/left")).await.0;
+    left.disconnect().await;
+    publisher.ping().await;
+
+    let (second, address) = start_on(store.clone()).await;
+    let retained = |broker: &Broker| broker.snapshot().retained_messages;
+    assert_eq!(retained(&second), 2, "r/kept, and the Will of who was connected");
+    let mut subscriber = Client::connected(address, "s").await;
+    subscriber.subscribe("r/#", QoS::AtMostOnce).await;
+    assert_eq!([subscriber.message().await, subscriber.message().await], ["r/kept kept", "r/will gone"]);
+}
+
+#[tokio::test]
+async fn what_ended_is_not_there_again() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut kept = Client::accepted(address, persistent("kept")).await.0;
+    kept.subscribe_all(&[("a", QoS::AtLeastOnce), ("b", QoS::AtLeastOnce)]).await;
+    kept.unsubscribe(&["a"]).await;
+    Client::accepted(address, persistent("discarded")).await.0.disconnect().await;
+    Client::connected(address, "discarded").await.ping().await;
+    let mut publisher = Client::connected(address, "p").await;
+    publisher.publish("b", "acknowledged", QoS::AtLeastOnce).await;
+    assert_eq!(kept.message().await, "b acknowledged");
+    kept.ping().await;
+
+    let (second, address) = start_on(store).await;
+    let subscriptions = second.subscriptions_of("kept");
+    assert_eq!(subscriptions.len(), 1);
+    assert_eq!(subscriptions[0].filter.as_str(), "b");
+    assert!(!Client::accepted(address, persistent("discarded")).await.1, "CleanSession 1 had ended it");
+    let mut kept = Client::accepted(address, persistent("kept")).await.0;
+    kept.ping().await;
+    assert_eq!(second.session("kept").unwrap().inflight_messages, 0, "the acknowledged message is done with");
+}
+
+#[tokio::test]
+async fn an_absent_session_goes_on_aging() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    Client::accepted(address, persistent("s")).await.0.disconnect().await;
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    store.append(vec![Record::SessionDetached { session: 1, at: long_ago }]);
+    let second = Broker::builder().limits(Limits::default()).build_on(store).unwrap();
+    let address = second.listen("127.0.0.1:0").await.unwrap();
+    while second.snapshot().sessions > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!Client::accepted(address, persistent("s")).await.1);
+}
+
+/// A store whose disk is as fast as the test says.
+#[derive(Clone, Default)]
+struct SlowDisk {
+    kept: MemoryStore,
+    durable: Arc<AtomicU64>,
+}
+
+impl Store for SlowDisk {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.kept.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        Mark(self.durable.load(Ordering::SeqCst))
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        let (disk, waker) = (self.clone(), waker.clone());
+        std::thread::spawn(move || {
+            while disk.durable() < mark {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            waker.wake();
+        });
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.kept.recover(visit)
+    }
+}
+
+/// Nothing that promises something is sent before it is true; what needs no store does not wait for it.
+#[tokio::test]
+async fn acknowledgements_wait_for_the_disk() {
+    let disk = SlowDisk { durable: Arc::new(AtomicU64::new(u64::MAX)), ..SlowDisk::default() };
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("kept", QoS::AtLeastOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.durable.store(0, Ordering::SeqCst);
+
+    publisher.publish("nobody", "free", QoS::AtLeastOnce).await; // Its PUBACK comes: nobody durable wants it.
+    publisher.send(Packet::Publish(publish("kept", "held", QoS::AtLeastOnce, id(9)))).await;
+    assert_eq!(subscriber.message().await, "kept held", "a delivery promises nothing, and does not wait");
+    publisher.send(Packet::Pingreq).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
+    assert!(early.is_err(), "answered before it was durable: {early:?}");
+    disk.durable.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(publisher.recv().await, Packet::Puback(mqtt_codec::Puback { packet_id: id(9) }));
+    assert_eq!(publisher.recv().await, Packet::Pingresp);
+}
+
+/// A QoS 2 identifier that was used must survive before it is: else a restart would use another, and deliver twice.
+#[tokio::test]
+async fn a_qos_2_delivery_waits_for_its_identifier() {
+    let disk = SlowDisk { durable: Arc::new(AtomicU64::new(u64::MAX)), ..SlowDisk::default() };
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::ExactlyOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.durable.store(0, Ordering::SeqCst);
+    publisher.send(Packet::Publish(publish("t", "held", QoS::ExactlyOnce, id(3)))).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
+    assert!(early.is_err(), "sent before its identifier was durable: {early:?}");
+    disk.durable.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(subscriber.message().await, "t held");
+}
