@@ -67,6 +67,7 @@ impl Packet {
     }
 
     /// Reads the packet whose fixed header has been judged and cut off `body`.
+    #[inline]
     pub(crate) fn decode_body(packet_type: PacketType, flags: u8, body: Bytes) -> Result<Self, DecodeError> {
         Ok(match packet_type {
             PacketType::Connect => Self::Connect(Box::new(Connect::decode(&body)?)),

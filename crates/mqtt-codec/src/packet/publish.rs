@@ -165,6 +165,7 @@ impl<'a> PublishRef<'a> {
 
 impl Publish {
     /// Reads the message from its fixed header's `flags` and its `body`, of which topic and payload become slices.
+    #[inline]
     pub fn decode(flags: u8, mut body: Bytes) -> Result<Self, DecodeError> {
         let PublishRef { delivery, retain, topic, payload } = PublishRef::decode_body(flags, &body)?;
         let (topic_len, payload_len) = (topic.len(), payload.len());

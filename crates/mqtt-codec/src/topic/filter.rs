@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{MAX_STRING_BYTES, TopicName, is_plain, levels};
-use crate::string::text;
+use super::{MAX_STRING_BYTES, TopicName, is_special, levels};
+use crate::string::{has_byte, text};
 
 /// A topic filter: 1 to 65,535 bytes of UTF-8 without U+0000, in which `+` fills a whole level and `#` the last one.
 ///
@@ -47,7 +47,7 @@ impl TopicFilter {
             return Err(FilterError::TooLong); // [MQTT-4.7.3-3]
         }
         let text = text(bytes).ok_or(FilterError::NotUtf8)?; // [MQTT-3.8.3-1]
-        if !is_plain(bytes) {
+        if has_byte(bytes, is_special) {
             check_wildcards(bytes)?;
         }
         Ok(text)
@@ -97,20 +97,17 @@ impl TopicFilter {
 
 /// Judges each wildcard by the bytes beside it.
 fn check_wildcards(bytes: &[u8]) -> Result<(), FilterError> {
-    let is_level_end = |byte: Option<&u8>| byte.is_none_or(|&byte| byte == b'/');
-    let mut before = None;
-    let mut rest = bytes.iter();
-    while let Some(byte) = rest.next() {
-        let after = rest.as_slice().first();
+    let ends_level = |byte: Option<&u8>| byte.is_none_or(|&byte| byte == b'/');
+    for (index, &byte) in bytes.iter().enumerate().filter(|&(_, &byte)| is_special(byte)) {
+        let stands_first = ends_level(index.checked_sub(1).and_then(|before| bytes.get(before)));
+        let after = bytes.get(index + 1);
         match byte {
-            0 => return Err(FilterError::Nul), // [MQTT-4.7.3-2]
-            // [MQTT-4.7.1-2]
-            b'#' if !is_level_end(before) || after.is_some() => return Err(FilterError::MisplacedHash),
-            // [MQTT-4.7.1-3]
-            b'+' if !is_level_end(before) || !is_level_end(after) => return Err(FilterError::MisplacedPlus),
-            _ => {}
+            b'#' if stands_first && after.is_none() => {}
+            b'#' => return Err(FilterError::MisplacedHash), // [MQTT-4.7.1-2]
+            b'+' if stands_first && ends_level(after) => {}
+            b'+' => return Err(FilterError::MisplacedPlus), // [MQTT-4.7.1-3]
+            _ => return Err(FilterError::Nul),              // [MQTT-4.7.3-2]
         }
-        before = Some(byte);
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::{fmt, str};
 use ascii::AsciiStr;
 use bytes::Bytes;
 
-use super::{MAX_STRING_BYTES, is_plain};
-use crate::string::text;
+use super::{MAX_STRING_BYTES, is_special};
+use crate::string::{has_byte, text};
 
 /// A topic name: 1 to 65,535 bytes of UTF-8 without U+0000 and without `+` or `#`.
 ///
@@ -47,7 +47,9 @@ impl TopicName {
     #[inline]
     pub fn check(bytes: &[u8]) -> Result<&str, TopicNameError> {
         match AsciiStr::from_ascii(bytes) {
-            Ok(text) if is_plain(bytes) => Ok(text.as_str()),
+            Ok(text) if (1..=MAX_STRING_BYTES).contains(&bytes.len()) && !has_byte(bytes, is_special) => {
+                Ok(text.as_str())
+            }
             _ => Self::check_beyond_ascii(bytes),
         }
     }
@@ -62,13 +64,13 @@ impl TopicName {
             return Err(TopicNameError::TooLong); // [MQTT-4.7.3-3]
         }
         let text = str::from_utf8(bytes).map_err(|_| TopicNameError::NotUtf8)?; // [MQTT-3.3.2-1]
-        if is_plain(bytes) {
-            Ok(text)
-        } else if bytes.contains(&0) {
-            Err(TopicNameError::Nul) // [MQTT-4.7.3-2]
-        } else {
-            Err(TopicNameError::Wildcard) // [MQTT-4.7.1-1] [MQTT-3.3.2-2]
+        if bytes.contains(&0) {
+            return Err(TopicNameError::Nul); // [MQTT-4.7.3-2]
         }
+        if has_byte(bytes, is_special) {
+            return Err(TopicNameError::Wildcard); // [MQTT-4.7.1-1] [MQTT-3.3.2-2]
+        }
+        Ok(text)
     }
 
     /// The name as text.
