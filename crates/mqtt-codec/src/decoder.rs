@@ -74,6 +74,17 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_in_pieces_is_not_looked_at_before_it_is_whole() {
+        let mut decoder = Decoder::new(100);
+        let mut bytes = BytesMut::from(&b"\x30\x07\0\x03a"[..]);
+        assert_eq!(decoder.decode(&mut bytes), Ok(None));
+        bytes[0] = 0;
+        assert_eq!(decoder.decode(&mut bytes), Ok(None));
+        bytes.extend_from_slice(b"/bhi");
+        assert_eq!(decoder.decode(&mut bytes), Err(DecodeError::ReservedPacketType(0)));
+    }
+
+    #[test]
     fn the_limit_is_checked_before_the_body_is_there() {
         let mut bytes = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0x7f][..]);
         let error = DecodeError::PacketTooLarge { len: 268_435_460, max: 1000 };
