@@ -68,7 +68,7 @@ impl Connect {
     /// A protocol level other than 4 is told before anything that follows it is looked at, since it may mean anything.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
         let fields = wire::whole(body, fields)?;
-        let client_id = Utf8Bytes::new(wire::share(body, fields.client_id))?; // [MQTT-3.1.3-4]
+        let client_id = Utf8Bytes::new(wire::share(body, fields.client_id))?; // [MQTT-3.1.3-4] [MQTT-3.1.3-5]
         let will = match fields.will {
             None => None,
             Some((topic, message)) => Some(Will {

@@ -122,7 +122,7 @@ impl Delivery {
     #[inline]
     pub const fn dup(self) -> bool {
         match self {
-            Self::AtMostOnce => false,
+            Self::AtMostOnce => false, // [MQTT-4.3.1-1]
             Self::AtLeastOnce { dup, .. } | Self::ExactlyOnce { dup, .. } => dup,
         }
     }
