@@ -37,15 +37,14 @@ pub(crate) enum Command {
 impl Arguments {
     /// What the user asked for: to serve, if nothing else.
     pub(crate) fn command_line() -> Result<Command, clap::Error> {
-        match Self::try_parse_from(bench::words(env::args_os()))?.command {
-            Some(command) => Ok(command),
-            None => Self::parse_command(["gmqtt", "serve"].map(OsString::from)),
-        }
+        Self::command_of(bench::words(env::args_os()))
     }
 
-    fn parse_command(line: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
-        Self::try_parse_from(line)?.command.ok_or_else(missing)
+    fn command_of(line: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+        match Self::try_parse_from(line)?.command {
+            Some(command) => Ok(command),
+            None => Self::command_of(["gmqtt", "serve"].map(OsString::from)),
+        }
     }
 }
 
@@ -58,5 +57,14 @@ mod tests {
     #[test]
     fn no_two_arguments_contradict_each_other() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_it_serves_on_localhost() {
+        let Ok(Command::Serve(options)) = Arguments::command_of(["gmqtt".into()]) else { panic!() };
+        assert_eq!(
+            format!("{options:?}").split(", allow").next(),
+            Some("Options { listen: [Localhost(1883)]")
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! mosquitto's clients; `-h` is the host, so help is `--help` alone.
 
 use std::{
+    ffi::OsString,
     hash::{BuildHasher, RandomState},
     process,
 };
@@ -21,7 +22,7 @@ use crate::{
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct ClientArguments {
     /// Print help
-    #[arg(long, action = ArgAction::Help)]
+    #[arg(long, action = ArgAction::HelpShort)]
     help: Option<bool>,
 
     /// The broker's host name or address
@@ -53,7 +54,7 @@ pub(crate) struct ClientArguments {
     username: Option<Utf8Bytes>,
 
     /// The password; takes -u
-    #[arg(short = 'P', long, requires = "username")]
+    #[arg(short = 'P', long, requires = "username", allow_hyphen_values = true)]
     pw: Option<String>,
 
     /// What the broker publishes if this client is gone without a good-bye: the topic
@@ -66,9 +67,10 @@ pub(crate) struct ClientArguments {
         value_name = "MESSAGE",
         requires = "will_topic",
         default_value = "",
-        hide_default_value = true
+        hide_default_value = true,
+        allow_hyphen_values = true
     )]
-    will_payload: String,
+    will_payload: OsString,
 
     /// ... the QoS
     #[arg(long, value_name = "QOS", requires = "will_topic", value_parser = qos, default_value = "0")]
@@ -125,7 +127,7 @@ impl ClientArguments {
 
     fn will(&self) -> Option<Will> {
         let topic = self.will_topic.clone()?;
-        let message = Bytes::copy_from_slice(self.will_payload.as_bytes());
+        let message = Bytes::copy_from_slice(self.will_payload.as_encoded_bytes());
         Some(Will { topic, message, qos: self.will_qos, retain: self.will_retain })
     }
 }

@@ -14,7 +14,10 @@ Format (-F):
   %t topic          %p payload            %x payload in hex   %X in upper-case hex
   %q QoS            %l payload length     %r retained (0, 1)  %m packet identifier (0 at QoS 0)
   %I time (UTC)     %U seconds since 1970 %j all, as JSON     %% a percent sign
-  \\n \\t \\r \\0 \\a \\e \\v \\\\ as usual";
+  \\n \\t \\r \\0 \\a \\e \\v \\\\ as usual
+
+A connection that is lost is made again, with its subscriptions. SIGINT and SIGTERM end the program with a good-bye to \
+the broker.";
 
 /// A parsed format.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! `gmqtt pub`: publishes messages, and ends when the broker has them.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{self, BufRead, Read},
     path::PathBuf,
@@ -23,13 +24,14 @@ use crate::{
 /// Lines read ahead of what the broker has taken.
 const LINES_AHEAD: usize = 64;
 
+const NOTES: &str = "\
+Ends when every message has been written, and acknowledged if its QoS asks for that. A connection that is lost \
+meanwhile is made again, and what was not acknowledged is sent again: as new messages, or, with -c and -i, as the same \
+ones, which keeps QoS 2 exact. One message of QoS 0 is not sent again.";
+
 /// Publish messages
-///
-/// Ends when every message has been written, and acknowledged if its QoS asks for that. A connection that is lost
-/// meanwhile is made again, and what was not acknowledged is sent again: as new messages, or, with -c and -i, as the same
-/// ones, which keeps QoS 2 exact.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = NOTES)]
 pub(crate) struct Options {
     /// The topic
     #[arg(short, long, value_parser = topic_name)]
@@ -62,8 +64,8 @@ pub(crate) struct Options {
 #[group(required = true, multiple = false)]
 struct Payload {
     /// The message
-    #[arg(short, long)]
-    message: Option<String>,
+    #[arg(short, long, allow_hyphen_values = true)]
+    message: Option<OsString>,
 
     /// Send the contents of a file
     #[arg(short, long, value_name = "PATH")]
@@ -120,7 +122,7 @@ enum Source {
 impl Source {
     fn open(options: &Options) -> anyhow::Result<Self> {
         let payload = match &options.payload {
-            Payload { message: Some(message), .. } => Bytes::copy_from_slice(message.as_bytes()),
+            Payload { message: Some(message), .. } => Bytes::copy_from_slice(message.as_encoded_bytes()),
             Payload { file: Some(path), .. } => {
                 fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.into()
             }

@@ -20,9 +20,6 @@ use crate::{
 };
 
 /// Subscribe, and print the messages that come
-///
-/// A connection that is lost is made again, with its subscriptions. SIGINT and SIGTERM end the program with a good-bye to
-/// the broker.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true, after_help = format::HELP)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -48,7 +45,7 @@ pub(crate) struct Options {
     verbose: bool,
 
     /// Print each message like this; see below
-    #[arg(short = 'F', value_name = "FORMAT", conflicts_with = "verbose", value_parser = Format::parse)]
+    #[arg(short = 'F', value_name = "FORMAT", allow_hyphen_values = true, conflicts_with = "verbose", value_parser = Format::parse)]
     format: Option<Format>,
 
     /// Print no end of line after each message

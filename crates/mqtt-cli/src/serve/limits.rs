@@ -46,7 +46,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_packet_size), value_parser = packet_size)]
     max_packet_size: Size,
 
-    /// Longest keep alive; what asks for more, or for none, gets this one
+    /// Longest keep alive, never for no limit; what asks for more gets this one
     #[arg(long, value_name = "TIME", default_value_t = seconds(Limits::default().max_keep_alive_secs), value_parser = keep_alive)]
     max_keep_alive: Span,
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod limits;
+mod open_files;
 
 use std::{
     io::{self, Write},
@@ -69,7 +70,9 @@ fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
 async fn serve(options: &Options) -> anyhow::Result<()> {
     // Before anything is promised to anybody: from here on a signal means a graceful end.
     let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
-    let limits = options.limits.limits();
+    let mut limits = options.limits.limits();
+    let (connections, open_files) = open_files::make_room_for(limits.max_connections);
+    limits.max_connections = connections;
     let broker = Broker::builder().limits(limits.clone()).build();
     for address in &options.listen {
         for listener in address.bind().await? {
@@ -77,7 +80,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
             say(&format!("listening on {address} (tcp)"));
         }
     }
-    introduce(options, &limits);
+    introduce(options, &limits, open_files);
     end_requests.next().await;
     shut_down(&broker, options.shutdown_timeout, &mut end_requests).await
 }
@@ -96,13 +99,17 @@ async fn shut_down(
 }
 
 /// What an operator wants to know before the first client comes.
-fn introduce(options: &Options, limits: &Limits) {
+fn introduce(options: &Options, limits: &Limits, open_files: Option<u64>) {
     let sessions = match limits.session_expiry {
         Some(_) => format!("absent sessions kept for {}", Span(limits.session_expiry)),
         None => "absent sessions kept for ever".to_owned(),
     };
+    let of_the_system = match open_files {
+        Some(files) => format!(" (the system allows {files} open files: `ulimit -n`)"),
+        None => String::new(),
+    };
     say(&format!(
-        "limits: {} connections, packets of {}, {} messages inflight and {} or {} queued a client, \
+        "limits: {} connections{of_the_system}, packets of {}, {} messages inflight and {} or {} queued a client, \
          {} (gmqtt serve --help)",
         limits.max_connections,
         Size(limits.max_packet_size),

@@ -43,7 +43,12 @@ impl Gmqtt {
 
     pub(crate) fn start_with_input(arguments: &[&str], input: &[u8]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
-        command.args(arguments).env_remove("GMQTT_LOG");
+        command.args(arguments);
+        Self::start_command(command, input)
+    }
+
+    pub(crate) fn start_command(mut command: Command, input: &[u8]) -> Self {
+        command.env_remove("GMQTT_LOG");
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());

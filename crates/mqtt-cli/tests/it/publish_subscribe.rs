@@ -85,6 +85,14 @@ fn topics_are_filtered_out() {
 }
 
 #[test]
+fn a_message_may_look_like_a_flag() {
+    let broker = Broker::start();
+    let sub = broker.subscribed(&["-t", "a", "-F", "-%p-", "-C", "1"]);
+    broker.publish(&["-t", "a", "-m", "-5"]);
+    assert_eq!(sub.ended().stdout, ["--5-"]);
+}
+
+#[test]
 fn a_message_is_repeated() {
     let broker = Broker::start();
     let sub = broker.subscribed(&["-t", "a", "-C", "3"]);
