@@ -36,7 +36,7 @@ pub enum CloseReason {
     Kicked,
     /// The broker is shutting down.
     Shutdown,
-    /// A defect of the broker: a panic while this connection was being served.
+    /// A defect of the broker [MQTT-4.8.0-2]: a panic while this connection was being served.
     Internal,
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Core {
     subscriptions: RwLock<Subscriptions<SessionRef>>,
     /// The generation of `subscriptions`, to be read without its lock.
     generation: AtomicU64,
+    /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
 }
 
@@ -143,7 +144,7 @@ impl Core {
 
     fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>) -> u64 {
         let subscriptions = self.subscriptions.read();
-        subscriptions.route(topic, self.limits.delivery_mode, route);
+        subscriptions.route(topic, self.limits.delivery_mode, route); // [MQTT-3.3.2-3]
         subscriptions.generation()
     }
 

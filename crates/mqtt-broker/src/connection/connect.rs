@@ -41,7 +41,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         let connect = match Connect::decode(&owned_body(frame)) {
             Ok(connect) => connect,
-            // [MQTT-3.1.2-2]; anything else that is wrong gets no CONNACK [MQTT-3.1.4-1].
+            // [MQTT-3.1.2-2]; anything else that is wrong gets no CONNACK [MQTT-3.1.4-1] [MQTT-3.2.2-6].
             Err(DecodeError::UnsupportedProtocolLevel(_)) => {
                 return Err(self.refuse(ConnectRefusal::UnacceptableProtocolVersion, burst));
             }

@@ -19,7 +19,7 @@ use crate::{broker::Broker, client::Peer, core::Core, hooks::survive};
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
 
 impl Broker {
-    /// Listens for MQTT over TCP on `address`; port 0 takes a free port. Returns the address that it listens on.
+    /// Listens for MQTT over TCP [MQTT-7.1.1-1] on `address`; port 0 takes a free port. Returns the address that it listens on.
     ///
     /// Must be called within a tokio runtime, as all that is asynchronous here.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {

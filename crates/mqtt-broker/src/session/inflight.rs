@@ -111,10 +111,16 @@ impl Inflight {
 
     /// PUBREC hands a QoS 2 message over; from here on only PUBREL is repeated [MQTT-4.3.3-1].
     pub(crate) fn pubrec(&mut self, id: PacketId) -> Acknowledged {
+        let order = self.next_order;
         match self.find(id) {
             Some(Delivery { stage: Stage::Published1 { .. }, .. }) => Acknowledged::WrongKind,
             Some(delivery) => {
-                delivery.stage = Stage::Released;
+                if !matches!(delivery.stage, Stage::Released) {
+                    delivery.stage = Stage::Released;
+                    // From here on it is repeated in the order of the PUBRECs [MQTT-4.6.0-4].
+                    delivery.order = order;
+                    self.next_order += 1;
+                }
                 Acknowledged::Release
             }
             None => Acknowledged::Release,
@@ -249,6 +255,18 @@ mod tests {
         let ids: Vec<PacketId> = (0..20).map(|n| begin(&mut inflight, n, QoS::ExactlyOnce)).collect();
         let repeated: Vec<PacketId> = inflight.in_order().iter().map(|delivery| delivery.packet_id).collect();
         assert_eq!(repeated, ids);
+    }
+
+    /// [MQTT-4.6.0-1] [MQTT-4.6.0-4]
+    #[test]
+    fn releases_are_repeated_in_the_order_of_their_pubrecs() {
+        let mut inflight = Inflight::default();
+        let [one, two, three] = [1, 2, 3].map(|n| begin(&mut inflight, n, QoS::ExactlyOnce));
+        for id in [three, one, three] {
+            inflight.pubrec(id);
+        }
+        let repeated: Vec<PacketId> = inflight.in_order().iter().map(|delivery| delivery.packet_id).collect();
+        assert_eq!(repeated, [two, three, one]);
     }
 
     #[test]

@@ -77,7 +77,8 @@ pub(crate) struct Sent {
 }
 
 impl Outbox {
-    /// Takes a message for this client, to be sent with `qos` (published and granted are in it already).
+    /// Takes a message for this client, to be sent with `qos` (published and granted are in it already). What is pushed
+    /// first leaves first, whatever its topic [MQTT-4.6.0-5] [MQTT-4.6.0-6].
     pub(crate) fn push(
         &mut self,
         outgoing: &Outgoing<'_>,
@@ -290,6 +291,7 @@ impl Outbox {
             self.journal.done(victim.key);
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
+        // [MQTT-3.1.2-5]
         self.queue.push(outgoing.message().clone(), outgoing.key.get(), qos, retain);
         // A connection that cannot send now would be woken in vain: it looks again when it has room.
         let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };

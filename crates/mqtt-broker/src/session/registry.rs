@@ -32,6 +32,7 @@ pub(crate) struct Registry {
     expiring: Mutex<BTreeMap<(Instant, u64), SessionRef>>,
 }
 
+/// [MQTT-3.1.3-2]
 type Shard = HashMap<Arc<str>, SessionRef>;
 
 const SHARDS: usize = 64;
@@ -87,7 +88,7 @@ impl Registry {
     ) -> Result<Attached, TooManySessions> {
         let mut shard = self.shard(&info.client_id).lock();
         let earlier = shard.get(&info.client_id).cloned();
-        // [MQTT-3.1.2-4] [MQTT-3.1.2-6]
+        // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
             self.unschedule(session);
             let mark = if durability.is_on() {

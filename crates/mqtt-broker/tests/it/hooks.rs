@@ -336,6 +336,7 @@ async fn on_publish_passes_and_changes() {
     assert_eq!(broker.snapshot().retained_messages, 1, "neither of them as it was sent");
 }
 
+/// [MQTT-3.3.5-2]
 #[tokio::test]
 async fn on_publish_drops_and_still_acknowledges() {
     let (broker, address) = start(publish_rules()).await;

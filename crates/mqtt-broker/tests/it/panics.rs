@@ -85,6 +85,7 @@ async fn in_on_connect_there_is_no_connack_and_no_session() {
     assert_eq!(broker.snapshot().sessions, 0);
 }
 
+/// [MQTT-4.8.0-2]
 #[tokio::test]
 async fn in_a_hook_about_a_packet_the_packet_is_not_answered() {
     let journal = Journal::default();
