@@ -104,7 +104,13 @@ impl Connection {
             .then(|| Duration::from_millis(u64::from(info.keep_alive_secs) * 1_500)); // [MQTT-3.1.2-24]
         let next_retry = self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
         let Attached { attachment, .. } = attached;
-        self.phase = Phase::Open(Open { attachment, silence_allowed, next_retry, deciding: None });
+        self.phase = Phase::Open(Open {
+            attachment,
+            silence_allowed,
+            next_retry,
+            retry_is_due: false,
+            deciding: None,
+        });
         Ok(())
     }
 

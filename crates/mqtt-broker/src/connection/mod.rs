@@ -153,9 +153,7 @@ impl Connection {
             Phase::Open(open) if open.next_retry.is_some_and(|at| now >= at) => {
                 open.next_retry =
                     self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
-                if let Ok(mut state) = open.attachment.lock() {
-                    state.outbox.retry();
-                }
+                open.retry_is_due = true;
             }
             _ => {}
         }
@@ -234,6 +232,9 @@ impl Connection {
         answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         state.outbox.refill(&core.limits);
+        if std::mem::take(&mut open.retry_is_due) {
+            state.outbox.retry();
+        }
         if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(waker, out) {
             for (total, sent) in burst.counts.publishes_sent.iter_mut().zip(publishes) {
                 *total += u64::from(sent);
@@ -370,3 +371,6 @@ impl Drop for Connection {
 fn owned_body(frame: &Frame<'_>) -> Bytes {
     Bytes::copy_from_slice(frame.body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,12 +167,8 @@ impl Outbox {
         }
     }
 
-    /// Sends again what has waited for its acknowledgement since the previous call already; unless the socket does not even
-    /// take what there is for it, which repeating would only add to.
+    /// Sends again what has waited for its acknowledgement since the previous call already.
     pub(crate) fn retry(&mut self) {
-        if !self.pending.is_empty() {
-            return;
-        }
         let overdue = self.inflight.as_mut().map(|inflight| inflight.overdue());
         self.resend(overdue.unwrap_or_default());
     }
