@@ -43,6 +43,8 @@ mod net;
 mod recovery;
 mod route_cache;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 pub mod store;
 

@@ -248,6 +248,18 @@ impl Outbox {
         (acknowledged, mark)
     }
 
+    /// Whether something is ready for the owner's task, or would be if it looked.
+    #[cfg(test)]
+    pub(crate) fn can_move(&self, limits: &Limits) -> bool {
+        let can_go = |qos| !self.queue.is_empty(Row::of(qos)) && self.may_send(qos, limits);
+        !self.pending.is_empty() || can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     fn keep_waker(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(kept) => kept.clone_from(waker),
