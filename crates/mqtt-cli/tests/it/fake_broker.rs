@@ -62,6 +62,18 @@ impl Connection {
         self.socket.write_all(bytes).unwrap();
     }
 
+    /// Waits for bytes that end like this, and leaves them unread.
+    pub(crate) fn await_unread(&self, end: &[u8]) {
+        let mut bytes = [0; 1024];
+        loop {
+            match self.socket.peek(&mut bytes).unwrap() {
+                0 => panic!("the client has closed"),
+                len if bytes[..len].ends_with(end) => return,
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
+
     /// The client's next packet; `None` at the end of the connection.
     pub(crate) fn next(&mut self) -> Option<Packet> {
         let mut chunk = [0; 1024];

@@ -85,6 +85,20 @@ fn disconnect_is_the_last_that_is_heard_of_a_client() {
     assert_eq!(client.ended().output(), [""; 0]);
 }
 
+#[test]
+fn a_message_that_the_broker_did_not_read_does_not_count_as_sent() {
+    let broker = FakeBroker::new();
+    let client = broker.client(&["pub", "-t", "t", "-m", "x"], b"");
+    let connection = broker.connected(false);
+    connection.await_unread(b"\xe0\0");
+    drop(connection);
+    let line = client.ended().complaint(1);
+    assert!(
+        line.starts_with("gmqtt: the broker broke the connection off: the last messages may be lost"),
+        "{line}"
+    );
+}
+
 /// [MQTT-3.1.2-23]
 #[test]
 fn a_silent_client_pings() {
