@@ -68,7 +68,7 @@ impl fmt::Display for CloseReason {
             Self::Violation(violation) => write!(f, "protocol violation: {violation}"),
             Self::ConnectTimeout => f.write_str("no CONNECT within the time limit"),
             Self::KeepAliveTimeout => f.write_str("nothing received for 1.5 times the keep alive"),
-            Self::Refused(refusal) => write!(f, "CONNECT refused: {refusal:?}"),
+            Self::Refused(refusal) => write!(f, "CONNECT refused: {refusal}"),
             Self::TakenOver => f.write_str("another connection came with the same client identifier"),
             Self::SlowConsumer => f.write_str("the client reads too slowly: its queue is full"),
             Self::Hook => f.write_str("a hook asked for it"),

@@ -133,6 +133,8 @@ impl Connection {
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {
         burst.counts.connects_accepted += 1;
+        let user_name = info.user_name.as_deref();
+        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, session_present, "connected");
         let client_id = &*info.client_id;
         if session_present {
             burst.counts.sessions_resumed += 1;

@@ -79,5 +79,7 @@ fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {
     if let Some(hook) = &core.hooks.on_close {
         survive("on_close", || hook(client, reason));
     }
+    let user_name = client.user_name.as_deref();
+    tracing::info!(client_id = &*client.client_id, peer = %client.peer, user_name, %reason, "disconnected");
     core.observe(&Event::Disconnected { client, reason });
 }

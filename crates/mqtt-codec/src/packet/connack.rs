@@ -1,5 +1,7 @@
 //! CONNACK (section 3.2): the answer to CONNECT.
 
+use std::fmt;
+
 use bytes::BufMut;
 use nom::number::complete::u8;
 
@@ -33,6 +35,18 @@ pub enum ConnectRefusal {
     BadUserNameOrPassword = 4,
     /// 5: the client may not connect.
     NotAuthorized = 5,
+}
+
+impl fmt::Display for ConnectRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnacceptableProtocolVersion => "unacceptable protocol version",
+            Self::IdentifierRejected => "client identifier rejected",
+            Self::ServerUnavailable => "server unavailable",
+            Self::BadUserNameOrPassword => "bad user name or password",
+            Self::NotAuthorized => "not authorized",
+        })
+    }
 }
 
 impl Connack {
