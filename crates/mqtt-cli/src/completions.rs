@@ -10,7 +10,7 @@ use crate::{arguments::Arguments, exit};
 /// Print the completion script for a shell
 ///
 /// bash: gmqtt completions bash > ~/.local/share/bash-completion/completions/gmqtt
-/// zsh:  gmqtt completions zsh > "${fpath[1]}/_gmqtt"
+/// zsh:  gmqtt completions zsh > ~/.zfunc/_gmqtt
 /// fish: gmqtt completions fish > ~/.config/fish/completions/gmqtt.fish
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

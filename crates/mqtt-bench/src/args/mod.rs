@@ -1,6 +1,6 @@
 //! What can be asked for, as `clap` structures: `gmqtt bench` and the example program share them.
 //!
-//! Only the words; what they mean stands in [`scenario`](crate::scenario).
+//! Only the words; what they mean stands in `scenario`.
 
 mod clients;
 mod messages;
