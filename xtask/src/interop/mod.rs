@@ -17,6 +17,8 @@ use std::process::Command;
 /// paho-mqtt (PyPI), MQTT.js (npm) and `mosquitto_pub/sub` (Debian): connect, each QoS, retained, will, offline queue,
 /// take-over, 1 MiB payload, 65,535-byte topic, unsubscribe, $share. What is missing is installed: Python and npm
 /// packages at a fixed version below target/interop, Debian packages by apt-get when run as root.
+///
+/// The cases with rumqttc, which is a crate, are tests of mqtt-cli.
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
     /// Run this client alone (may be given more than once)
