@@ -67,3 +67,8 @@ pub use self::{
     message::Message,
     snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
 };
+
+/// The README's example, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
