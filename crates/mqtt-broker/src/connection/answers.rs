@@ -52,13 +52,14 @@ impl Answers {
         let ready = self.release(durability, waker);
         if ready < self.bytes.len() {
             out.extend(self.bytes.drain(..ready));
-            for hold in self.holds.iter_mut().flat_map(|holds| holds.0.iter_mut()) {
-                hold.from -= ready;
-            }
         } else if out.is_empty() {
             std::mem::swap(out, &mut self.bytes);
         } else {
             out.append(&mut self.bytes);
+        }
+        // Also those that no answer stands behind yet.
+        for hold in self.holds.iter_mut().flat_map(|holds| holds.0.iter_mut()) {
+            hold.from -= ready;
         }
     }
 
@@ -109,34 +110,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_waits_for_its_mark_and_for_those_before_it() {
-        let slow = Slow::default();
-        let epoch = (std::time::Instant::now(), std::time::SystemTime::now());
-        let durability = Durability::on(Arc::new(slow.clone()), epoch);
-        let mut answers = Answers::default();
-        let push = |answers: &mut Answers, byte: u8| {
-            answers.push(|out| {
+    /// Answers of one byte each, and what of them leaves at a mark.
+    struct Bench {
+        slow: Slow,
+        durability: Durability,
+        answers: Answers,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let slow = Slow::default();
+            let epoch = (std::time::Instant::now(), std::time::SystemTime::now());
+            let durability = Durability::on(Arc::new(slow.clone()), epoch);
+            Self { slow, durability, answers: Answers::default() }
+        }
+
+        fn push(&mut self, byte: u8) {
+            let pushed = self.answers.push(|out| {
                 out.push(byte);
                 Ok(())
-            })
-        };
-        push(&mut answers, 1).unwrap();
-        answers.hold_until(Mark(5));
-        push(&mut answers, 2).unwrap();
-        answers.hold_until(Mark(3)); // Durable earlier, but its answer is behind the other.
-        push(&mut answers, 3).unwrap();
-        answers.hold_until(Mark(7));
-        push(&mut answers, 4).unwrap();
-        let mut ready = |durable: u64| {
-            *slow.0.lock() = durable;
+            });
+            pushed.unwrap();
+        }
+
+        fn ready(&mut self, durable: u64) -> Vec<u8> {
+            *self.slow.0.lock() = durable;
             let mut out = Vec::new();
-            answers.take_ready(&durability, Waker::noop(), &mut out);
+            self.answers.take_ready(&self.durability, Waker::noop(), &mut out);
             out
-        };
-        assert_eq!(ready(4), [1]);
-        assert_eq!(ready(4), Vec::<u8>::new());
-        assert_eq!(ready(6), [2, 3]);
-        assert_eq!(ready(7), [4]);
+        }
+    }
+
+    #[test]
+    fn an_answer_waits_for_its_mark_and_for_those_before_it() {
+        let mut bench = Bench::new();
+        bench.push(1);
+        bench.answers.hold_until(Mark(5));
+        bench.push(2);
+        bench.answers.hold_until(Mark(3)); // Durable earlier, but its answer is behind the other.
+        bench.push(3);
+        bench.answers.hold_until(Mark(7));
+        bench.push(4);
+        assert_eq!(bench.ready(4), [1]);
+        assert_eq!(bench.ready(4), [0; 0]);
+        assert_eq!(bench.ready(6), [2, 3]);
+        assert_eq!(bench.ready(7), [4]);
+    }
+
+    /// A QoS 0 message that is retained has a mark and no answer.
+    #[test]
+    fn a_hold_without_an_answer_keeps_the_next_ones_back() {
+        let mut bench = Bench::new();
+        bench.push(1);
+        bench.answers.hold_until(Mark(5));
+        assert_eq!(bench.ready(4), [1]);
+        bench.answers.hold_until(Mark(6));
+        bench.push(2);
+        assert_eq!(bench.ready(4), [0; 0]);
+        assert_eq!(bench.ready(6), [2]);
     }
 }
