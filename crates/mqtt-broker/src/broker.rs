@@ -1,6 +1,9 @@
 //! [`Broker`]: the handle by which an embedder runs a broker, and acts from inside; [`Builder`] makes it.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+};
 
 use mqtt_codec::{QoS, TopicFilter};
 
@@ -120,6 +123,11 @@ impl Broker {
     /// Why the store keeps nothing any more, if so. Nothing that needs it is acknowledged from then on.
     pub fn store_failure(&self) -> Option<StoreError> {
         self.core.durability.failure()
+    }
+
+    /// Waits until the store fails. Without a store it waits for ever.
+    pub async fn store_failed(&self) -> StoreError {
+        poll_fn(|cx| self.core.durability.poll_failure(cx.waker())).await
     }
 
     /// What the broker has done so far, in numbers.

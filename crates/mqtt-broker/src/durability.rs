@@ -5,11 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::store::{Journal, Mark, MessageKey, Record, SessionKey, Store, StoreError, is_durable};
+use crate::store::{Journal, Mark, MessageKey, Record, SessionKey, Store, StoreError};
 
 /// The store, and the numbers that its records need. Without a store, everything here costs one branch.
 #[derive(Default)]
@@ -64,9 +64,28 @@ impl Durability {
         }
     }
 
-    /// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
+    /// Whether everything up to `mark` survives. If not, `waker` is woken when it does, or when it is clear that it never will.
     pub(crate) fn is_durable(&self, mark: Mark, waker: &Waker) -> bool {
-        self.0.as_ref().is_none_or(|on| is_durable(&*on.store, mark, waker))
+        let Some(On { store, .. }) = self.0.as_ref().filter(|_| mark > Mark::NOTHING) else { return true };
+        if store.durable() >= mark {
+            return true;
+        }
+        // A store that has failed wakes at once whoever asks: to ask again at each waking would never end.
+        if store.failure().is_none() {
+            store.wake_at(mark, waker);
+        }
+        // It may have become durable between the question and the wish to be woken.
+        store.durable() >= mark
+    }
+
+    /// Why the store has failed, once it has; for ever pending without a store.
+    pub(crate) fn poll_failure(&self, waker: &Waker) -> Poll<StoreError> {
+        let Some(On { store, .. }) = &self.0 else { return Poll::Pending };
+        if store.failure().is_none() {
+            // A mark that no group ever has: only a failure wakes.
+            store.wake_at(Mark(u64::MAX), waker);
+        }
+        store.failure().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The wall clock's reading at `now`.

@@ -95,7 +95,9 @@ impl Connection {
             return Err(self.refuse(ConnectRefusal::ServerUnavailable, burst));
         };
         let settled = self.settle_earlier(now, &attached, burst);
-        self.answers.hold_until(attached.mark.max(settled));
+        let mark = attached.mark.max(settled);
+        self.answers.hold_until(mark);
+        attached.attachment.lock()?.outbox.hold_until(mark);
         // [MQTT-3.1.4-4] [MQTT-3.2.0-1] [MQTT-3.2.2-1] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;

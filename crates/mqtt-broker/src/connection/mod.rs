@@ -235,7 +235,7 @@ impl Connection {
         if std::mem::take(&mut open.retry_is_due) {
             state.outbox.retry();
         }
-        if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(waker, out) {
+        if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(&core.durability, waker, out) {
             for (total, sent) in burst.counts.publishes_sent.iter_mut().zip(publishes) {
                 *total += u64::from(sent);
                 burst.counts.packets_sent[PacketType::Publish as usize] += u64::from(sent);

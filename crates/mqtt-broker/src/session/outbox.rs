@@ -13,6 +13,7 @@ use super::{
     queue::{Queue, Queued, Row},
 };
 use crate::{
+    durability::Durability,
     event::DropReason,
     limits::Limits,
     message::{Message, Outgoing},
@@ -34,7 +35,8 @@ pub(crate) struct Outbox {
     asleep: bool,
     sent: Sent,
     journal: Journal,
-    /// Nothing of `pending` may leave before the store has made this durable: a QoS 2 identifier, once used, must survive.
+    /// Nothing of `pending` may leave before the store has made this durable: a QoS 2 identifier, once used, must survive;
+    /// and CONNACK, which waits too, is first.
     hold: Mark,
 }
 
@@ -125,10 +127,15 @@ impl Outbox {
 
     /// Hands everything that is ready to the owner's task: by swapping buffers if `out` is empty. If nothing is ready, `None`
     /// says that the task may sleep: it will be woken.
-    pub(crate) fn take_pending(&mut self, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
+    pub(crate) fn take_pending(
+        &mut self,
+        durability: &Durability,
+        waker: &Waker,
+        out: &mut Vec<u8>,
+    ) -> Option<Sent> {
         self.keep_waker(waker);
         self.asleep = self.pending.is_empty();
-        if self.asleep || !self.journal.is_durable(self.hold, waker) {
+        if self.asleep || !durability.is_durable(self.hold, waker) {
             return None;
         }
         if out.is_empty() {
@@ -137,6 +144,11 @@ impl Outbox {
             out.append(&mut self.pending);
         }
         Some(mem::take(&mut self.sent))
+    }
+
+    /// Nothing leaves before `mark` is durable.
+    pub(crate) fn hold_until(&mut self, mark: Mark) {
+        self.hold = self.hold.max(mark);
     }
 
     /// The oldest message that waits for a subscriber in this process; `None` says that `waker` is woken when one comes.
@@ -310,7 +322,7 @@ impl Outbox {
         let packet_id = self.inflight.get_or_insert_default().begin(message.clone(), key, qos, retain);
         let mark = self.journal.sent(key, packet_id);
         if qos == QoS::ExactlyOnce {
-            self.hold = self.hold.max(mark);
+            self.hold_until(mark);
         }
         // [MQTT-4.3.2-1] [MQTT-4.3.3-1]: DUP is 0 the first time [MQTT-3.3.1-3].
         self.encode(wire(qos, packet_id, false), retain, message.topic_bytes(), message.payload());

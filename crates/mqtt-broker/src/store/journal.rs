@@ -1,6 +1,6 @@
 //! [`Journal`]: how one session's changes reach the store, if there is one and the session is persistent.
 
-use std::{sync::Arc, task::Waker};
+use std::sync::Arc;
 
 use mqtt_codec::PacketId;
 
@@ -40,14 +40,6 @@ impl Journal {
         self.write(|session| Record::Forgotten { session, packet_id })
     }
 
-    /// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
-    pub(crate) fn is_durable(&self, mark: Mark, waker: &Waker) -> bool {
-        let Some(Durable { store, .. }) = self.0.as_deref().filter(|_| mark > Mark::NOTHING) else {
-            return true;
-        };
-        is_durable(&**store, mark, waker)
-    }
-
     fn write_about(&self, key: MessageKey, record: impl FnOnce(SessionKey) -> Record) -> Mark {
         if key == 0 { Mark::NOTHING } else { self.write(record) }
     }
@@ -58,14 +50,4 @@ impl Journal {
             None => Mark::NOTHING,
         }
     }
-}
-
-/// Whether everything up to `mark` survives. If not, `waker` is woken when it does.
-pub(crate) fn is_durable(store: &dyn Store, mark: Mark, waker: &Waker) -> bool {
-    if store.durable() >= mark {
-        return true;
-    }
-    store.wake_at(mark, waker);
-    // It may have become durable between the question and the wish to be woken.
-    store.durable() >= mark
 }

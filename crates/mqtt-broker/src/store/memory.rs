@@ -54,8 +54,10 @@ impl Store for MemoryStore {
         Mark(self.0.lock().appended)
     }
 
-    fn wake_at(&self, _mark: Mark, waker: &Waker) {
-        waker.wake_by_ref();
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        if self.durable() >= mark {
+            waker.wake_by_ref();
+        }
     }
 
     fn failure(&self) -> Option<StoreError> {

@@ -11,7 +11,7 @@ use std::{error::Error, fmt, sync::Arc, task::Waker, time::SystemTime};
 
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 
-pub(crate) use self::journal::{Journal, is_durable};
+pub(crate) use self::journal::Journal;
 pub use self::memory::MemoryStore;
 use crate::message::Message;
 

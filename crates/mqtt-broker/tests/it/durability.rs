@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -13,7 +13,7 @@ use mqtt_broker::{
     Broker, Limits, QoS,
     store::{Mark, MemoryStore, Record, Store, StoreError},
 };
-use mqtt_codec::{Delivery, Packet, Pubrec, Pubrel};
+use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
 
 use crate::client::{Client, connect, id, persistent, publish, will};
 
@@ -165,6 +165,27 @@ async fn an_absent_session_goes_on_aging() {
 struct SlowDisk {
     kept: MemoryStore,
     durable: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+    /// How often somebody wished to be woken.
+    wishes: Arc<AtomicU64>,
+}
+
+impl SlowDisk {
+    /// It begins with a disk that needs no time.
+    fn new() -> Self {
+        let disk = Self::default();
+        disk.durable.store(u64::MAX - 1, Ordering::SeqCst);
+        disk
+    }
+
+    /// What is durable stays so; nothing more becomes it.
+    fn stop(&self) {
+        self.durable.store(self.kept.durable().0, Ordering::SeqCst);
+    }
+
+    fn go_on(&self) {
+        self.durable.store(u64::MAX - 1, Ordering::SeqCst);
+    }
 }
 
 impl Store for SlowDisk {
@@ -177,9 +198,10 @@ impl Store for SlowDisk {
     }
 
     fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.wishes.fetch_add(1, Ordering::SeqCst);
         let (disk, waker) = (self.clone(), waker.clone());
         std::thread::spawn(move || {
-            while disk.durable() < mark {
+            while disk.durable() < mark && disk.failure().is_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }
             waker.wake();
@@ -187,7 +209,7 @@ impl Store for SlowDisk {
     }
 
     fn failure(&self) -> Option<StoreError> {
-        None
+        self.failed.load(Ordering::SeqCst).then(|| StoreError::new("the disk is gone"))
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
@@ -198,12 +220,12 @@ impl Store for SlowDisk {
 /// Nothing that promises something is sent before it is true; what needs no store does not wait for it.
 #[tokio::test]
 async fn acknowledgements_wait_for_the_disk() {
-    let disk = SlowDisk { durable: Arc::new(AtomicU64::new(u64::MAX)), ..SlowDisk::default() };
+    let disk = SlowDisk::new();
     let (_broker, address) = start_on(disk.clone()).await;
     let mut subscriber = Client::accepted(address, persistent("s")).await.0;
     subscriber.subscribe("kept", QoS::AtLeastOnce).await;
     let mut publisher = Client::connected(address, "p").await;
-    disk.durable.store(0, Ordering::SeqCst);
+    disk.stop();
 
     publisher.publish("nobody", "free", QoS::AtLeastOnce).await; // Its PUBACK comes: nobody durable wants it.
     publisher.send(Packet::Publish(publish("kept", "held", QoS::AtLeastOnce, id(9)))).await;
@@ -211,7 +233,7 @@ async fn acknowledgements_wait_for_the_disk() {
     publisher.send(Packet::Pingreq).await;
     let early = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
     assert!(early.is_err(), "answered before it was durable: {early:?}");
-    disk.durable.store(u64::MAX, Ordering::SeqCst);
+    disk.go_on();
     assert_eq!(publisher.recv().await, Packet::Puback(mqtt_codec::Puback { packet_id: id(9) }));
     assert_eq!(publisher.recv().await, Packet::Pingresp);
 }
@@ -219,15 +241,58 @@ async fn acknowledgements_wait_for_the_disk() {
 /// A QoS 2 identifier that was used must survive before it is: else a restart would use another, and deliver twice.
 #[tokio::test]
 async fn a_qos_2_delivery_waits_for_its_identifier() {
-    let disk = SlowDisk { durable: Arc::new(AtomicU64::new(u64::MAX)), ..SlowDisk::default() };
+    let disk = SlowDisk::new();
     let (_broker, address) = start_on(disk.clone()).await;
     let mut subscriber = Client::accepted(address, persistent("s")).await.0;
     subscriber.subscribe("t", QoS::ExactlyOnce).await;
     let mut publisher = Client::connected(address, "p").await;
-    disk.durable.store(0, Ordering::SeqCst);
+    disk.stop();
     publisher.send(Packet::Publish(publish("t", "held", QoS::ExactlyOnce, id(3)))).await;
     let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
     assert!(early.is_err(), "sent before its identifier was durable: {early:?}");
-    disk.durable.store(u64::MAX, Ordering::SeqCst);
+    disk.go_on();
     assert_eq!(subscriber.message().await, "t held");
+}
+
+/// [MQTT-3.2.0-1]: CONNACK waits for the store, and what the session has to be sent again does not come before it.
+#[tokio::test]
+async fn connack_is_the_first_packet_however_slow_the_disk_is() {
+    let disk = SlowDisk::new();
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    subscriber.disconnect().await;
+    Client::connected(address, "p").await.publish("t", "waits", QoS::AtLeastOnce).await;
+
+    disk.stop();
+    let mut subscriber = Client::open(address).await;
+    subscriber.send(Packet::Connect(Box::new(persistent("s")))).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
+    assert!(early.is_err(), "sent before CONNACK may be: {early:?}");
+    disk.go_on();
+    assert_eq!(subscriber.recv().await, Packet::Connack(Connack::Accepted { session_present: true }));
+    assert_eq!(subscriber.message().await, "t waits");
+}
+
+/// Nothing more is acknowledged, whoever runs the broker is told, and nobody asks the store again and again.
+#[tokio::test]
+async fn a_store_that_has_failed_is_left_alone() {
+    let disk = SlowDisk::new();
+    let (broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.stop();
+    publisher.send(Packet::Publish(publish("t", "lost", QoS::AtLeastOnce, id(1)))).await;
+    assert_eq!(subscriber.message().await, "t lost");
+    let wishes = disk.wishes.load(Ordering::SeqCst);
+    disk.failed.store(true, Ordering::SeqCst);
+
+    assert_eq!(broker.store_failed().await.message, "the disk is gone");
+    for _ in 0..100 {
+        subscriber.ping().await; // Needs no store, and gives the others their turns.
+    }
+    assert_eq!(disk.wishes.load(Ordering::SeqCst), wishes);
+    let acknowledged = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
+    assert!(acknowledged.is_err(), "{acknowledged:?}");
 }
