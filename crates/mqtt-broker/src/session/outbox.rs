@@ -371,3 +371,6 @@ fn wire(qos: QoS, packet_id: PacketId, dup: bool) -> Wire {
         QoS::ExactlyOnce => Wire::ExactlyOnce { packet_id, dup },
     }
 }
+
+#[cfg(test)]
+mod tests;
