@@ -47,6 +47,7 @@ mod session;
 mod simulation;
 mod snapshot;
 pub mod store;
+mod sync;
 
 pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, TopicName};
 pub use mqtt_router::SubscribeError;

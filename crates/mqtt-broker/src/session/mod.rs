@@ -12,17 +12,13 @@ mod subscriptions;
 
 use std::{
     ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::Waker,
     time::Instant,
 };
 
 use mqtt_codec::{QoS, TopicFilter};
 use mqtt_router::{RetainedScan, Subscriber};
-use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::{
     inflight::{Acknowledged, Stage},
@@ -36,6 +32,7 @@ use crate::{
     close_reason::CloseReason,
     limits::Limits,
     message::Message,
+    sync::{AtomicBool, Mutex, MutexGuard},
 };
 
 /// One client's session, kept for as long as it lasts [MQTT-4.1.0-1]. Lock order: `subscriptions`, then the router; `state` alone, or before the retained store.
@@ -269,3 +266,6 @@ impl Subscriber for SessionRef {
         self.online.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(all(test, gmqtt_loom))]
+mod loom_tests;
