@@ -51,6 +51,12 @@ fn publish(session: &SessionRef, qos: QoS) {
     }
 }
 
+fn join_all(threads: [thread::JoinHandle<()>; 2]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 /// A connection's task, as far as its session is concerned.
 struct Owner<'a> {
     attachment: &'a Attachment,
@@ -112,7 +118,7 @@ fn loom_no_owner_sleeps_with_a_message_to_send() {
                 thread::spawn(move || publish(&session, qos))
             });
             assert_eq!(Owner::new(&attachment).run(2), Ok(()));
-            publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+            join_all(publishers);
         });
     }
 }
@@ -129,7 +135,7 @@ fn loom_no_owner_sleeps_through_its_close() {
         let closed = session.clone();
         let operator = thread::spawn(move || assert!(closed.close(CloseReason::Kicked)));
         assert_eq!(Owner::new(&attachment).run(u32::MAX), Err(CloseReason::Kicked));
-        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        join_all(publishers);
         operator.join().unwrap();
     });
 }
@@ -148,7 +154,9 @@ fn loom_no_owner_sleeps_through_a_take_over_and_no_message_is_lost_by_it() {
             let session = session.clone();
             move || {
                 let (later, detached) = connect(&session);
-                detached.and_then(|detached| detached.waker).map(Waker::wake);
+                if let Some(waker) = detached.and_then(|detached| detached.waker) {
+                    waker.wake();
+                }
                 later
             }
         });
