@@ -53,3 +53,14 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_declared_without_contradiction() {
+        Arguments::command().debug_assert();
+    }
+}
