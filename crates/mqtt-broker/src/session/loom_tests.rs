@@ -9,7 +9,7 @@ use loom::{future::block_on, model::Builder, thread};
 use mqtt_codec::{PacketId, TopicName};
 
 use super::*;
-use crate::{message::Outgoing, net};
+use crate::{durability::Durability, message::Outgoing, net};
 
 /// More switches between threads than this, at moments that do not ask for one, are not tried: there would be too many.
 const MOST_PREEMPTIONS: usize = 2;
@@ -72,6 +72,7 @@ impl<'a> Owner<'a> {
 
     /// Takes messages until there are so many; or says why the connection has to end before.
     fn run(&mut self, enough: u32) -> Result<(), CloseReason> {
+        let durability = Durability::default();
         block_on(poll_fn(|cx| {
             loop {
                 let mut state = match self.attachment.lock() {
@@ -79,7 +80,9 @@ impl<'a> Owner<'a> {
                     Err(reason) => return Poll::Ready(Err(reason)),
                 };
                 state.outbox.refill(&limits());
-                if let Some(Sent { publishes, .. }) = state.outbox.take_pending(cx.waker(), &mut Vec::new()) {
+                if let Some(Sent { publishes, .. }) =
+                    state.outbox.take_pending(&durability, cx.waker(), &mut Vec::new())
+                {
                     self.messages += publishes.iter().sum::<u32>();
                     continue;
                 }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, PacketId, TopicName};
 
 use super::*;
-use crate::limits::QueueFullPolicy;
+use crate::{durability::Durability, limits::QueueFullPolicy};
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
@@ -53,7 +53,7 @@ impl Client {
     fn sent(&mut self) -> Vec<String> {
         self.outbox.refill(&self.limits);
         let mut out = Vec::new();
-        let _ = self.outbox.take_pending(Waker::noop(), &mut out);
+        let _ = self.outbox.take_pending(&Durability::default(), Waker::noop(), &mut out);
         let mut bytes = BytesMut::from(Bytes::from(out));
         let mut decoder = Decoder::new(usize::MAX);
         let packets = iter::from_fn(|| decoder.decode(&mut bytes).unwrap());

@@ -1,0 +1,81 @@
+//! [`SlowStore`]: a store that takes its time: a group is durable only some virtual milliseconds after it was written.
+
+use std::{collections::VecDeque, sync::Arc, task::Waker};
+
+use parking_lot::Mutex;
+
+use super::rng::Rng;
+use crate::store::{Mark, Record, Store, StoreError};
+
+/// Clones are the same store.
+#[derive(Clone)]
+pub(super) struct SlowStore(Arc<Mutex<State>>);
+
+struct State {
+    rng: Rng,
+    longest_delay: u64,
+    now: u64,
+    appended: u64,
+    durable: u64,
+    /// Marks that are not durable yet, in order, and when they are.
+    groups: VecDeque<(u64, u64)>,
+    wakers: Vec<(Mark, Waker)>,
+}
+
+impl SlowStore {
+    pub(super) fn new(seed: u64, longest_delay: u64) -> Self {
+        let (groups, wakers) = (VecDeque::new(), Vec::new());
+        let rng = Rng::new(seed);
+        Self(Arc::new(Mutex::new(State {
+            rng,
+            longest_delay,
+            now: 0,
+            appended: 0,
+            durable: 0,
+            groups,
+            wakers,
+        })))
+    }
+
+    /// The time comes; who waited for what is durable now is woken.
+    pub(super) fn pass(&self, now: u64) {
+        let mut state = self.0.lock();
+        state.now = now;
+        while let Some((_, mark)) = state.groups.pop_front_if(|(at, _)| *at <= now) {
+            state.durable = mark;
+        }
+        let durable = Mark(state.durable);
+        let ready: Vec<(Mark, Waker)> = state.wakers.extract_if(.., |(mark, _)| *mark <= durable).collect();
+        drop(state);
+        ready.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+impl Store for SlowStore {
+    fn append(&self, _: Vec<Record>) -> Mark {
+        let mut state = self.0.lock();
+        let longest = state.longest_delay;
+        let at = state.now + state.rng.between(0, longest);
+        let at = state.groups.back().map_or(at, |(earlier, _)| at.max(*earlier));
+        state.appended += 1;
+        let mark = state.appended;
+        state.groups.push_back((at, mark));
+        Mark(mark)
+    }
+
+    fn durable(&self) -> Mark {
+        Mark(self.0.lock().durable)
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.0.lock().wakers.push((mark, waker.clone()));
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn recover(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
