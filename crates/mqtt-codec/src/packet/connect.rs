@@ -106,9 +106,8 @@ impl Connect {
         let name_len = PROTOCOL_NAME.len() as u16;
         wire::put_head(out, PacketType::Connect.first_byte(), self.remaining_len(), name_len)?;
         out.put_slice(PROTOCOL_NAME);
-        out.put_u8(PROTOCOL_LEVEL);
-        out.put_u8(self.flags());
-        out.put_u16(self.keep_alive_secs);
+        let [high, low] = self.keep_alive_secs.to_be_bytes();
+        out.put_slice(&[PROTOCOL_LEVEL, self.flags(), high, low]);
         // [MQTT-3.1.3-1] [MQTT-3.1.3-3]
         wire::put_field(out, self.client_id.as_bytes());
         if let Some(will) = &self.will {

@@ -2,9 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::{
-    DecodeError, EncodeError, Frame, PacketId, PacketType, QoS, TopicName, frame::MAX_REMAINING_LEN, wire,
-};
+use crate::{DecodeError, EncodeError, Frame, PacketId, PacketType, QoS, TopicName, wire};
 
 const RETAIN: u8 = 0b0001;
 const QOS: u8 = 0b0110;
@@ -195,8 +193,8 @@ fn first_byte(delivery: Delivery, retain: bool) -> u8 {
 
 #[inline]
 fn remaining_len(topic: &[u8], packet_id: Option<PacketId>, payload_len: usize) -> usize {
-    // A payload of more than `MAX_REMAINING_LEN` cannot be sent whatever its exact length is.
-    wire::field_len(topic) + if packet_id.is_some() { 2 } else { 0 } + payload_len.min(MAX_REMAINING_LEN + 1)
+    let packet_id_len = if packet_id.is_some() { 2 } else { 0 };
+    payload_len.saturating_add(wire::field_len(topic) + packet_id_len)
 }
 
 #[cfg(test)]
@@ -205,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::TopicNameError;
+    use crate::{MAX_REMAINING_LEN, TopicNameError};
 
     fn decode(flags: u8, body: &[u8]) -> Result<PublishRef<'_>, DecodeError> {
         PublishRef::decode_body(flags, body)
