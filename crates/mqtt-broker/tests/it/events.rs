@@ -198,6 +198,7 @@ async fn drops_for_each_reason() {
         ]
     );
     assert_eq!(broker.counts().dropped.iter().sum::<u64>(), 6);
+    assert_eq!(journal.count("delivered absent"), 2, "not the one that was dropped as it came");
 }
 
 /// Several observers see the same, and what the embedder does is seen like what clients do.

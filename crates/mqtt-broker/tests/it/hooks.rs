@@ -181,17 +181,25 @@ async fn a_hook_that_hangs_costs_its_own_connection_after_the_time_limit() {
     assert_eq!(broker.snapshot().sessions, 1);
 }
 
-/// A client that a hook keeps waiting is not to blame for its silence.
+/// A client that a hook keeps waiting is not to blame for its silence, and has its whole time again afterwards.
 #[tokio::test]
 async fn a_client_on_hold_does_not_run_out_of_keep_alive() {
-    let (_broker, address) = start(Broker::builder().on_subscribe(|request| async move {
-        tokio::time::sleep(Duration::from_millis(1_800)).await;
-        SubscribeDecision::Grant(request.qos)
-    }))
-    .await;
+    let longer_than_allowed = || tokio::time::sleep(Duration::from_millis(1_800));
+    let builder = Broker::builder()
+        .on_connect(move |_| async move {
+            longer_than_allowed().await;
+            ConnectDecision::Accept
+        })
+        .on_subscribe(move |request| async move {
+            longer_than_allowed().await;
+            SubscribeDecision::Grant(request.qos)
+        });
+    let (_broker, address) = start(builder).await;
     let request = mqtt_codec::Connect { keep_alive_secs: 1, ..connect("a") };
     let (mut client, _) = Client::accepted(address, request).await;
+    client.ping().await;
     assert_eq!(client.subscribe("t", Q1).await, SubscribeReturnCode::Granted(Q1));
+    client.ping().await;
 }
 
 #[tokio::test]

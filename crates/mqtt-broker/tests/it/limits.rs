@@ -199,6 +199,8 @@ async fn session_expiry_ends_who_is_absent_for_too_long() {
     let (broker, address) = start(expiring).await;
     let (unlimited, unlimited_address) = start_with(|limits| limits.session_expiry = None).await;
 
+    // One that was absent, and came back in time.
+    Client::accepted(address, persistent("present")).await.0.disconnect().await;
     let (mut present, _) = Client::accepted(address, persistent("present")).await;
     for address in [address, unlimited_address] {
         let (mut absent, _) = Client::accepted(address, persistent("absent")).await;

@@ -4,8 +4,9 @@ use std::{
     fs,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -142,6 +143,32 @@ async fn listeners_go_first_then_clients_with_their_wills_then_on_stop() {
     for mut client in clients {
         client.expect_end().await;
     }
+}
+
+/// A listener that is busy is waited for before any client is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_client_is_closed_while_a_listener_is_open() {
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocked, is_second) = (Mutex::new(blocked), AtomicBool::new(false));
+    let (broker, address) = start(Broker::builder().on_accept(move |_| {
+        if is_second.swap(true, Ordering::Relaxed) {
+            let _ = tokio::task::block_in_place(|| blocked.lock().unwrap().recv_timeout(LONG));
+        }
+        true
+    }))
+    .await;
+    let mut client = Client::connected(address, "a").await;
+    let mut second = Client::open(address).await;
+    eventually("the second one's hook", || broker.snapshot().connections == 2).await;
+    let mut shutdown = std::pin::pin!(broker.shutdown(LONG));
+    assert!(poll_once(shutdown.as_mut()).is_pending());
+    for _ in 0..100 {
+        client.ping().await;
+    }
+    release.send(()).unwrap();
+    assert_eq!(shutdown.await, Ok(()));
+    client.expect_end().await;
+    second.expect_end().await;
 }
 
 /// A client that takes its time over the last bytes is reported, and the next call finds it gone.
