@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,7 @@ pub(crate) struct BrokerProcess {
 impl BrokerProcess {
     /// Debian's mosquitto with nothing changed but the listener.
     pub(crate) fn mosquitto() -> Result<BrokerProcess> {
-        // The port is free now and mosquitto cannot be asked to choose: the worst outcome is a start that fails.
-        let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let addr = free_addr()?;
         let folder = std::env::temp_dir().join(format!("gmqtt-xtask-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let config = folder.join("mosquitto.conf");
@@ -31,38 +30,53 @@ impl BrokerProcess {
             format!("listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n", addr.port()),
         )?;
         let path = std::env::var("PATH").unwrap_or_default();
-        let child = program("mosquitto")
-            .env("PATH", format!("{path}:/usr/sbin"))
-            .arg("-c")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start mosquitto")?;
-        let mut broker = BrokerProcess { child, addr };
-        let outcome = broker.wait_until_it_listens();
+        let mut command = program("mosquitto");
+        command.env("PATH", format!("{path}:/usr/sbin")).arg("-c").arg(&config).stderr(Stdio::null());
+        let outcome = BrokerProcess::at(addr, &mut command);
         let _ = fs::remove_dir_all(&folder);
-        outcome.map(|()| broker)
+        outcome
     }
 
-    /// Our own binary, which chooses a free port itself and says which: `listening on 127.0.0.1:PORT (tcp)`.
+    /// Our own binary, with its default settings.
     pub(crate) fn gmqtt(binary: &Path) -> Result<BrokerProcess> {
-        let mut child = program(binary)
-            .args(["serve", "--listen", "127.0.0.1:0"])
+        BrokerProcess::that_says_where(program(binary).args(["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// A program that chooses a free port itself and says which: `listening on 127.0.0.1:PORT (tcp)`.
+    pub(crate) fn that_says_where(command: &mut Command) -> Result<BrokerProcess> {
+        let name = command.get_program().display().to_string();
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
+            .with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
         let addr = lines.by_ref().find_map(|line| line.ok().and_then(|line| listening_on(&line)));
         let Some(addr) = addr else {
             let status = child.wait()?;
-            bail!("gmqtt ended before it listened ({status})");
+            bail!("{name} ended before it listened ({status})");
         };
         // What it prints from now on must not fill the pipe and stop it.
         thread::spawn(move || lines.for_each(drop));
         Ok(BrokerProcess { child, addr })
+    }
+
+    /// A program that was told where to listen.
+    pub(crate) fn at(addr: SocketAddr, command: &mut Command) -> Result<BrokerProcess> {
+        let name = command.get_program().display().to_string();
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut broker = BrokerProcess { child, addr };
+        broker.wait_until_it_listens()?;
+        Ok(broker)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.addr.port()
     }
 
     pub(crate) fn addr(&self) -> String {
@@ -95,6 +109,11 @@ impl Drop for BrokerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A loopback port that is free now: where a program cannot be asked to choose, the worst outcome is a start that fails.
+pub(crate) fn free_addr() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 fn listening_on(line: &str) -> Option<SocketAddr> {

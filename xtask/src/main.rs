@@ -2,6 +2,7 @@
 //!
 //! Nothing of the broker is linked in: these commands read the sources, start cargo and start foreign programs.
 
+mod bench;
 mod broker_process;
 mod conformance;
 mod debian;
@@ -34,6 +35,7 @@ enum Command {
     Interop(interop::Options),
     Fuzz(fuzz::Options),
     Deny(deny::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Interop(options) => interop::run(&options).1,
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

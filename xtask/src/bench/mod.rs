@@ -1,0 +1,213 @@
+//! `cargo xtask bench`: our release binary beside other brokers and the raw limit of the machine.
+//!
+//! It starts servers and drives the generator (`gmqtt bench`); it measures nothing itself but memory.
+
+mod aims;
+mod cases;
+mod compare;
+mod measure;
+mod record;
+mod results;
+mod servers;
+mod svg;
+mod table;
+
+use crate::process::{self, cargo, program};
+use anyhow::{Context, Result};
+use cases::{CASES, Case};
+use measure::Generator;
+use results::{CaseResult, Cell, Results};
+use servers::{Given, Known, Server};
+use std::fs;
+use std::path::PathBuf;
+
+/// Measures the release binary beside other brokers and the raw relay.
+///
+/// The rounds are interleaved: every server has its turn in a case before any has its second, each time as a fresh
+/// process. The table shows medians, how each server stands to gmqtt, and whether gmqtt's aims are met. A server that
+/// loses messages or fails is shown as such.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Option<Kind>,
+    /// List the cases and measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Measure this case alone (may be given more than once)
+    #[arg(long, value_name = "NAME", value_parser = case_name)]
+    case: Vec<String>,
+    /// Peers to install and measure with equal settings and with their defaults
+    #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
+    with: Vec<Known>,
+    /// A further peer, started by the shell; {port} is where it is to listen (may be given more than once)
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<Given>,
+    /// Rounds of each server in each case [default: 5, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: Option<u8>,
+    /// Under five minutes with two peers: shorter, smaller, one round, without the peers' defaults
+    #[arg(long)]
+    quick: bool,
+    /// Write the results here
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep the results under docs/benchmarks: as data, tables and plots
+    #[arg(long)]
+    record: bool,
+    /// Say what changed since the results kept at this revision
+    #[arg(long, value_name = "REV")]
+    compare: Option<String>,
+    /// Take the results from this file in place of measuring (more than one: the later complete the earlier)
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Kind {
+    /// Run the criterion benchmarks of benches/
+    Micro(MicroOptions),
+}
+
+#[derive(clap::Args)]
+struct MicroOptions {
+    /// Only this one, for example `router`
+    #[arg(long)]
+    bench: Option<String>,
+    /// What criterion is to do: a filter, `--quick`, …
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match &options.command {
+        Some(Kind::Micro(options)) => return micro(options),
+        None if options.list => {
+            for case in CASES {
+                println!("{:<16} {}", case.name, case.about);
+            }
+            return Ok(());
+        }
+        None => {}
+    }
+    let earlier = options.compare.as_deref().map(record::at_revision).transpose()?;
+    let results = if options.from.is_empty() { measure(options)? } else { load(&options.from)? };
+    println!("{}", table::text(&results));
+    if let Some(earlier) = earlier {
+        println!("{}", compare::lines(&earlier, &results).join("\n"));
+    }
+    if let Some(file) = &options.json {
+        fs::write(file, results.json()?).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if options.record {
+        record::keep(&results)?;
+    }
+    Ok(())
+}
+
+fn micro(options: &MicroOptions) -> Result<()> {
+    let mut bench = cargo(&["bench", "--package", "mqtt-benches"]);
+    if let Some(name) = &options.bench {
+        bench.args(["--bench", name]);
+    }
+    process::run(bench.arg("--").args(&options.arguments))
+}
+
+fn measure(options: &Options) -> Result<Results> {
+    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
+    let binary = process::target_folder().join("release/gmqtt");
+    let servers = servers(options, &binary)?;
+    let generator = Generator { binary, quick: options.quick };
+    let rounds = options.rounds.map_or(if options.quick { 1 } else { 5 }, usize::from);
+    let chosen = |case: &&Case| options.case.is_empty() || options.case.iter().any(|name| name == case.name);
+    let mut results = Results {
+        at: output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
+        machine: machine(),
+        commit: output("git", &["describe", "--always", "--dirty"]),
+        rustc: output("rustc", &["--version"]),
+        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        quick: options.quick,
+        rounds,
+        load: [load_average(); 2],
+        servers: servers.iter().map(|server| server.measured.clone()).collect(),
+        cases: Vec::new(),
+    };
+    for case in CASES.iter().filter(chosen) {
+        results.cases.push(run_case(case, &servers, &generator, rounds));
+    }
+    results.load[1] = load_average();
+    Ok(results)
+}
+
+fn servers(options: &Options, binary: &std::path::Path) -> Result<Vec<Server>> {
+    let mut servers = vec![Server::gmqtt(binary)?, Server::relay(binary)];
+    for known in &options.with {
+        servers.extend(Server::known(*known)?);
+    }
+    servers.extend(options.peer.iter().map(Server::given));
+    servers.retain(|server| !(options.quick && server.measured.defaults));
+    Ok(servers)
+}
+
+/// A B C, A B C, …: what the machine does meanwhile befalls all alike.
+fn run_case(case: &Case, servers: &[Server], generator: &Generator, rounds: usize) -> CaseResult {
+    let takes_part = |server: &&Server| case.relay || server.measured.name != servers::RELAY;
+    let servers: Vec<&Server> = servers.iter().filter(takes_part).collect();
+    let cell = |server: &&Server| Cell {
+        server: server.measured.name.clone(),
+        defaults: server.measured.defaults,
+        rounds: Vec::new(),
+    };
+    let mut cells: Vec<Cell> = servers.iter().map(cell).collect();
+    for round in 1..=rounds {
+        for (server, cell) in servers.iter().zip(&mut cells) {
+            let result = generator.round(case, server);
+            let figures = case.metrics.iter().filter_map(|metric| {
+                Some(format!("{} {}", table::amount(*result.figures.get(metric.name)?), metric.name))
+            });
+            let figures = figures.collect::<Vec<_>>().join(", ");
+            let fault = result.fault.as_ref().map_or_else(String::new, |fault| format!(" ! {fault}"));
+            eprintln!("{} {round}/{rounds} {}: {figures}{fault}", case.name, server.label());
+            cell.rounds.push(result);
+        }
+    }
+    CaseResult { case: case.name.into(), cells }
+}
+
+/// Several runs as one: the later ones bring what the earlier lack, and replace what both have.
+fn load(files: &[PathBuf]) -> Result<Results> {
+    let mut merged: Option<Results> = None;
+    for file in files {
+        let next = Results::load(file)?;
+        match &mut merged {
+            None => merged = Some(next),
+            Some(results) => results.merge(next)?,
+        }
+    }
+    merged.context("no file")
+}
+
+fn case_name(name: &str) -> Result<String, String> {
+    let found = Case::find(name).map(|case| case.name.to_owned());
+    found.ok_or_else(|| "there is no such case; --list lists them".into())
+}
+
+/// What a command prints, without its line end; empty if it cannot be asked.
+fn output(command: &str, arguments: &[&str]) -> String {
+    let output = program(command).args(arguments).output();
+    output.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(out.stdout.trim_ascii()).into_owned())
+}
+
+fn machine() -> String {
+    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = output("uname", &["-srm"]);
+    format!("{processors} x {}, {system}", model.trim_start_matches([':', ' ', '\t']))
+}
+
+/// Processes that wanted a processor in the last minute.
+fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
+}
