@@ -8,7 +8,7 @@ use crate::{
     client::{Client, connect, credentials, id, persistent, publish},
     filter,
     journal::{Journal, eventually},
-    message, start,
+    local_message, message, start,
 };
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn end_session_ends_the_connection_too() {
     client.subscribe("t", Q1).await;
     assert!(broker.end_session("a"));
     client.expect_end().await;
-    assert_eq!(watcher.recv().await.unwrap().message.payload(), b"w");
+    assert_eq!(local_message(&mut watcher).await.message.payload(), b"w");
     assert!(broker.session("a").is_none());
     assert!(!broker.end_session("a"));
     assert!(broker.subscriptions_of("a").is_empty());

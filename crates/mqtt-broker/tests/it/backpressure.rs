@@ -20,7 +20,7 @@ use crate::{
     Q0, Q1, Q2,
     client::{Client, connect, id, persistent, publish, subscribe, will},
     journal::{Journal, eventually},
-    limits, message,
+    limits, local_message, message,
 };
 
 const KIB: usize = 1024;
@@ -121,7 +121,7 @@ async fn a_client_that_stops_reading_can_be_ended() {
         }
         journal.until(1, &format!("deaf {reason}")).await;
         if reason != "Shutdown" {
-            watcher.recv().await.expect("its Will");
+            local_message(&mut watcher).await;
         }
     }
 }

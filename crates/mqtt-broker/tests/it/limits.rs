@@ -12,7 +12,7 @@ use crate::{
     client::{Client, connect, id, persistent, publish},
     filter,
     journal::{Journal, eventually, soon},
-    limits, message, start,
+    limits, local_message, message, start,
 };
 
 const FAILURE: SubscribeReturnCode = SubscribeReturnCode::Failure;
@@ -88,7 +88,7 @@ async fn max_connect_packet_size_counts_before_connect_and_max_packet_size_after
     let mut watcher = broker.subscriber(&[filter("t")]).unwrap();
     let mut client = Client::connected(address, &client_id).await;
     client.send(publish_of(5_000)).await;
-    assert_eq!(watcher.recv().await.unwrap().message.payload().len(), 5_000);
+    assert_eq!(local_message(&mut watcher).await.message.payload().len(), 5_000);
     // The fixed header alone is enough.
     client.send_bytes(&[0x30, 0xff, 0xff, 0x7f]).await;
     client.expect_end().await;

@@ -12,7 +12,7 @@ use std::{
 
 use mqtt_broker::{Broker, DropReason, Page, Peer};
 
-use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, message, start};
+use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, local_message, message, start};
 
 #[tokio::test]
 async fn receives_what_matches_in_order() {
@@ -26,7 +26,7 @@ async fn receives_what_matches_in_order() {
     }
     for (n, qos) in [Q0, Q1, Q2, Q0].into_iter().enumerate() {
         for topic in ["a/x", "b"] {
-            let received = soon("a message", local.recv()).await.unwrap();
+            let received = local_message(&mut local).await;
             let expected = (topic, n.to_string());
             assert_eq!(
                 (received.message.topic(), String::from_utf8_lossy(received.message.payload()).into()),
@@ -45,11 +45,11 @@ async fn receives_retained_messages_first() {
     }
     let mut local = broker.subscriber(&[filter("r/+")]).unwrap();
     for n in 0..3_000 {
-        let received = soon("a message", local.recv()).await.unwrap();
+        let received = local_message(&mut local).await;
         assert_eq!((received.message.topic(), received.retain), (format!("r/{n:04}").as_str(), true));
     }
     broker.publish(&message("r/new", "new", Q1).retained());
-    assert!(!local.recv().await.unwrap().retain);
+    assert!(!local_message(&mut local).await.retain);
 }
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn filters_come_and_go() {
     broker.publish(&message("t", "3", Q0));
     local.subscribe(&filter("t")).unwrap();
     broker.publish(&message("t", "4", Q0));
-    assert_eq!(local.recv().await.unwrap().message.payload(), b"2");
-    assert_eq!(local.recv().await.unwrap().message.payload(), b"4");
+    assert_eq!(local_message(&mut local).await.message.payload(), b"2");
+    assert_eq!(local_message(&mut local).await.message.payload(), b"4");
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn falls_behind_within_the_limits() {
     assert_eq!(broker.session(local.client_id()).unwrap().queued_messages, 10);
     assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 15);
     for n in 15..25 {
-        assert_eq!(local.recv().await.unwrap().message.payload(), n.to_string().as_bytes());
+        assert_eq!(local_message(&mut local).await.message.payload(), n.to_string().as_bytes());
     }
 }
 

@@ -20,7 +20,9 @@ mod shutdown;
 
 use std::net::SocketAddr;
 
-use mqtt_broker::{Broker, Builder, Limits, Message, QoS, TopicFilter, TopicName};
+use mqtt_broker::{
+    Broker, Builder, Limits, LocalMessage, LocalSubscriber, Message, QoS, TopicFilter, TopicName,
+};
 
 /// A broker on a free port.
 async fn start(builder: Builder) -> (Broker, SocketAddr) {
@@ -34,6 +36,11 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::default();
     change(&mut limits);
     limits
+}
+
+/// The next message of a subscriber in this process.
+async fn local_message(subscriber: &mut LocalSubscriber) -> LocalMessage {
+    journal::soon("a message", subscriber.recv()).await.expect("a message, and not the end")
 }
 
 fn filter(text: &str) -> TopicFilter {
