@@ -2,10 +2,19 @@
 //!
 //! The process goes on, or there would be no result of these tests; and nobody but the connection concerned notices.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
 
 use mqtt_broker::{
     Broker, Builder, ConnectDecision, Event, PublishDecision, SubscribeDecision, WillDecision,
+    store::{Mark, MemoryStore, Record, Store, StoreError},
 };
 use mqtt_codec::{Packet, Unsubscribe};
 
@@ -61,9 +70,9 @@ async fn others_are_served(address: SocketAddr) {
 
 #[tokio::test]
 async fn in_on_accept_the_listener_goes_on() {
-    let first = std::sync::atomic::AtomicBool::new(true);
+    let first = AtomicBool::new(true);
     let (broker, address) = start(Broker::builder().on_accept(move |_| {
-        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "the first one panics");
+        assert!(!first.swap(false, Ordering::Relaxed), "the first one panics");
         true
     }))
     .await;
@@ -188,4 +197,61 @@ async fn in_on_stop_and_in_all_that_a_shutdown_calls() {
     client.expect_end().await;
     assert_eq!(journal.lines(), ["will close Shutdown"]);
     assert_eq!(broker.snapshot().connections, 0);
+}
+
+/// A store that panics while it is told to.
+#[derive(Clone, Default)]
+struct BrokenStore {
+    is_broken: Arc<AtomicBool>,
+    inner: MemoryStore,
+}
+
+impl Store for BrokenStore {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        assert!(!self.is_broken.load(Ordering::Relaxed), "the store is broken");
+        self.inner.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.inner.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.inner.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.inner.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.inner.recover(visit)
+    }
+}
+
+/// What runs in a connection panics without being a hook, and panics again while that connection is torn down.
+#[tokio::test]
+async fn in_a_store_once_while_serving_and_once_while_tearing_down() {
+    let store = BrokenStore::default();
+    let is_broken = Arc::clone(&store.is_broken);
+    let broker = Broker::builder().build_on(store).unwrap();
+    let address = broker.listen("127.0.0.1:0").await.unwrap();
+    let mut witness = Client::connected(address, "witness").await;
+    witness.subscribe("seen", Q0).await;
+    let (mut client, _) = Client::accepted(address, persistent("a")).await;
+    client.subscribe("t", Q1).await;
+
+    is_broken.store(true, Ordering::Relaxed);
+    client.send(Packet::Publish(publish("t", "x", Q1, id(7)))).await;
+    client.expect_end().await;
+    let mut other = Client::connected(address, "other").await;
+    other.publish("seen", "all the same", Q0).await;
+    assert_eq!(witness.message().await, "seen all the same");
+    eventually("the end of it", || broker.snapshot().connections == 2).await;
+
+    is_broken.store(false, Ordering::Relaxed);
+    let (mut client, session_present) = Client::accepted(address, persistent("a")).await;
+    assert!(session_present);
+    client.publish("t", "again", Q1).await;
+    assert_eq!(client.message().await, "t again");
 }
