@@ -214,7 +214,8 @@ async fn repeating_does_not_pile_up() {
 async fn a_client_that_dribbles_delays_nobody() {
     let (broker, address) = crate::start(Broker::builder()).await;
     let mut other = Client::connected(address, "other").await;
-    other.subscribe("t", Q1).await;
+    let mut receiver = Client::connected(address, "receiver").await;
+    receiver.subscribe("t", Q1).await;
     let mut slow = Client::open(address).await;
     let mut bytes = Vec::new();
     for packet in [
@@ -229,7 +230,7 @@ async fn a_client_that_dribbles_delays_nobody() {
         slow.send_bytes(&[byte]).await;
         other.ping().await;
     }
-    assert_eq!(other.message().await, "t from the slow one");
+    assert_eq!(receiver.message().await, "t from the slow one");
     assert!(matches!(slow.recv().await, Packet::Connack(_)));
     assert!(matches!(slow.recv().await, Packet::Suback(_)));
     assert!(matches!(slow.recv().await, Packet::Pubrec(_)));
