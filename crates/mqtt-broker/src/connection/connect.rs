@@ -97,7 +97,9 @@ impl Connection {
         let settled = self.settle_earlier(now, &attached, burst);
         let mark = attached.mark.max(settled);
         self.answers.hold_until(mark);
-        attached.attachment.lock()?.outbox.hold_until(mark);
+        // Not by the attachment's own lock: others may have told this connection to end already. Then it does so as one
+        // that has the session, and gives it back.
+        attached.attachment.session.lock().outbox.hold_until(mark);
         // [MQTT-3.1.4-4] [MQTT-3.2.0-1] [MQTT-3.2.2-1] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
