@@ -11,7 +11,7 @@ use crate::{
     core::Core,
     hooks::{HookFuture, SubscribeDecision, SubscribeRequest, survive},
     message::Outgoing,
-    session::Attachment,
+    session::{Attachment, RetainedDue},
 };
 
 /// A SUBSCRIBE whose filters a hook decides about, one after the other.
@@ -133,10 +133,19 @@ pub(crate) fn deliver_retained(
         if due.scan.is_finished() || !attachment.session.subscriptions.lock().contains(&due.filter) {
             continue;
         }
-        let mut state = attachment.lock()?;
-        // The embedder may have subscribed the client anew meanwhile: that look-up has replaced this one.
-        if !state.retained_due.iter().any(|other| other.filter == due.filter) {
-            state.retained_due.insert(0, due);
-        }
+        keep_due(attachment, due);
+    }
+}
+
+/// Puts back what is still due. If this connection has lost the session or has to end, the next one delivers it.
+fn keep_due(attachment: &Attachment, due: RetainedDue) {
+    let mut state = attachment.session.lock();
+    // The embedder may have subscribed the client anew meanwhile: that look-up has replaced this one.
+    if !state.has_ended() && !state.retained_due.iter().any(|other| other.filter == due.filter) {
+        state.retained_due.insert(0, due);
+    }
+    drop(state);
+    if attachment.check().is_err() {
+        attachment.session.wake(); // The next one may be there already, and have found nothing due.
     }
 }
