@@ -28,6 +28,10 @@ impl Answers {
         self.bytes.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Appends an answer.
     pub(super) fn push(
         &mut self,

@@ -232,7 +232,8 @@ impl Connection {
         answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         state.outbox.refill(&core.limits);
-        if std::mem::take(&mut open.retry_is_due) {
+        if open.retry_is_due && answers.is_empty() && state.outbox.may_leave(&core.durability, waker) {
+            open.retry_is_due = false;
             state.outbox.retry();
         }
         if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(&core.durability, waker, out) {

@@ -33,8 +33,8 @@ pub(crate) struct Open {
     /// One and a half times what the client asked for, or `None`.
     pub(crate) silence_allowed: Option<Duration>,
     pub(crate) next_retry: Option<Instant>,
-    /// The interval is over. What is repeated is encoded only when the client has taken all that was there before: earlier,
-    /// it would pile up, and the PUBREL of a message could overtake the repeated PUBLISH.
+    /// The interval is over. What is repeated is encoded only when it leaves at once: earlier, it would pile up, and the
+    /// PUBREL of a message could overtake the repeated PUBLISH, or the repeated PUBREL what makes it durable.
     pub(crate) retry_is_due: bool,
     /// A SUBSCRIBE that a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,

@@ -1,14 +1,22 @@
 //! A `Connection` alone, fed and drained by hand: what happens in which order when the socket takes nothing for a while.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
     Connect, Decoder, Packet, PacketId, Puback, Pubrec, QoS, Subscribe, TopicFilter, TopicName, Utf8Bytes,
+    Will,
 };
 
 use super::*;
-use crate::{durability::Durability, hooks::HookSet, limits::Limits, message::Message, net};
+use crate::{
+    durability::Durability,
+    hooks::HookSet,
+    limits::{Limits, QueueFullPolicy},
+    message::{Message, Outgoing},
+    net,
+    simulation::SlowStore,
+};
 
 /// A connected client with a subscription to everything, at a moment of its own.
 struct Fixture {
@@ -19,18 +27,14 @@ struct Fixture {
 
 impl Fixture {
     fn new(limits: Limits) -> Self {
-        let core = Arc::new(Core::new(limits, HookSet::default(), Vec::new(), Durability::default()));
+        Self::on(Durability::default(), limits)
+    }
+
+    fn on(durability: Durability, limits: Limits) -> Self {
+        let core = Arc::new(Core::new(limits, HookSet::default(), Vec::new(), durability));
         let now = net::now();
-        let peer = Peer::Inet(([127, 0, 0, 1], 1883).into());
-        let connection = Connection::new(Arc::clone(&core), peer, now);
-        let mut fixture = Self { core, connection, now };
-        fixture.hear(&Packet::Connect(Box::new(Connect {
-            clean_session: true,
-            keep_alive_secs: 0,
-            client_id: Utf8Bytes::try_from("client").unwrap(),
-            will: None,
-            credentials: None,
-        })));
+        let mut fixture = Self { connection: connection(&core, now), core, now };
+        fixture.hear(&connect());
         let filters = vec![(TopicFilter::try_from("#").unwrap(), QoS::ExactlyOnce)];
         fixture.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
         fixture.say();
@@ -64,6 +68,23 @@ impl Fixture {
     }
 }
 
+fn connection(core: &Arc<Core>, now: Instant) -> Connection {
+    Connection::new(Arc::clone(core), Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
+}
+
+/// Of the client, with a session that stays and a Will that goes to itself.
+fn connect() -> Packet {
+    let topic = TopicName::try_from("t").unwrap();
+    let message = Bytes::from_static(b"will");
+    Packet::Connect(Box::new(Connect {
+        clean_session: false,
+        keep_alive_secs: 0,
+        client_id: Utf8Bytes::try_from("client").unwrap(),
+        will: Some(Will { topic, message, qos: QoS::AtLeastOnce, retain: false }),
+        credentials: None,
+    }))
+}
+
 const INTERVAL: Duration = Duration::from_secs(1);
 
 fn retrying() -> Fixture {
@@ -90,6 +111,27 @@ fn pubrel_does_not_overtake_a_repeated_publish() {
     assert!(!said.iter().any(is_publish), "{said:?}");
 }
 
+/// The same, when it was the store that kept everything back.
+#[test]
+fn pubrel_does_not_overtake_a_repeated_publish_that_waits_for_the_store() {
+    let store = SlowStore::new(1);
+    let durability = Durability::on(Arc::new(store.clone()), (net::now(), SystemTime::UNIX_EPOCH));
+    let mut client = Fixture::on(durability, Limits { retry_interval: Some(INTERVAL), ..Limits::default() });
+    client.publish("once", QoS::ExactlyOnce);
+    store.pass(1);
+    assert!(client.say().iter().any(is_publish));
+    client.pass(INTERVAL);
+    client.say();
+    client.publish("another", QoS::ExactlyOnce);
+    client.pass(INTERVAL);
+    assert_eq!(client.say(), [], "the store has not kept the other's identifier yet");
+    client.hear(&Packet::Pubrec(Pubrec { packet_id: PacketId::FIRST }));
+    store.pass(2);
+    let said = client.say();
+    assert!(matches!(said[0], Packet::Pubrel(_)), "{said:?}");
+    assert_eq!(said.iter().filter(|packet| is_publish(packet)).count(), 1, "{said:?}");
+}
+
 #[test]
 fn what_is_repeated_does_not_pile_up_while_the_socket_takes_nothing() {
     let mut client = retrying();
@@ -106,4 +148,41 @@ fn what_is_repeated_does_not_pile_up_while_the_socket_takes_nothing() {
     client.hear(&Packet::Puback(Puback { packet_id: PacketId::FIRST }));
     client.pass(INTERVAL);
     assert_eq!(client.say().len(), 0);
+}
+
+/// The Will of the connection that it took over filled its queue, and so it was to end before it was open: it kept the
+/// session for ever.
+#[test]
+fn a_connection_that_is_told_to_end_while_it_connects_gives_its_session_back() {
+    let limits = Limits { max_inflight: 1, max_queued_messages: 0, ..Limits::default() };
+    let mut client = Fixture::new(Limits { queue_full: QueueFullPolicy::Disconnect, ..limits });
+    client.publish("inflight", QoS::AtLeastOnce);
+    let later = connection(&client.core, client.now);
+    let _earlier = std::mem::replace(&mut client.connection, later);
+    client.hear(&connect());
+    client.say();
+    assert_eq!(client.connection.closed(), Some(&CloseReason::SlowConsumer));
+    assert!(!client.core.sessions.get("client").unwrap().lock().is_connected());
+}
+
+/// The second retained message found the queue full, which ended the connection; the others were forgotten with it.
+#[test]
+fn retained_messages_that_are_due_outlive_the_connection() {
+    let mut client = Fixture::new(Limits {
+        max_pending_bytes: 1,
+        max_queued_messages: 2,
+        max_queued_bytes: 1,
+        queue_full: QueueFullPolicy::Disconnect,
+        ..Limits::default()
+    });
+    for topic in ["r/1", "r/2", "r/3"] {
+        let message = Message::new(&TopicName::try_from(topic).unwrap(), b"retained", QoS::AtLeastOnce);
+        let (core, now) = (&client.core, client.now);
+        core.retain(now, &Outgoing::of(&message), &mut core.burst());
+    }
+    let filters = vec![(TopicFilter::try_from("r/#").unwrap(), QoS::AtLeastOnce)];
+    client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    client.say();
+    assert_eq!(client.connection.closed(), Some(&CloseReason::SlowConsumer));
+    assert_eq!(client.core.sessions.get("client").unwrap().lock().retained_due.len(), 1);
 }

@@ -135,7 +135,7 @@ impl Outbox {
     ) -> Option<Sent> {
         self.keep_waker(waker);
         self.asleep = self.pending.is_empty();
-        if self.asleep || !durability.is_durable(self.hold, waker) {
+        if self.asleep || !self.may_leave(durability, waker) {
             return None;
         }
         if out.is_empty() {
@@ -144,6 +144,11 @@ impl Outbox {
             out.append(&mut self.pending);
         }
         Some(mem::take(&mut self.sent))
+    }
+
+    /// Whether the store keeps nothing back. If it does, `waker` is woken when that is over.
+    pub(crate) fn may_leave(&self, durability: &Durability, waker: &Waker) -> bool {
+        durability.is_durable(self.hold, waker)
     }
 
     /// Nothing leaves before `mark` is durable.
@@ -262,9 +267,10 @@ impl Outbox {
 
     /// Whether something is ready for the owner's task, or would be if it looked.
     #[cfg(test)]
-    pub(crate) fn can_move(&self, limits: &Limits) -> bool {
+    pub(crate) fn can_move(&self, limits: &Limits, durability: &Durability) -> bool {
         let can_go = |qos| !self.queue.is_empty(Row::of(qos)) && self.may_send(qos, limits);
-        !self.pending.is_empty() || can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce)
+        let can_leave = !self.pending.is_empty() && self.may_leave(durability, Waker::noop());
+        can_leave || can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce)
     }
 
     #[cfg(test)]

@@ -94,10 +94,11 @@ impl World {
         if owner.is_none_or(|task| !task.has_written_all()) {
             return Ok(());
         }
-        if state.outbox.can_move(limits) {
+        if state.outbox.can_move(limits, &self.core.durability) {
             return Err("a message waits, and could go".into());
         }
-        if !state.retained_due.is_empty() && state.outbox.room(limits) > 0 {
+        let is_held = state.outbox.pending_bytes() > 0; // For the store: then the task looks again when it is let go.
+        if !is_held && !state.retained_due.is_empty() && state.outbox.room(limits) > 0 {
             return Err("retained messages wait, and could go".into());
         }
         Ok(())
@@ -132,7 +133,8 @@ impl World {
                 })
         };
         let restless = self.clients.iter().filter(|(client, _)| !is_at_rest(client));
-        restless.map(|(client, _)| client.to_string()).collect()
+        let store = self.store.as_ref().filter(|store| store.is_busy()).map(|_| "the store".to_owned());
+        restless.map(|(client, _)| client.to_string()).chain(store).collect()
     }
 
     pub(super) fn check_rest(&mut self) -> Result<(), String> {

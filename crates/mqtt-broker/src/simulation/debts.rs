@@ -27,6 +27,8 @@ pub(super) struct Session {
     /// The last message that came on this connection, for the first time or again.
     last_here: BTreeMap<(String, QoS), u64>,
     connection: usize,
+    /// The connection that has the session, or had it last.
+    owner: usize,
 }
 
 struct Subscription {
@@ -71,6 +73,7 @@ impl Session {
             last: BTreeMap::new(),
             last_here: BTreeMap::new(),
             connection: usize::MAX,
+            owner: usize::MAX,
         }
     }
 
@@ -78,15 +81,19 @@ impl Session {
         !self.is_new && !self.clean
     }
 
-    pub(super) fn connected(&mut self, clean: bool) {
+    pub(super) fn connected(&mut self, connection: usize, clean: bool) {
+        self.owner = connection;
         self.clean = clean;
         self.is_new = false;
         self.absent_since = None;
     }
 
-    pub(super) fn disconnected(&mut self, now: u64) {
-        self.absent_since = Some(now);
-        self.lose_qos0();
+    /// A connection that has lost the session before takes nothing with it.
+    pub(super) fn disconnected(&mut self, connection: usize, now: u64) {
+        if self.owner == connection {
+            self.absent_since = Some(now);
+            self.lose_qos0();
+        }
     }
 
     pub(super) fn lose_qos0(&mut self) {

@@ -12,6 +12,7 @@ mod plan;
 mod rng;
 mod script;
 mod stats;
+mod store;
 mod task;
 mod world;
 
@@ -21,6 +22,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+pub(crate) use self::store::SlowStore;
 use self::{stats::Stats, world::World};
 use crate::net;
 

@@ -13,7 +13,6 @@ use super::{
     stats::Stats,
 };
 use crate::{
-    close_reason::CloseReason,
     event::{DropReason, Event, SessionEnd},
     hooks::{PublishDecision, PublishRequest},
     limits::Limits,
@@ -212,11 +211,10 @@ impl Oracle {
             Event::Connected { client, session_present } => {
                 self.connected(&client.client_id, client.clean_session, session_present);
             }
-            Event::Disconnected { client, reason } if *reason != CloseReason::TakenOver => {
-                let now = self.now;
-                let kept = self.session(&client.client_id).map(|session| session.disconnected(now));
-                if kept.is_none() && !client.clean_session {
-                    self.fail(format!("{} has lost its session by {reason}", client.client_id));
+            Event::Disconnected { client, .. } => {
+                let (connection, now) = (self.running, self.now);
+                if let Some(session) = self.session(&client.client_id) {
+                    session.disconnected(connection, now);
                 }
             }
             Event::SessionCreated { client_id } => {
@@ -260,7 +258,7 @@ impl Oracle {
         };
         let session = &mut self.sessions[index];
         let expected = !clean_session && session.may_be_resumed();
-        session.connected(clean_session);
+        session.connected(self.running, clean_session);
         self.connections.insert(self.running, index);
         if session_present != expected {
             self.fail(format!("{client_id} was told {session_present} for session present"));

@@ -20,6 +20,8 @@ pub(super) struct Plan {
     /// Times in a thousand steps that a client is cut off.
     pub(super) cuts: u64,
     pub(super) asks_hooks: bool,
+    /// How long its store takes at most, if it has one.
+    pub(super) store_delay: Option<u64>,
 }
 
 impl Plan {
@@ -38,6 +40,7 @@ impl Plan {
             longest_payload,
             cuts: rng.pick(&[2, 10, 40]),
             asks_hooks: rng.chance(400),
+            store_delay: rng.pick(&[None, None, Some(5), Some(100), Some(1000)]),
         }
     }
 }

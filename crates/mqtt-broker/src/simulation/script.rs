@@ -6,8 +6,10 @@ use mqtt_codec::{QoS, TopicFilter, TopicName, Will};
 use super::{
     client::{Client, Phase, Surroundings},
     oracle::payload,
+    plan::Plan,
     rng::Rng,
 };
+use crate::limits::QueueFullPolicy;
 
 const TOPICS: [&str; 7] = ["a", "a/0", "a/1", "b/0", "b/1/c", "/", "$x/0"];
 const FILTERS: [&str; 11] = ["a/0", "a/1", "a/+", "a/#", "#", "+/0", "b/1/c", "b/#", "/", "$x/#", "+/+/+"];
@@ -26,10 +28,13 @@ pub(super) struct Role {
 impl Role {
     /// Whoever may be cut off repeats what it published with QoS 1. Where such a message could not be told from the
     /// first one, those who publish stay.
-    pub(super) fn draw(number: usize, repetitions_differ: bool, rng: &mut Rng) -> Self {
-        if !repetitions_differ {
+    ///
+    /// Where a full queue ends the connection, nobody publishes to itself: what it repeats after a reconnect could fill its
+    /// own queue, again and again.
+    pub(super) fn draw(number: usize, plan: &Plan, rng: &mut Rng) -> Self {
+        if !plan.marks || plan.limits.queue_full == QueueFullPolicy::Disconnect {
             let publishes = number.is_multiple_of(2);
-            return Self { publishes, subscribes: !publishes, is_unsteady: !publishes };
+            return Self { publishes, subscribes: !publishes, is_unsteady: !publishes || plan.marks };
         }
         Self {
             publishes: rng.chance(700) || number == 0,

@@ -9,7 +9,7 @@ use crate::store::{Mark, Record, Store, StoreError};
 
 /// Clones are the same store.
 #[derive(Clone)]
-pub(super) struct SlowStore(Arc<Mutex<State>>);
+pub(crate) struct SlowStore(Arc<Mutex<State>>);
 
 struct State {
     rng: Rng,
@@ -23,12 +23,12 @@ struct State {
 }
 
 impl SlowStore {
-    pub(super) fn new(seed: u64, longest_delay: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let (groups, wakers) = (VecDeque::new(), Vec::new());
         let rng = Rng::new(seed);
         Self(Arc::new(Mutex::new(State {
             rng,
-            longest_delay,
+            longest_delay: 0,
             now: 0,
             appended: 0,
             durable: 0,
@@ -37,8 +37,18 @@ impl SlowStore {
         })))
     }
 
+    /// How long a group takes from now on, at most.
+    pub(super) fn set_delay(&self, longest: u64) {
+        self.0.lock().longest_delay = longest;
+    }
+
+    /// Whether something is not durable yet.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.0.lock().groups.is_empty()
+    }
+
     /// The time comes; who waited for what is durable now is woken.
-    pub(super) fn pass(&self, now: u64) {
+    pub(crate) fn pass(&self, now: u64) {
         let mut state = self.0.lock();
         state.now = now;
         while let Some((_, mark)) = state.groups.pop_front_if(|(at, _)| *at <= now) {

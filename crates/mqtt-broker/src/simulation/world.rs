@@ -3,7 +3,7 @@
 use std::{
     future::ready,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mqtt_codec::QoS;
@@ -17,6 +17,7 @@ use super::{
     rng::Rng,
     script::{self, Act, Role},
     stats::Stats,
+    store::SlowStore,
     task::{Task, Turn},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct World {
     pub(super) start: Instant,
     pub(super) now: u64,
     pub(super) core: Arc<Core>,
+    pub(super) store: Option<SlowStore>,
     pub(super) oracle: Arc<Mutex<Oracle>>,
     pub(super) clients: Vec<(Client, Role)>,
     /// By the number of the network connection; the broker's end is gone when it has ended.
@@ -75,11 +77,15 @@ impl World {
         let witness = Arc::clone(&oracle);
         let observer = move |event: &Event<'_>| witness.lock().event(event);
         let hooks = hooks(&oracle, plan.asks_hooks);
-        let core = Core::new(plan.limits.clone(), hooks, vec![Box::new(observer)], Durability::default());
+        let store = plan.store_delay.map(|_| SlowStore::new(rng.next()));
+        let durability = store.clone().map_or_else(Durability::default, |store| {
+            Durability::on(Arc::new(store), (start, SystemTime::UNIX_EPOCH))
+        });
+        let core = Core::new(plan.limits.clone(), hooks, vec![Box::new(observer)], durability);
         let clients = (0..plan.clients).map(|number| {
             let mut client = Client::new(format!("client-{number}"));
             client.clean = rng.chance(300);
-            (client, Role::draw(number, plan.marks, &mut rng))
+            (client, Role::draw(number, &plan, &mut rng))
         });
         Self {
             clients: clients.collect(),
@@ -88,6 +94,7 @@ impl World {
             start,
             now: 0,
             core: Arc::new(core),
+            store,
             oracle,
             links: Vec::new(),
             tasks: Vec::new(),
@@ -106,8 +113,7 @@ impl World {
     }
 
     fn storm(&mut self) -> Result<(), String> {
-        self.is_calm = false;
-        self.oracle.lock().calm = false;
+        self.set_calm(false);
         for _ in 0..self.plan.steps_a_round {
             let pause = if self.rng.chance(10) { self.rng.between(500, 20_000) } else { 20 };
             let pause = self.rng.between(0, pause);
@@ -118,8 +124,7 @@ impl World {
 
     /// The weather clears, everybody comes back and catches up: then nothing may be owed.
     fn calm_down(&mut self) -> Result<(), String> {
-        self.is_calm = true;
-        self.oracle.lock().calm = true;
+        self.set_calm(true);
         for (client, _) in &mut self.clients {
             (client.pace, client.hesitation, client.is_silent) = (usize::MAX, 0, false);
         }
@@ -133,13 +138,26 @@ impl World {
                 return self.check_rest();
             }
         }
-        Err(format!("the world does not come to rest: {:?}", self.unrest()))
+        let ends: Vec<_> =
+            self.records.iter().rev().take(5).map(|record| (record.client, &record.ended)).collect();
+        Err(format!("the world does not come to rest: {:?}, the last connections: {ends:?}", self.unrest()))
+    }
+
+    fn set_calm(&mut self, is_calm: bool) {
+        self.is_calm = is_calm;
+        self.oracle.lock().calm = is_calm;
+        if let (Some(store), Some(delay)) = (&self.store, self.plan.store_delay) {
+            store.set_delay(if is_calm { 0 } else { delay });
+        }
     }
 
     fn step(&mut self, pause: u64) -> Result<(), String> {
         let second = self.now / 1000;
         self.now += pause;
         self.oracle.lock().now = self.now;
+        if let Some(store) = &self.store {
+            store.pass(self.now);
+        }
         if self.now / 1000 > second {
             self.core.tick(self.instant());
             self.oracle.lock().ticked(self.now);
