@@ -57,7 +57,9 @@ impl SlowStore {
         let durable = Mark(state.durable);
         let ready: Vec<(Mark, Waker)> = state.wakers.extract_if(.., |(mark, _)| *mark <= durable).collect();
         drop(state);
-        ready.into_iter().for_each(|(_, waker)| waker.wake());
+        for (_, waker) in ready {
+            waker.wake();
+        }
     }
 }
 
