@@ -2,7 +2,7 @@
 
 macro_rules! stats {
     ($($name:ident,)+) => {
-        #[derive(Debug, Default)]
+        #[derive(Debug, Default, PartialEq, Eq)]
         pub(super) struct Stats { $(pub(super) $name: u64,)+ }
 
         impl Stats {
