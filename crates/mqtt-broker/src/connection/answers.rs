@@ -46,8 +46,11 @@ impl Answers {
             return;
         }
         let Holds(holds) = &mut **self.holds.get_or_insert_default();
-        if holds.back().is_none_or(|last| last.mark < mark) {
-            holds.push_back(Hold { from: self.bytes.len(), mark });
+        let from = self.bytes.len();
+        match holds.back_mut() {
+            Some(last) if last.mark >= mark => {}
+            Some(last) if last.from == from => last.mark = mark,
+            _ => holds.push_back(Hold { from, mark }),
         }
     }
 
@@ -172,5 +175,19 @@ mod tests {
         bench.push(2);
         assert_eq!(bench.ready(4), [0; 0]);
         assert_eq!(bench.ready(6), [2]);
+    }
+
+    /// Retained QoS 0 messages without end, and a store that has failed: their marks were all kept.
+    #[test]
+    fn marks_without_answers_do_not_pile_up() {
+        let mut bench = Bench::new();
+        bench.push(1);
+        for mark in 1..1_000 {
+            bench.answers.hold_until(Mark(mark));
+        }
+        bench.push(2);
+        assert_eq!(bench.answers.holds.as_ref().map(|holds| holds.0.len()), Some(1));
+        assert_eq!(bench.ready(998), [1]);
+        assert_eq!(bench.ready(999), [2]);
     }
 }
