@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     future::Future,
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -98,17 +98,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
         let core = Arc::clone(self.connection.core());
         let mut burst = core.burst();
         let now = now();
-        self.poll_timer(cx, now, &mut burst);
+        let mut has_rung = self.poll_timer(cx);
         self.poll_stop(cx, now, &mut burst);
         for _ in 0..READS_A_TURN {
             let written = self.poll_write(cx, now, &mut burst);
             let answered = self.poll_answer(cx, now, &mut burst);
             let read = self.poll_read(cx, now, &mut burst);
+            let timed_out = mem::take(&mut has_rung);
+            if timed_out {
+                // After the read: what came in time counts, however late this task runs.
+                self.connection.handle_timeout(now, &mut burst);
+            }
             burst.settle();
             if let Some(reason) = self.connection.closed() {
                 return Poll::Ready(reason.clone());
             }
-            if [written, answered, read] == [Step::Idle, Step::Idle, Step::Idle] {
+            if !timed_out && [written, answered, read] == [Step::Idle, Step::Idle, Step::Idle] {
                 self.poll_stop(cx, now, &mut burst);
                 self.arm_timer(cx);
                 return Poll::Pending;
@@ -182,13 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
         })
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
-        if let Some(timer) = &mut self.timer
-            && timer.sleep.as_mut().poll(cx).is_ready()
-        {
-            self.timer = None;
-            self.connection.handle_timeout(now, burst);
-        }
+    /// Whether the timer has rung.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        self.timer.take_if(|timer| timer.sleep.as_mut().poll(cx).is_ready()).is_some()
     }
 
     /// A timer that rings too early is cheap; moving it at every packet is not. So it is only ever moved forward in time.

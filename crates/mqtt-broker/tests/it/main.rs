@@ -10,6 +10,7 @@ mod durability;
 mod events;
 mod examples;
 mod hooks;
+mod hostile;
 mod journal;
 mod limits;
 mod local;
