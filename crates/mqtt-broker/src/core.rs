@@ -26,7 +26,7 @@ use crate::{
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
-    session::{Detached, Dropped, Registry, RetainedDue, SessionRef},
+    session::{Detached, Dropped, Registry, SessionRef},
     store::{Mark, Record, SessionKey},
 };
 
@@ -328,7 +328,7 @@ impl Core {
         let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
         self.change_subscriptions(|all| all.subscribe(filter, session, granted))
             .map_err(SubscribeRefusal::Filter)?;
-        own.insert(filter.clone(), granted);
+        own.insert(filter.detached(), granted);
         let mark = self.write_for(session, || Record::Subscribed {
             session: session.serial,
             filter: filter.clone(),
@@ -336,9 +336,7 @@ impl Core {
         });
         drop(own);
         if !shared {
-            let mut state = session.lock();
-            state.retained_due.retain(|due| due.filter != *filter);
-            state.retained_due.push(RetainedDue::new(filter, granted));
+            session.lock().retained_due.add(filter, granted);
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
         Ok(mark)
@@ -375,7 +373,7 @@ impl Core {
         let (key, kept) = (session.serial, filter.clone());
         let mark = self.write_for(session, || Record::Unsubscribed { session: key, filter: kept });
         drop(own);
-        session.lock().retained_due.retain(|due| due.filter != *filter);
+        session.lock().retained_due.remove(filter);
         self.observe(&Event::Unsubscribed { client_id: &session.client_id, filter });
         Some(mark)
     }

@@ -82,6 +82,7 @@ impl LocalSubscriber {
             &self.core,
             &self.attachment,
             self.attachment.info.connected_at,
+            cx.waker(),
             &mut burst,
         )
         .is_err()

@@ -228,7 +228,7 @@ impl Connection {
         out: &mut Vec<u8>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        deliver_retained(core, &open.attachment, now, burst)?;
+        deliver_retained(core, &open.attachment, now, waker, burst)?;
         answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         state.outbox.refill(&core.limits);

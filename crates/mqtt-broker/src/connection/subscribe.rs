@@ -1,6 +1,6 @@
 //! SUBSCRIBE (3.8, 3.9), and the retained messages that follow it.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, task::Waker, time::Instant};
 
 use mqtt_codec::{Frame, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
 
@@ -11,7 +11,7 @@ use crate::{
     core::Core,
     hooks::{HookFuture, SubscribeDecision, SubscribeRequest, survive},
     message::Outgoing,
-    session::{Attachment, RetainedDue},
+    session::{Attachment, Lookup},
 };
 
 /// A SUBSCRIBE whose filters a hook decides about, one after the other.
@@ -23,6 +23,8 @@ pub(crate) struct Deciding {
 
 /// How many retained messages are looked up at a time: few, so that a queue has room for them whatever their size.
 const RETAINED_CHUNK: usize = 16;
+/// How many such look-ups are made before others have their turn: a filter may match nothing among millions of topics.
+const CHUNKS_A_TURN: usize = 16;
 
 impl Connection {
     pub(super) fn handle_subscribe(
@@ -109,40 +111,40 @@ impl Connection {
 }
 
 /// Hands retained messages of new subscriptions over, as far as there is room: they never crowd a queue, however many
-/// they are. What does not fit now is looked up when there is room again.
+/// they are. What does not fit now is looked up when there is room again; what takes too long, after others had their turn.
 pub(crate) fn deliver_retained(
     core: &Core,
     attachment: &Attachment,
     now: Instant,
+    waker: &Waker,
     burst: &mut Burst<'_>,
 ) -> Result<(), CloseReason> {
-    loop {
+    for _ in 0..CHUNKS_A_TURN {
         let (mut due, room) = {
             let mut state = attachment.lock()?;
             let room = state.outbox.room(&core.limits).min(RETAINED_CHUNK);
-            if state.retained_due.is_empty() || room == 0 {
-                return Ok(());
-            }
-            (state.take_retained_due(), room)
+            let next = if room == 0 { None } else { state.retained_due.take() };
+            let Some(due) = next else { return Ok(()) };
+            (due, room)
         };
         for (_, message) in core.next_retained(now, &mut due.scan, room) {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
             let qos = message.qos().min(due.granted);
             core.hand_over_alone(&attachment.session, &Outgoing::of(&message), qos, true, burst);
         }
-        if due.scan.is_finished() || !attachment.session.subscriptions.lock().contains(&due.filter) {
-            continue;
+        if !due.scan.is_finished() && attachment.session.subscriptions.lock().contains(&due.filter) {
+            keep_due(attachment, due);
         }
-        keep_due(attachment, due);
     }
+    waker.wake_by_ref();
+    Ok(())
 }
 
 /// Puts back what is still due. If this connection has lost the session or has to end, the next one delivers it.
-fn keep_due(attachment: &Attachment, due: RetainedDue) {
+fn keep_due(attachment: &Attachment, due: Lookup) {
     let mut state = attachment.session.lock();
-    // The embedder may have subscribed the client anew meanwhile: that look-up has replaced this one.
-    if !state.has_ended() && !state.retained_due.iter().any(|other| other.filter == due.filter) {
-        state.retained_due.insert(0, due);
+    if !state.has_ended() {
+        state.retained_due.put_back(due);
     }
     drop(state);
     if attachment.check().is_err() {

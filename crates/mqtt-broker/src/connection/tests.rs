@@ -184,5 +184,56 @@ fn retained_messages_that_are_due_outlive_the_connection() {
     client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
     client.say();
     assert_eq!(client.connection.closed(), Some(&CloseReason::SlowConsumer));
-    assert_eq!(client.core.sessions.get("client").unwrap().lock().retained_due.len(), 1);
+    assert!(!client.core.sessions.get("client").unwrap().lock().retained_due.is_empty());
+}
+
+/// A waker that counts.
+#[derive(Default)]
+struct Alarm(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// A SUBSCRIBE to ten thousand filters, each with a look at thousands of retained topics, held up everybody on the thread.
+#[test]
+fn a_look_up_that_finds_nothing_lets_others_have_their_turn() {
+    let mut client = Fixture::new(Limits::default());
+    for n in 0..20_000 {
+        let topic = TopicName::try_from(format!("{n}/topic").as_str()).unwrap();
+        let retained = Message::new(&topic, b"x", QoS::AtMostOnce).retained();
+        client.core.publish_message(client.now, &retained, Vec::new(), &mut client.core.burst());
+    }
+    client.say();
+    let filters = vec![(TopicFilter::try_from("+/nothing").unwrap(), QoS::AtMostOnce)];
+    client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    let alarm = Arc::new(Alarm::default());
+    let (mut turns, mut called) = (0, 0);
+    loop {
+        turns += 1;
+        let waker = Waker::from(Arc::clone(&alarm));
+        while client.connection.poll_transmit(client.now, &waker, &mut Vec::new(), &mut client.core.burst()) {
+        }
+        let calls = alarm.0.load(std::sync::atomic::Ordering::Relaxed);
+        if calls == called {
+            break;
+        }
+        called = calls;
+    }
+    assert!(turns > 3, "all of it in {turns} turns");
+}
+
+/// One short filter that was kept had kept the whole packet, of two megabytes, with it.
+#[test]
+fn a_subscription_keeps_its_own_bytes_and_not_its_packet() {
+    let mut client = Fixture::new(Limits::default());
+    let filters = ["a", "b"].map(|text| (TopicFilter::try_from(text).unwrap(), QoS::AtMostOnce)).to_vec();
+    client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    client.say();
+    let session = client.core.sessions.get("client").unwrap();
+    let kept = session.subscriptions.lock().end();
+    assert_eq!(kept.len(), 3);
+    assert!(kept.into_iter().all(|filter| filter.into_bytes().is_unique()));
 }

@@ -8,6 +8,7 @@ mod outbox;
 mod queue;
 mod received;
 mod registry;
+mod retained_due;
 mod subscriptions;
 
 use std::{
@@ -17,14 +18,14 @@ use std::{
     time::Instant,
 };
 
-use mqtt_codec::{QoS, TopicFilter};
-use mqtt_router::{RetainedScan, Subscriber};
+use mqtt_router::Subscriber;
 
 pub(crate) use self::{
     inflight::{Acknowledged, Stage},
     outbox::{Dropped, Outbox, Owner, Sent},
     received::{Received, TooManyUnreleased},
     registry::{Attached, Registry},
+    retained_due::{Lookup, RetainedDue},
     subscriptions::SessionSubscriptions,
 };
 use crate::{
@@ -58,7 +59,7 @@ pub(crate) struct SessionState {
     expires_at: Option<Instant>,
     pub(crate) outbox: Outbox,
     pub(crate) received: Received,
-    pub(crate) retained_due: Vec<RetainedDue>,
+    pub(crate) retained_due: RetainedDue,
 }
 
 /// The connection that a session is attached to.
@@ -68,19 +69,6 @@ struct LiveConnection {
     will: Option<Message>,
     /// Set by others: the connection is to end for this reason.
     closing: Option<CloseReason>,
-}
-
-/// A subscription whose retained messages are still to be delivered, and how far they are.
-pub(crate) struct RetainedDue {
-    pub(crate) filter: TopicFilter,
-    pub(crate) granted: QoS,
-    pub(crate) scan: RetainedScan,
-}
-
-impl RetainedDue {
-    pub(crate) fn new(filter: &TopicFilter, granted: QoS) -> Self {
-        Self { filter: filter.clone(), granted, scan: RetainedScan::new(filter) }
-    }
 }
 
 /// A session as the router holds it.
@@ -154,15 +142,6 @@ impl SessionState {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
-    }
-
-    /// The subscription whose retained messages are due next. There is one.
-    pub(crate) fn take_retained_due(&mut self) -> RetainedDue {
-        let due = self.retained_due.remove(0);
-        if self.retained_due.is_empty() {
-            self.retained_due = Vec::new(); // An idle session owns no list.
-        }
-        due
     }
 
     /// Takes the session from its connection, if it has one: what that connection leaves behind is returned.

@@ -1,42 +1,14 @@
-//! What hostile clients, unlucky moments and a busy machine must not do to the broker.
+//! What hostile clients and a busy machine must not do to the others.
 
-use std::{
-    sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
-use mqtt_broker::{Broker, Event};
+use mqtt_broker::Broker;
 use mqtt_codec::{Connect, Packet};
 
 use crate::{
-    client::{Client, connect, persistent},
-    journal::eventually,
+    client::{Client, connect},
     start,
 };
-
-/// The moment was between the session's start and the connection's: the session stayed connected to nobody for ever, and
-/// its Will was never published.
-#[tokio::test]
-async fn a_client_that_is_told_to_go_while_it_connects_leaves_no_session_behind() {
-    let handle = Arc::new(OnceLock::<Broker>::new());
-    let kicking = Arc::clone(&handle);
-    let builder = Broker::builder().observer(move |event: &Event<'_>| {
-        if let (Event::SessionTakenOver { client_id }, Some(broker)) = (event, kicking.get()) {
-            assert!(broker.client(client_id).is_some_and(|newcomer| newcomer.disconnect()));
-        }
-    });
-    let (broker, address) = start(builder).await;
-    assert!(handle.set(broker.clone()).is_ok());
-    for kind in [connect, persistent] {
-        let (mut first, _) = Client::accepted(address, kind("a")).await;
-        let mut second = Client::open(address).await;
-        second.send(Packet::Connect(Box::new(kind("a")))).await;
-        first.expect_end().await;
-        while second.next().await.is_some() {}
-        eventually("nobody to be connected", || broker.client("a").is_none()).await;
-    }
-}
 
 /// The process stood still for a while (an overload, a suspended machine): what clients sent in time lay in the sockets.
 #[tokio::test]

@@ -69,6 +69,12 @@ impl TopicFilter {
         self.0
     }
 
+    /// The same filter with bytes of its own: to be kept without the packet that it was decoded from.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Whether `+` or `#` is in it; a filter without one matches exactly the topic of the same bytes.
     pub fn has_wildcard(&self) -> bool {
         self.0.iter().any(|&byte| byte == b'+' || byte == b'#')
