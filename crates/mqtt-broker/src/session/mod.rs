@@ -140,6 +140,11 @@ impl SessionState {
         self.ended.is_some()
     }
 
+    /// Whether it has been absent for too long.
+    fn has_expired(&self, now: Instant) -> bool {
+        self.connection.is_none() && self.expires_at.is_some_and(|at| at <= now)
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }

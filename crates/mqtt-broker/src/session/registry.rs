@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Attachment, Detached, Session, SessionRef};
+use super::{Attachment, Detached, Session, SessionRef, SessionState};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
@@ -157,7 +157,7 @@ impl Registry {
             std::mem::replace(&mut *expiring, later)
         };
         due.into_values()
-            .filter(|session| self.remove_if(session, limits, |connected| !connected).is_some())
+            .filter(|session| self.remove_if(session, limits, |state| state.has_expired(now)).is_some())
             .collect()
     }
 
@@ -183,11 +183,11 @@ impl Registry {
         &self,
         session: &SessionRef,
         limits: &Limits,
-        condition: impl Fn(bool) -> bool,
+        condition: impl Fn(&SessionState) -> bool,
     ) -> Option<Removed> {
         let mut shard = self.shard(&session.client_id).lock();
         let is_current = shard.get(&session.client_id).is_some_and(|current| current.is(session));
-        if !is_current || !condition(session.lock().is_connected()) {
+        if !is_current || !condition(&session.lock()) {
             return None;
         }
         shard.remove(&session.client_id);
