@@ -10,17 +10,32 @@ use crate::counters::{Counters, Counts};
 pub(crate) struct Burst<'a> {
     pub(crate) counts: Counts,
     wakers: Vec<Waker>,
+    /// How much was done for others, in messages handed over; what else takes as long counts as one too.
+    work: usize,
     totals: &'a Counters,
 }
 
+/// So much work, a few milliseconds, before others of the thread have their turn.
+const WORK_A_TURN: usize = 8 * 1024;
+
 impl<'a> Burst<'a> {
     pub(crate) fn new(totals: &'a Counters) -> Self {
-        Self { counts: Counts::default(), wakers: Vec::new(), totals }
+        Self { counts: Counts::default(), wakers: Vec::new(), work: 0, totals }
     }
 
     /// Wakes this task when the burst is over.
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
+    }
+
+    /// Takes note of work that one packet made, which may be a lot: its receivers are as many as there are clients.
+    pub(crate) fn spend(&mut self, work: usize) {
+        self.work = self.work.saturating_add(work);
+    }
+
+    /// Whether the rest has to wait until others had their turn.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.work >= WORK_A_TURN
     }
 
     /// Wakes and counts what there is so far.

@@ -30,6 +30,8 @@ use crate::{
     store::{Mark, Record, SessionKey},
 };
 
+/// How many looks at a filter, or at a member of a shared group, take as long as handing one message over.
+const LOOKS_A_HAND_OVER: usize = 8;
 /// How many retained messages are expired before others may have the store.
 const EXPIRED_AT_A_TIME: usize = 256;
 
@@ -125,8 +127,14 @@ impl Core {
         burst: &mut Burst<'_>,
     ) -> Mark {
         let generation = self.generation.load(Ordering::Acquire);
-        let route = cache.route(outgoing.topic, generation, |route| self.find_route(outgoing.topic, route));
-        self.hand_out(route, outgoing, publisher, group, burst, |_| true)
+        let route = cache.route(outgoing.topic, generation, |route| {
+            let found = self.find_route(outgoing.topic, route);
+            burst.spend(route.cost() / LOOKS_A_HAND_OVER);
+            found
+        });
+        let mark = self.hand_out(route, outgoing, publisher, group, burst, |_| true);
+        cache.let_go();
+        mark
     }
 
     /// Like [`Core::publish`], but only to receivers that `wanted` names.
@@ -157,6 +165,8 @@ impl Core {
         burst: &mut Burst<'_>,
         wanted: impl Fn(&SessionRef) -> bool,
     ) -> Mark {
+        let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
+        burst.spend(route.direct.len() + in_turn.sum::<usize>());
         let shared = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
         let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
         // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.

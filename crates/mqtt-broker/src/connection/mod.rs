@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     phase: Phase,
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
+    /// Whole packets may be among them: those before had made so much work that others had to have their turn.
+    interrupted: bool,
     /// Answers to this client's own packets, in their order.
     answers: Answers,
     last_received: Instant,
@@ -71,6 +73,7 @@ impl Connection {
             core,
             phase: Phase::AwaitConnect { deadline, peer },
             partial: Vec::new(),
+            interrupted: false,
             answers: Answers::default(),
             last_received: now,
             route_cache: None,
@@ -84,6 +87,7 @@ impl Connection {
     /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
     pub(crate) fn wants_bytes(&self) -> bool {
         match &self.phase {
+            _ if self.interrupted => false,
             Phase::AwaitConnect { .. } => true,
             Phase::Open(open) => open.deciding.is_none(),
             Phase::Authenticating(_) | Phase::Closed(_) => false,
@@ -170,10 +174,25 @@ impl Connection {
         if let Err(reason) = outcome {
             self.end(now, reason, burst);
         }
-        let held = std::mem::take(&mut self.partial);
+        self.handle_held(now, burst);
+    }
+
+    /// Whether packets wait for `handle_held`, and for nothing else: a burst, whose other packets made enough work.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted && self.closed().is_none()
+    }
+
+    /// Goes on with the packets that were on hold.
+    pub(crate) fn handle_held(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        self.interrupted = false;
+        let mut held = std::mem::take(&mut self.partial);
         let used = self.handle_packets(now, &held, burst);
         if self.closed().is_none() {
-            self.partial.extend_from_slice(held.get(used..).unwrap_or_default());
+            held.drain(..used);
+            self.partial = held;
+            if self.partial.is_empty() {
+                self.partial = Vec::new();
+            }
         }
     }
 
@@ -272,6 +291,10 @@ impl Connection {
         let mut used = 0;
         while self.wants_bytes() {
             let rest = bytes.get(used..).unwrap_or_default();
+            if burst.is_spent() && !rest.is_empty() {
+                self.interrupted = true;
+                break;
+            }
             match Frame::split(rest, self.max_packet_size()) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {

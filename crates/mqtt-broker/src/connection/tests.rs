@@ -237,3 +237,47 @@ fn a_subscription_keeps_its_own_bytes_and_not_its_packet() {
     assert_eq!(kept.len(), 3);
     assert!(kept.into_iter().all(|filter| filter.into_bytes().is_unique()));
 }
+
+/// A publisher's read of many short messages, each to many receivers, held up everybody on the thread for seconds.
+#[test]
+fn a_burst_to_many_receivers_lets_others_have_their_turn() {
+    let mut publisher = Fixture::new(Limits::default());
+    let receivers: Vec<_> = (0..1_000)
+        .map(|n| {
+            let connect = Packet::Connect(Box::new(Connect {
+                clean_session: true,
+                keep_alive_secs: 0,
+                client_id: Utf8Bytes::try_from(format!("receiver{n}").as_str()).unwrap(),
+                will: None,
+                credentials: None,
+            }));
+            let filters = vec![(TopicFilter::try_from("t").unwrap(), QoS::AtMostOnce)];
+            let subscribe = Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters });
+            let mut connection = connection(&publisher.core, publisher.now);
+            for packet in [connect, subscribe] {
+                let mut bytes = Vec::new();
+                packet.encode(&mut bytes).unwrap();
+                connection.handle_bytes(publisher.now, &bytes, &mut publisher.core.burst());
+            }
+            connection
+        })
+        .collect();
+    let mut bytes = Vec::new();
+    for _ in 0..100 {
+        mqtt_codec::encode_publish(&mut bytes, mqtt_codec::Delivery::AtMostOnce, false, b"t", b"").unwrap();
+    }
+    Packet::Pingreq.encode(&mut bytes).unwrap();
+    let (core, connection, now) = (&publisher.core, &mut publisher.connection, publisher.now);
+    connection.handle_bytes(now, &bytes, &mut core.burst());
+    let mut turns = 1;
+    while connection.is_interrupted() {
+        assert!(!connection.wants_bytes());
+        connection.handle_held(now, &mut core.burst());
+        turns += 1;
+    }
+    assert!((5..50).contains(&turns), "{turns} turns");
+    assert!(connection.wants_bytes());
+    assert_eq!(core.counters.snapshot().publishes_received[0], 100);
+    assert!(publisher.say().contains(&Packet::Pingresp), "what stood behind was not forgotten");
+    drop(receivers);
+}

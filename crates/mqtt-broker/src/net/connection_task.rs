@@ -118,6 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
                 self.arm_timer(cx);
                 return Poll::Pending;
             }
+            if burst.is_spent() {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -169,7 +172,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
     /// One read, into the buffer that the thread's connections share, handled to the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
         let unwritten = self.output.len() - self.written + self.connection.unsent_answers();
-        if !self.connection.wants_bytes() || unwritten > MOST_UNWRITTEN {
+        if unwritten > MOST_UNWRITTEN {
+            return Step::Idle;
+        }
+        if self.connection.is_interrupted() {
+            self.connection.handle_held(now, burst);
+            return Step::Progress;
+        }
+        if !self.connection.wants_bytes() {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {

@@ -134,6 +134,9 @@ impl Task {
                 self.arm_timer(turn);
                 return None;
             }
+            if burst.is_spent() {
+                break;
+            }
         }
         self.alarm.0.store(true, Relaxed);
         None
@@ -184,7 +187,14 @@ impl Task {
     fn read(&mut self, turn: &mut Turn<'_>, burst: &mut Burst<'_>) -> Step {
         self.waits_to_read = false;
         let unwritten = self.output.len() - self.written + self.connection.unsent_answers();
-        if !self.connection.wants_bytes() || unwritten > MOST_UNWRITTEN {
+        if unwritten > MOST_UNWRITTEN {
+            return Step::Idle;
+        }
+        if self.connection.is_interrupted() {
+            self.connection.handle_held(turn.instant(), burst);
+            return Step::Progress;
+        }
+        if !self.connection.wants_bytes() {
             return Step::Idle;
         }
         let most = if turn.rng.chance(300) { turn.rng.size(1, 40) } else { usize::MAX };

@@ -26,6 +26,8 @@ pub struct Route<S> {
     pub groups: Vec<Arc<SharedGroup<S>>>,
     /// How many filters `direct` comes from: a subscriber can be in it twice only if from more than one.
     sources: usize,
+    /// How much was looked at to fill it.
+    pub(super) cost: usize,
     /// Where the walk through the trie has still to go: a node, and where in the topic its next level begins.
     pub(super) pending: Vec<(u32, usize)>,
 }
@@ -33,7 +35,7 @@ pub struct Route<S> {
 impl<S> Route<S> {
     /// An empty route.
     pub const fn new() -> Self {
-        Self { direct: Vec::new(), groups: Vec::new(), sources: 0, pending: Vec::new() }
+        Self { direct: Vec::new(), groups: Vec::new(), sources: 0, cost: 0, pending: Vec::new() }
     }
 
     /// Whether nobody gets the message.
@@ -46,6 +48,13 @@ impl<S> Route<S> {
         self.direct.clear();
         self.groups.clear();
         self.sources = 0;
+        self.cost = 0;
+    }
+
+    /// How much was looked at to fill it: places of the trie, and receivers before those found twice were merged. Clients
+    /// can subscribe so that it is large and the route is small.
+    pub const fn cost(&self) -> usize {
+        self.cost
     }
 }
 
@@ -53,6 +62,7 @@ impl<S: Subscriber + Clone> Route<S> {
     pub(super) fn add(&mut self, granted: &[Granted<S>]) {
         if !granted.is_empty() {
             self.direct.extend_from_slice(granted);
+            self.cost += granted.len();
             self.sources += 1;
         }
     }

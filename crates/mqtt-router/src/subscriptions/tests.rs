@@ -188,3 +188,20 @@ fn a_route_is_filled_anew_each_time() {
     subscriptions.route(b"b", DeliveryMode::Once, &mut route);
     assert!(route.is_empty());
 }
+
+/// One client with filters that overlap in every way makes matching dear, and its route has one receiver all the same.
+#[test]
+fn the_cost_of_a_route_tells_what_was_looked_at() {
+    let mut subscriptions = empty();
+    for mask in 0..1_u32 << 8 {
+        let levels = (0..8).map(|level| if mask >> level & 1 == 1 { "+" } else { "a" });
+        let text = levels.collect::<Vec<_>>().join("/") + "/#";
+        subscriptions.subscribe(&filter(&text), &client(1), QoS::AtMostOnce).unwrap();
+    }
+    let mut route = Route::new();
+    subscriptions.route(b"a/a/a/a/a/a/a/a", DeliveryMode::Once, &mut route);
+    assert_eq!(route.direct.len(), 1);
+    assert!(route.cost() >= 512, "{}", route.cost());
+    subscriptions.route(b"b", DeliveryMode::Once, &mut route);
+    assert!(route.cost() <= 2, "{}", route.cost());
+}

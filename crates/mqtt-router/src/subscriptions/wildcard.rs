@@ -95,6 +95,7 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
         pending.push((ROOT, 0));
         while let Some((index, level_start)) = pending.pop() {
             let node = &self.nodes[index];
+            route.cost += 1;
             // A wildcard in the first level does not match a topic that begins with `$`. [MQTT-4.7.2-1]
             let wildcards_apply = index != ROOT || !topic.starts_with(b"$");
             if wildcards_apply {
