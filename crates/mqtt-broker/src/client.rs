@@ -47,6 +47,11 @@ impl ClientInfo {
 pub enum Peer {
     /// An Internet address.
     Inet(SocketAddr),
+    /// A process of this machine, over a Unix socket.
+    Unix {
+        /// Its user's number, as the system vouches for it.
+        user_id: u32,
+    },
     /// The same process.
     InProcess,
     /// A client of an earlier process, whose Will is due.
@@ -57,6 +62,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inet(address) => address.fmt(f),
+            Self::Unix { user_id } => write!(f, "unix (user {user_id})"),
             Self::InProcess => f.write_str("in-process"),
             Self::Unknown => f.write_str("unknown"),
         }

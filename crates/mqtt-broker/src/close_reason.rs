@@ -54,6 +54,8 @@ pub enum ProtocolViolation {
     WrongAcknowledgement,
     /// More QoS 2 messages without PUBREL than [`crate::Limits::max_unreleased`].
     TooManyUnreleased,
+    /// A WebSocket frame that is text, not binary [MQTT-6.0.0-1].
+    FrameNotBinary,
     /// A topic with more levels than [`crate::Limits::max_topic_levels`].
     TooManyTopicLevels,
 }
@@ -88,10 +90,13 @@ impl fmt::Display for ProtocolViolation {
             Self::ServerPacket => "a packet that only a server may send",
             Self::WrongAcknowledgement => "an acknowledgement of the wrong kind for its delivery",
             Self::TooManyUnreleased => "too many QoS 2 messages without PUBREL",
+            Self::FrameNotBinary => "a WebSocket frame that is not binary",
             Self::TooManyTopicLevels => "a topic with too many levels",
         })
     }
 }
+
+impl std::error::Error for ProtocolViolation {}
 
 impl From<DecodeError> for CloseReason {
     fn from(error: DecodeError) -> Self {

@@ -31,6 +31,9 @@ pub struct ConnectRequest {
     pub password: Option<Bytes>,
     /// With which Will.
     pub will: Option<Message>,
+    /// The user name that a client certificate proves, where the listener takes it from there. The client has shown that
+    /// it owns the certificate, and `client.user_name` is this one, whatever the CONNECT says.
+    pub certificate_user_name: Option<Arc<str>>,
 }
 
 /// The answer to a CONNECT.

@@ -66,8 +66,14 @@ pub use self::{
     limits::{DeliveryMode, Limits, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},
     message::Message,
+    net::Transport,
     snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
 };
+
+#[cfg(feature = "websocket")]
+pub use self::net::WebSocketOptions;
+#[cfg(feature = "tls")]
+pub use self::net::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
 
 /// The README's example, so that it compiles.
 #[cfg(doctest)]

@@ -36,6 +36,7 @@ impl Connection {
         &mut self,
         now: Instant,
         peer: Peer,
+        certificate_user_name: Option<Arc<str>>,
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
@@ -51,7 +52,7 @@ impl Connection {
             // [MQTT-3.1.3-8] [MQTT-3.1.3-9]
             return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
         }
-        let info = Arc::new(self.client_info(now, peer, &connect));
+        let info = Arc::new(self.client_info(now, peer, certificate_user_name.as_ref(), &connect));
         let will = connect
             .will
             .as_ref()
@@ -63,6 +64,7 @@ impl Connection {
             client: Arc::clone(&info),
             password: connect.credentials.and_then(|credentials| credentials.password),
             will: will.clone(),
+            certificate_user_name,
         };
         let question = Some(survive("on_connect", || hook(request)).ok_or(CloseReason::HookFailed)?);
         self.phase = Phase::Authenticating(Box::new(Pending { question, info, will }));
@@ -157,7 +159,14 @@ impl Connection {
         answered.err().unwrap_or(CloseReason::Refused(refusal))
     }
 
-    fn client_info(&self, now: Instant, peer: Peer, connect: &Connect) -> ClientInfo {
+    fn client_info(
+        &self,
+        now: Instant,
+        peer: Peer,
+        certified: Option<&Arc<str>>,
+        connect: &Connect,
+    ) -> ClientInfo {
+        let claimed = connect.credentials.as_ref().map(|credentials| &credentials.user_name);
         let client_id = if connect.client_id.as_bytes().is_empty() {
             ClientInfo::assigned_id() // [MQTT-3.1.3-6]
         } else {
@@ -170,7 +179,7 @@ impl Connection {
         };
         ClientInfo {
             client_id,
-            user_name: connect.credentials.as_ref().map(|credentials| credentials.user_name.as_str().into()),
+            user_name: certified.cloned().or_else(|| claimed.map(|user_name| user_name.as_str().into())),
             peer,
             clean_session: connect.clean_session,
             keep_alive_secs,

@@ -71,13 +71,21 @@ impl Connection {
         let deadline = now.checked_add(core.limits.connect_timeout);
         Self {
             core,
-            phase: Phase::AwaitConnect { deadline, peer },
+            phase: Phase::AwaitConnect { deadline, peer, certificate_user_name: None },
             partial: Vec::new(),
             interrupted: false,
             answers: Answers::default(),
             last_received: now,
             route_cache: None,
         }
+    }
+
+    /// Its client has proved, before MQTT began, to be this user.
+    pub(crate) fn certified_as(mut self, user_name: Option<Arc<str>>) -> Self {
+        if let Phase::AwaitConnect { certificate_user_name, .. } = &mut self.phase {
+            *certificate_user_name = user_name;
+        }
+        self
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -305,10 +313,23 @@ impl Connection {
                         self.end(now, reason, burst);
                     }
                 }
-                Err(error) => self.end(now, error.into(), burst), // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
+                Err(error) => {
+                    self.name_other_protocol(rest);
+                    self.end(now, error.into(), burst); // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
+                }
             }
         }
         used
+    }
+
+    /// A listener's port that was mistaken for another is worth a line of its own.
+    fn name_other_protocol(&self, bytes: &[u8]) {
+        let Phase::AwaitConnect { peer, .. } = &self.phase else { return };
+        match bytes {
+            [0x16, ..] => tracing::warn!(%peer, "TLS on a listener for plain MQTT"),
+            [b'G', b'E', ..] => tracing::warn!(%peer, "HTTP (WebSocket?) on a listener for plain MQTT"),
+            _ => {}
+        }
     }
 
     fn handle_packet(
@@ -317,9 +338,10 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        if let Phase::AwaitConnect { peer, .. } = self.phase {
+        if let Phase::AwaitConnect { peer, certificate_user_name, .. } = &mut self.phase {
+            let (peer, certified) = (*peer, certificate_user_name.take());
             return match frame.packet_type {
-                PacketType::Connect => self.handle_connect(now, peer, frame, burst),
+                PacketType::Connect => self.handle_connect(now, peer, certified, frame, burst),
                 _ => Err(ProtocolViolation::FirstPacketNotConnect.into()), // [MQTT-3.1.0-1]
             };
         }

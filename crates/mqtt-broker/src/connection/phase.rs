@@ -12,14 +12,17 @@
 //!
 //! In `Open`, a SUBSCRIBE that a hook decides about puts the packets behind it on hold; the phase stays.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{connect::Pending, subscribe::Deciding};
 use crate::{client::Peer, close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
     /// Nothing but CONNECT may come, and it must come before the deadline.
-    AwaitConnect { deadline: Option<Instant>, peer: Peer },
+    AwaitConnect { deadline: Option<Instant>, peer: Peer, certificate_user_name: Option<Arc<str>> },
     /// A hook decides about the CONNECT. What the client sends meanwhile waits.
     Authenticating(Box<Pending>),
     /// CONNACK 0 was sent.

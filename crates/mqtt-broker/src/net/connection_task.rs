@@ -14,13 +14,22 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncWriteExt, ReadBuf},
     time::{Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{listener::Place, now, question::Asked};
-use crate::{burst::Burst, client::Peer, close_reason::CloseReason, connection::Connection, core::Core};
+use super::{
+    listener::Place,
+    now,
+    question::Asked,
+    transport::{ByteStream, Newcomer},
+};
+use crate::{
+    burst::Burst,
+    close_reason::{CloseReason, ProtocolViolation},
+    connection::Connection,
+};
 
 /// What one read takes from a socket at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -64,7 +73,7 @@ enum Step {
     Idle,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for ConnectionTask<S> {
+impl<S: ByteStream> Future for ConnectionTask<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -78,11 +87,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for ConnectionTa
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
-    pub(super) fn new(socket: S, peer: Peer, core: Arc<Core>, stop: CancellationToken, place: Place) -> Self {
+impl<S: ByteStream> ConnectionTask<S> {
+    pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
+        let Newcomer { peer, accepted_at, certificate_user_name, core, place } = newcomer;
+        let connection = Connection::new(core, peer, accepted_at).certified_as(certificate_user_name);
         Self {
             socket: Some(socket),
-            connection: Connection::new(core, peer, now()),
+            connection,
             output: Vec::new(),
             written: 0,
             asked: None,
@@ -135,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
                 self.written = 0;
                 if !self.connection.poll_transmit(now, cx.waker(), &mut self.output, burst) {
                     self.output = Vec::new(); // An idle connection owns no buffer.
+                    self.poll_flush(cx, now, burst);
                     return step;
                 }
             }
@@ -153,6 +165,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
                 return Step::Progress;
             }
             step = Step::Progress;
+        }
+    }
+
+    /// A stream within TLS or WebSocket may have taken more than its socket did. TCP has nothing to flush.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
+        if let Some(socket) = &mut self.socket
+            && let Poll::Ready(Err(error)) = Pin::new(socket).poll_flush(cx)
+        {
+            self.lose(now, loss(&error), burst);
         }
     }
 
@@ -241,7 +262,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
         let mut rest = self.output.split_off(self.written);
         self.connection.poll_transmit(now(), Waker::noop(), &mut rest, &mut core.burst());
         let farewell = async move {
-            socket.write_all(&rest).await?;
+            // A stream that was told to close takes no more bytes, but still has its own farewell to send.
+            drop(socket.write_all(&rest).await);
             socket.shutdown().await
         };
         // Best effort: the connection is over, whether the client still listens or not.
@@ -250,6 +272,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionTask<S> {
 }
 
 fn loss(error: &io::Error) -> CloseReason {
+    if let Some(violation) = error.get_ref().and_then(|cause| cause.downcast_ref::<ProtocolViolation>()) {
+        return (*violation).into();
+    }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
             CloseReason::ConnectionLost

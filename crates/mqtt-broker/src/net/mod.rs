@@ -5,10 +5,22 @@ mod housekeeping;
 mod listener;
 mod question;
 mod tasks;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
+#[cfg(unix)]
+mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::time::{Instant, SystemTime};
 
 pub(crate) use self::tasks::Tasks;
+#[cfg(feature = "tls")]
+pub use self::tls::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
+pub use self::transport::Transport;
+#[cfg(feature = "websocket")]
+pub use self::websocket::WebSocketOptions;
 
 /// One moment on the clock of this process, and on the one that outlives it.
 pub(crate) fn both_clocks() -> (Instant, SystemTime) {

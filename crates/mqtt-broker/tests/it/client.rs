@@ -8,15 +8,15 @@ use mqtt_codec::{
     Pubrel, QoS, Suback, Subscribe, SubscribeReturnCode, Unsuback, Unsubscribe, Utf8Bytes, Will,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
 use crate::{filter, journal::soon, topic};
 
 /// One connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     decoder: Decoder,
     buffer: BytesMut,
     next_id: PacketId,
@@ -65,11 +65,6 @@ impl Client {
         Self::over(socket.connect(address).await.expect("the broker listens"))
     }
 
-    fn over(stream: TcpStream) -> Self {
-        let decoder = Decoder::new(16 * 1024 * 1024);
-        Self { stream, decoder, buffer: BytesMut::new(), next_id: PacketId::FIRST, early: VecDeque::new() }
-    }
-
     /// Connected, with CleanSession 1.
     pub(crate) async fn connected(address: SocketAddr, client_id: &str) -> Self {
         Self::accepted(address, connect(client_id)).await.0
@@ -82,6 +77,14 @@ impl Client {
             Connack::Accepted { session_present } => (client, session_present),
             Connack::Refused(refusal) => panic!("refused: {refusal:?}"),
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a connection that is there already.
+    pub(crate) fn over(stream: S) -> Self {
+        let decoder = Decoder::new(16 * 1024 * 1024);
+        Self { stream, decoder, buffer: BytesMut::new(), next_id: PacketId::FIRST, early: VecDeque::new() }
     }
 
     /// Sends CONNECT, and returns the CONNACK.

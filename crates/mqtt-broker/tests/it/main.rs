@@ -4,6 +4,8 @@
 
 mod api;
 mod backpressure;
+#[cfg(feature = "tls")]
+mod certificates;
 mod client;
 mod close_reasons;
 mod durability;
@@ -18,6 +20,12 @@ mod panics;
 mod queue;
 mod regressions_2018;
 mod shutdown;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,97 @@
+//! MQTT within TLS 1.2 and 1.3: [`Tls`] holds what a listener's handshakes use, and exchanges it while they go on.
+
+mod certificate;
+mod options;
+
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{InvalidMessage, ServerConfig, ServerConnection},
+    server::TlsStream,
+};
+
+pub use self::{
+    certificate::CertificateField,
+    options::{ClientCertificates, TlsError, TlsOptions},
+};
+use super::transport::ByteStream;
+
+/// The most that TLS keeps of what a client does not take.
+const BUFFER_LIMIT: usize = 16 * 1024;
+
+/// Certificates and keys as they are in force. All clones are the same: hand one to each listener that is to use it, and
+/// keep one for [`Tls::reload`].
+#[derive(Clone, Debug)]
+pub struct Tls {
+    options: Arc<TlsOptions>,
+    in_force: Arc<ArcSwap<Configs>>,
+}
+
+/// The same but for the protocol that is agreed on: a browser offers `http/1.1`, and must not be refused for it.
+#[derive(Debug)]
+struct Configs {
+    mqtt: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads all files of `options`. It blocks for as long.
+    pub fn load(options: TlsOptions) -> Result<Self, TlsError> {
+        let configs = Configs::load(&options)?;
+        Ok(Self { options: Arc::new(options), in_force: Arc::new(ArcSwap::from_pointee(configs)) })
+    }
+
+    /// Reads the files again; handshakes from now on use what they hold. Connections that are there already are left alone.
+    /// When anything is wrong with the files, all stays as it was. It blocks for as long as reading takes.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.in_force.store(Arc::new(Configs::load(&self.options)?));
+        Ok(())
+    }
+
+    /// Shakes hands, and says which user name the client has proved to be its own.
+    pub(super) async fn accept<S: ByteStream>(
+        &self,
+        socket: S,
+        is_websocket: bool,
+    ) -> io::Result<(TlsStream<S>, Option<Arc<str>>)> {
+        let configs = self.in_force.load_full();
+        let config = if is_websocket { &configs.http } else { &configs.mqtt };
+        let limit_buffers =
+            |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
+        let handshake = TlsAcceptor::from(Arc::clone(config)).accept_with(socket, limit_buffers);
+        let stream = handshake.await.map_err(explain)?;
+        let (_, connection) = stream.get_ref();
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let user_name = match (self.options.user_name, certificate) {
+            (Some(field), Some(certificate)) => Some(certificate::user_name(certificate, field)?),
+            _ => None,
+        };
+        Ok((stream, user_name))
+    }
+}
+
+impl Configs {
+    fn load(options: &TlsOptions) -> Result<Self, TlsError> {
+        let config = options.server_config()?;
+        let with_alpn = |name: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![name.to_vec()];
+            Arc::new(config)
+        };
+        Ok(Self { mqtt: with_alpn(b"mqtt"), http: with_alpn(b"http/1.1") })
+    }
+}
+
+/// A port that was mistaken for another is the commonest reason: it is said in so many words.
+fn explain(error: io::Error) -> io::Error {
+    use tokio_rustls::rustls::Error::InvalidMessage as Invalid;
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)) => {
+            io::Error::new(error.kind(), "no TLS on a listener for TLS: plain MQTT, or plain HTTP?")
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,110 @@
+//! The HTTP request that becomes a WebSocket connection: which path, from which page, for which sub-protocol.
+
+use std::io;
+
+use async_tungstenite::{
+    WebSocketStream,
+    tokio::{TokioAdapter, accept_hdr_async_with_config},
+    tungstenite::{
+        Error,
+        handshake::server::{ErrorResponse, Request, Response},
+        http::{
+            StatusCode,
+            header::{CONNECTION, CONTENT_LENGTH, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+        },
+        protocol::WebSocketConfig,
+    },
+};
+
+use super::super::transport::ByteStream;
+
+/// The sub-protocols that are MQTT: today's name, and that of MQTT 3.1.
+const SUB_PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+
+/// Which upgrades to WebSocket a listener grants.
+///
+/// A client has to offer the sub-protocol `mqtt` or `mqttv3.1`: one that offers another, or none, is refused with 400.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct WebSocketOptions {
+    paths: Vec<String>,
+    origins: Option<Vec<String>>,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self { paths: vec!["/mqtt".to_owned(), "/".to_owned()], origins: None }
+    }
+}
+
+impl WebSocketOptions {
+    /// The paths that are served, without query; another one is answered with 404. Default: `/mqtt`, which most clients
+    /// and brokers take, and `/`.
+    pub fn paths<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.paths = paths.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The web pages that may connect, as browsers spell them: `https://example.org`; others are answered with 403. Clients
+    /// that are no browsers name no origin, and are let in. Default: all.
+    pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    fn judge(&self, request: &Request) -> Result<HeaderValue, (StatusCode, &'static str)> {
+        if !self.paths.iter().any(|path| path == request.uri().path()) {
+            return Err((StatusCode::NOT_FOUND, "no MQTT at this path\n"));
+        }
+        if let (Some(allowed), Some(origin)) = (&self.origins, request.headers().get(ORIGIN))
+            && !allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        {
+            return Err((StatusCode::FORBIDDEN, "not from this origin\n"));
+        }
+        // [MQTT-6.0.0-4]
+        let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+        let offered =
+            offers.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let chosen =
+            offered.map(str::trim).find_map(|name| SUB_PROTOCOLS.into_iter().find(|ours| *ours == name));
+        chosen
+            .map(HeaderValue::from_static)
+            .ok_or((StatusCode::BAD_REQUEST, "offer the sub-protocol \"mqtt\" or \"mqttv3.1\"\n"))
+    }
+}
+
+/// Reads the request, answers it, and judges it in between.
+pub(super) async fn upgrade<S: ByteStream>(
+    socket: S,
+    options: &WebSocketOptions,
+    config: WebSocketConfig,
+) -> io::Result<WebSocketStream<TokioAdapter<S>>> {
+    let mut refusal = None;
+    #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+    let answer = |request: &Request, mut response: Response| match options.judge(request) {
+        Ok(sub_protocol) => {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, sub_protocol);
+            Ok(response)
+        }
+        Err((status, why)) => {
+            refusal = Some(why.trim_end());
+            Err(refuse(status, why))
+        }
+    };
+    let outcome = accept_hdr_async_with_config(socket, answer, Some(config)).await;
+    outcome.map_err(|error| match (refusal, error) {
+        (Some(refusal), _) => {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("upgrade refused: {refusal}"))
+        }
+        (None, Error::Io(error)) => error,
+        (None, error) => io::Error::new(io::ErrorKind::InvalidData, error),
+    })
+}
+
+fn refuse(status: StatusCode, why: &str) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(why.to_owned()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(why.len()));
+    response
+}
