@@ -32,8 +32,11 @@ use crate::{
 
 /// How many looks at a filter, or at a member of a shared group, take as long as handing one message over.
 const LOOKS_A_HAND_OVER: usize = 8;
-/// How many retained messages are expired before others may have the store.
+/// How many sessions or retained messages expire before others have their turn.
 const EXPIRED_AT_A_TIME: usize = 256;
+
+/// How many subscriptions of a session that is over are removed under one lock.
+const FORGOTTEN_AT_A_TIME: usize = 64;
 
 /// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
 pub(crate) struct Core {
@@ -425,9 +428,10 @@ impl Core {
     /// The end of a session that the registry has let go: the router forgets it too.
     pub(crate) fn forget(&self, session: &SessionRef, reason: SessionEnd, burst: &mut Burst<'_>) {
         let filters = session.subscriptions.lock().end();
-        if !filters.is_empty() {
+        // They may be very many: publishers need not wait for all of them.
+        for few in filters.chunks(FORGOTTEN_AT_A_TIME) {
             self.change_subscriptions(|all| {
-                for filter in &filters {
+                for filter in few {
                     all.unsubscribe(filter, session.serial);
                 }
             });
@@ -478,17 +482,20 @@ impl Core {
         self.publish_to(&outgoing, group, burst, |_| true).max(retained)
     }
 
-    /// What is due by the clock and belongs to no connection.
-    pub(crate) fn tick(&self, now: Instant) {
+    /// A part of what is due by the clock and belongs to no connection; says whether there may be more.
+    pub(crate) fn tick(&self, now: Instant) -> bool {
         let mut burst = self.burst();
-        for session in self.sessions.expire(now, &self.limits) {
-            self.forget(&session, SessionEnd::Expired, &mut burst);
-            self.durability.append(self.end_records(&session));
+        for _ in 0..EXPIRED_AT_A_TIME {
+            let Some(session) = self.sessions.next_due(now) else {
+                return self.limits.retained_expiry.is_some()
+                    && self.retained.write().expire(now, EXPIRED_AT_A_TIME) == EXPIRED_AT_A_TIME;
+            };
+            if self.sessions.expire(&session, now, &self.limits) {
+                self.forget(&session, SessionEnd::Expired, &mut burst);
+                self.durability.append(self.end_records(&session));
+            }
         }
-        if self.limits.retained_expiry.is_some() {
-            // The lock is let go after each few.
-            while self.retained.write().expire(now, EXPIRED_AT_A_TIME) == EXPIRED_AT_A_TIME {}
-        }
+        true
     }
 
     fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {

@@ -88,7 +88,8 @@ impl<'a> Recovery<'a> {
             }
             Record::WillSet { session, client_id, will } => self.wills.push((session, client_id, will)),
             Record::Retained { message, expires_at } => {
-                let expires_at = expires_at.map(|at| self.now + self.core.durability.time_until(at));
+                let expires_at =
+                    expires_at.and_then(|at| self.now.checked_add(self.core.durability.time_until(at)));
                 self.core.restore_retained(&message, expires_at);
             }
             // Only what is left of these is told, not that they happened.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::interval;
+use tokio::{task::yield_now, time::interval};
 use tokio_util::sync::CancellationToken;
 
 use super::now;
@@ -14,6 +14,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn keep_house(core: Arc<Core>, stop: CancellationToken) {
     let mut ticks = interval(EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        core.tick(now());
+        while core.tick(now()) && !stop.is_cancelled() {
+            yield_now().await;
+        }
     }
 }

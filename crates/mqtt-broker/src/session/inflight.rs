@@ -81,6 +81,9 @@ impl Inflight {
 
     /// Puts a delivery back that an earlier process began.
     pub(crate) fn restore(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
+        if self.find(packet_id).is_some() {
+            return; // The store names it twice, and no table is large enough to hold both.
+        }
         while self.slots.is_empty() || self.slots[self.slot_of(packet_id)].is_some() {
             self.grow();
         }

@@ -1,7 +1,7 @@
 //! [`Registry`]: from a client identifier to its session; take-over and expiry.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::OccupiedEntry},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -114,10 +114,10 @@ impl Registry {
         session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
         let (attachment, _) = session.attach(Arc::clone(info), will, limits);
         shard.insert(Arc::clone(&info.client_id), session);
+        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         if let Some(earlier) = &earlier {
             self.unschedule(earlier);
         }
-        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier, mark })
     }
 
@@ -125,7 +125,7 @@ impl Registry {
     pub(crate) fn schedule(&self, session: &SessionRef) {
         // The client may be back already; under the lock of its state that cannot change meanwhile.
         let state = session.lock();
-        if let Some(at) = state.expires_at {
+        if let Some(at) = state.expires_at.filter(|_| !state.has_ended()) {
             self.expiring.lock().insert((at, session.serial), session.clone());
         }
     }
@@ -149,16 +149,16 @@ impl Registry {
         self.schedule(session);
     }
 
-    /// Takes out the sessions that have been absent for too long; the router still has to forget them.
-    pub(crate) fn expire(&self, now: Instant, limits: &Limits) -> Vec<SessionRef> {
-        let due = {
-            let mut expiring = self.expiring.lock();
-            let later = expiring.split_off(&(now, u64::MAX));
-            std::mem::replace(&mut *expiring, later)
-        };
-        due.into_values()
-            .filter(|session| self.remove_if(session, limits, |state| state.has_expired(now)).is_some())
-            .collect()
+    /// The next session that has been absent for too long, unless its client comes back before [`Registry::expire`].
+    pub(crate) fn next_due(&self, now: Instant) -> Option<SessionRef> {
+        let mut expiring = self.expiring.lock();
+        let first = expiring.first_entry().filter(|first| first.key().0 <= now);
+        first.map(OccupiedEntry::remove)
+    }
+
+    /// Takes a session out if it has been absent for too long; the router still has to forget it then.
+    pub(crate) fn expire(&self, session: &SessionRef, now: Instant, limits: &Limits) -> bool {
+        self.remove_if(session, limits, |state| state.has_expired(now)).is_some()
     }
 
     /// Takes a session out, connected or not; `None` if it was replaced or taken out before.
@@ -192,14 +192,15 @@ impl Registry {
         }
         shard.remove(&session.client_id);
         self.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.unschedule(session);
         let detached = session.end(CloseReason::Kicked, limits);
+        self.unschedule(session);
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
         }
         Some(Removed { detached })
     }
 
+    /// A session that ends does so before this: from its end on nobody schedules it again.
     fn unschedule(&self, session: &SessionRef) {
         let state = session.lock();
         if let Some(at) = state.expires_at {
@@ -239,5 +240,55 @@ fn will_record(session: SessionKey, info: &ClientInfo, will: Option<&Message>) -
     match will {
         Some(will) => Record::WillSet { session, client_id: Arc::clone(&info.client_id), will: will.clone() },
         None => Record::WillCleared { session },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{client::Peer, net};
+
+    fn attach(registry: &Registry, limits: &Limits) -> Attachment {
+        let info = ClientInfo {
+            client_id: "a".into(),
+            user_name: None,
+            peer: Peer::Inet(([127, 0, 0, 1], 1883).into()),
+            clean_session: false,
+            keep_alive_secs: 0,
+            connected_at: net::now(),
+        };
+        registry.attach(&Arc::new(info), None, limits, &Durability::default()).unwrap().attachment
+    }
+
+    /// Between the look at the clock and the end of the session: it had its whole time before it again, and ended.
+    #[test]
+    fn who_comes_back_for_a_moment_just_when_the_session_is_due_keeps_it() {
+        let (registry, limits) = (Registry::new(), Limits::default());
+        let start = net::now();
+        let later = start + limits.session_expiry.unwrap();
+        let leave = |attachment: &Attachment, at| {
+            attachment.release(at, &limits).unwrap();
+            registry.schedule(&attachment.session);
+        };
+        leave(&attach(&registry, &limits), start);
+        assert!(registry.next_due(start).is_none());
+        let due = registry.next_due(later).unwrap();
+        leave(&attach(&registry, &limits), later);
+        assert!(!registry.expire(&due, later, &limits));
+        let at_last = later + limits.session_expiry.unwrap();
+        let due = registry.next_due(at_last).unwrap();
+        assert!(registry.expire(&due, at_last, &limits));
+        assert_eq!(registry.len(), 0);
+    }
+
+    /// Removed between the end of its connection and its place among those that expire: it stayed there for a week.
+    #[test]
+    fn a_session_that_has_ended_is_not_kept_for_its_expiry() {
+        let (registry, limits) = (Registry::new(), Limits::default());
+        let attachment = attach(&registry, &limits);
+        attachment.release(net::now(), &limits).unwrap();
+        assert!(registry.remove(&attachment.session, &limits).is_some());
+        registry.schedule(&attachment.session);
+        assert!(registry.expiring.lock().is_empty());
     }
 }

@@ -159,7 +159,7 @@ impl World {
             store.pass(self.now);
         }
         if self.now / 1000 > second {
-            self.core.tick(self.instant());
+            while self.core.tick(self.instant()) {}
             self.oracle.lock().ticked(self.now);
         }
         for link in &mut self.links {
