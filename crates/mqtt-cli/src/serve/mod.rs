@@ -2,6 +2,7 @@
 
 mod address;
 mod limits;
+mod listeners;
 mod open_files;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 use anyhow::Context;
 use mqtt_broker::{Broker, Limits};
 
-use self::{address::ListenAddress, limits::LimitArguments};
+use self::{limits::LimitArguments, listeners::ListenerArguments};
 use crate::{
     exit::Ending,
     logging::{self, LogArguments},
@@ -27,9 +28,8 @@ use crate::{
 /// connections, and waits for what is under way; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Listen for MQTT over TCP on this address; may be given several times
-    #[arg(long, value_name = "ADDRESS", default_values_t = [ListenAddress::Localhost(1883)])]
-    listen: Vec<ListenAddress>,
+    #[command(flatten)]
+    listeners: ListenerArguments,
 
     /// Serve clients from other machines without asking who they are
     #[arg(long)]
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
-    match options.listen.iter().find(|address| !address.is_loopback()) {
+    match options.listeners.open_to_others() {
         Some(address) if !options.allow_anonymous => Err(Ending::Usage(format!(
             "will not listen on {address}: whoever can reach it could publish and subscribe without a password; \
              if that is what you want, add: --allow-anonymous"
@@ -74,11 +74,9 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let (connections, open_files) = open_files::make_room_for(limits.max_connections);
     limits.max_connections = connections;
     let broker = Broker::builder().limits(limits.clone()).build();
-    for address in &options.listen {
-        for listener in address.bind().await? {
-            let address = broker.serve(listener).with_context(|| format!("cannot listen on {address}"))?;
-            say(&format!("listening on {address} (tcp)"));
-        }
+    let tls = options.listeners.start(&broker).await?;
+    if let Some(tls) = tls {
+        listeners::reload_on_hangup(tls).context("cannot wait for signals")?;
     }
     introduce(options, &limits, open_files);
     end_requests.next().await;

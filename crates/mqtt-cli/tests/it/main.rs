@@ -2,6 +2,7 @@
 
 mod fake_broker;
 mod harness;
+mod listeners;
 mod program;
 mod publish_subscribe;
 mod reconnect;

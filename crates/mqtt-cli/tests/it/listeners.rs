@@ -1,0 +1,97 @@
+//! `gmqtt serve`: the listeners beside plain TCP. What they speak is tested in mqtt-broker; here, that the options reach it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+};
+
+use super::harness::Gmqtt;
+
+const TCP: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+
+/// A certificate and its key in a folder that goes with it.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gmqtt-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.join("cert.pem"), signed.cert.pem()).unwrap();
+        fs::write(folder.join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn address(line: &str, name: &str) -> String {
+    let address =
+        line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(&format!(" ({name})")));
+    address.unwrap_or_else(|| panic!("{line}")).to_owned()
+}
+
+#[test]
+fn every_kind_of_listener_is_named_and_speaks_its_own() {
+    let files = Files::new("kinds");
+    let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let more = ["--listen-ws", "--listen-tls", "--listen-wss"].map(|option| [option, "127.0.0.1:0"]).concat();
+    let broker = Gmqtt::start(&[&TCP[..], &more, &["--tls-cert", &cert, "--tls-key", &key]].concat());
+    let [_, ws, tls, wss] = ["tcp", "ws", "tls", "wss"].map(|name| address(&broker.line(), name));
+
+    let mut socket = TcpStream::connect(ws).unwrap();
+    let upgrade = "GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    for address in [tls, wss] {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(upgrade.as_bytes()).unwrap();
+        let mut alert = [0; 1];
+        socket.read_exact(&mut alert).unwrap();
+        assert_eq!(alert, [0x15], "an alert of TLS");
+        broker.await_stderr("no TLS on a listener for TLS");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_the_new_are_bad() {
+    let files = Files::new("hangup");
+    let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let tls = ["--listen-tls", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
+    let broker = Gmqtt::start(&[&TCP[..], &tls].concat());
+    address(&broker.line(), "tcp");
+    address(&broker.line(), "tls");
+    broker.line(); // The limits: by then it listens to signals too.
+    let good = fs::read(&cert).unwrap();
+    fs::write(&cert, "bad").unwrap();
+    broker.signal(rustix::process::Signal::HUP);
+    broker.await_stderr("stay as they were");
+    fs::write(&cert, good).unwrap();
+    broker.signal(rustix::process::Signal::HUP);
+    broker.await_stderr("were read again");
+}
+
+#[test]
+fn what_is_missing_or_open_to_others_is_said_at_once() {
+    let files = Files::new("missing");
+    let (cert, key) = (files.path("cert.pem"), files.path("nothing.pem"));
+    let line =
+        Gmqtt::start(&[&TCP[..], &["--tls-cert", &cert, "--tls-key", &key]].concat()).ended().complaint(1);
+    assert!(line.contains("nothing.pem"), "{line}");
+    let line = Gmqtt::start(&[&TCP[..], &["--listen-ws", "0.0.0.0:0"]].concat()).ended().complaint(2);
+    assert!(line.contains("--allow-anonymous"), "{line}");
+}
