@@ -303,14 +303,16 @@ impl Outbox {
     }
 
     fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
+        // A copy with QoS 0 is in no store, even if another one for this client is.
+        let key = if qos == QoS::AtMostOnce { 0 } else { outgoing.key.get() };
         if outgoing.size() > limits.max_queued_bytes {
-            self.journal.done(outgoing.key.get());
+            self.journal.done(key);
             return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming); // No room that others make would do.
         }
         let mut dropped = Vec::new();
         while self.queue.is_full_for(outgoing.size(), limits) {
             let Some(victim) = self.queue.make_room(qos, limits.queue_full) else {
-                self.journal.done(outgoing.key.get());
+                self.journal.done(key);
                 dropped.push((DropReason::QueueFull, Dropped::Incoming));
                 return Pushed { waker: None, dropped };
             };
@@ -318,7 +320,7 @@ impl Outbox {
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
         // [MQTT-3.1.2-5]
-        self.queue.push(outgoing.message().clone(), outgoing.key.get(), qos, retain);
+        self.queue.push(outgoing.message().clone(), key, qos, retain);
         // A connection that cannot send now would be woken in vain: it looks again when it has room.
         let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };
         Pushed { waker, dropped }

@@ -3,8 +3,14 @@
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, PacketId, TopicName};
 
+use std::sync::Arc;
+
 use super::*;
-use crate::{durability::Durability, limits::QueueFullPolicy};
+use crate::{
+    durability::Durability,
+    limits::QueueFullPolicy,
+    store::{MemoryStore, Record, Store},
+};
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
@@ -212,4 +218,29 @@ fn an_open_window_lets_nobody_overtake_who_waits() {
     client.puback(1);
     assert!(client.takes(&[("c", Q1)]), "its publisher comes before the owner has looked");
     assert_eq!(client.sent(), ["b"]);
+}
+
+/// One message can reach a client twice, by its own subscription and as a member of a shared one, with one key. Dropping
+/// the copy with QoS 0 took the other one out of the store.
+#[test]
+fn a_dropped_copy_with_qos_0_leaves_the_stored_one_alone() {
+    let store = MemoryStore::default();
+    let message = Message::new(&TopicName::try_from("t").unwrap(), b"", Q1);
+    let queued = Record::Queued { session: 1, key: 5, qos: Q1, retain: false, message: message.clone() };
+    let started = Record::SessionStarted { session: 1, client_id: "a".into() };
+    store.append(vec![started, queued.clone()]);
+    for policy in [QueueFullPolicy::DropOldest, QueueFullPolicy::DropNewest] {
+        let mut client = Client::with_room_for(1, policy);
+        client.outbox.set_journal(Journal::new(Arc::new(store.clone()), 1));
+        let outgoing = Outgoing::of(&message);
+        outgoing.key.set(5);
+        let dropped: usize = [Q0, Q0]
+            .map(|qos| client.outbox.push(&outgoing, qos, false, &client.limits).dropped.len())
+            .iter()
+            .sum();
+        assert_eq!(dropped, 1);
+    }
+    let mut kept = Vec::new();
+    store.recover(&mut |record| kept.push(record)).unwrap();
+    assert!(kept.contains(&queued), "{kept:?}");
 }
