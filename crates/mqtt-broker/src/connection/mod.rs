@@ -14,7 +14,7 @@ mod publish;
 mod subscribe;
 mod unsubscribe;
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{sync::Arc, task::Waker, thread::panicking, time::Instant};
 
 use bytes::Bytes;
 use mqtt_codec::{EncodeError, Frame, PacketType, Pingreq, Pingresp};
@@ -400,7 +400,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Only a panic leaves a connection that has not ended; its session and its Will are settled all the same. A second
+    /// Only a panic, or a runtime that is dropped, leaves a connection that has not ended; its session and its Will are settled all the same. A second
     /// panic, here, must stay here: it would end the process.
     fn drop(&mut self) {
         if self.closed().is_some() {
@@ -408,7 +408,8 @@ impl Drop for Connection {
         }
         let core = Arc::clone(&self.core);
         survive("the end of a connection", || {
-            self.end(self.last_received, CloseReason::Internal, &mut core.burst());
+            let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
+            self.end(self.last_received, reason, &mut core.burst());
         });
     }
 }

@@ -110,6 +110,12 @@ impl Ended {
         self.stdout
     }
 
+    /// Ended with this code; the last line on stderr, after whatever was logged.
+    pub(crate) fn last_words(self, code: i32) -> String {
+        assert_eq!(self.status.code(), Some(code), "{self:?}");
+        self.stderr.last().cloned().unwrap_or_default()
+    }
+
     /// Ended with this code and one line on stderr, which is returned.
     pub(crate) fn complaint(self, code: i32) -> String {
         assert_eq!(self.status.code(), Some(code), "{self:?}");

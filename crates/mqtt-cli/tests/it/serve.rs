@@ -133,7 +133,7 @@ mod signals {
         broker.process.signal(Signal::TERM);
         broker.process.await_stderr("shutting down");
         broker.process.signal(Signal::TERM);
-        assert_eq!(broker.process.ended().complaint(1), "gmqtt: ended at once by a second signal");
+        assert_eq!(broker.process.ended().last_words(1), "gmqtt: ended at once by a second signal");
     }
 
     #[test]
