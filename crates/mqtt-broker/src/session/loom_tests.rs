@@ -6,7 +6,7 @@
 use std::{future::poll_fn, task::Poll};
 
 use loom::{future::block_on, model::Builder, thread};
-use mqtt_codec::{PacketId, TopicName};
+use mqtt_codec::{PacketId, QoS, TopicName};
 
 use super::*;
 use crate::{durability::Durability, message::Outgoing, net};
