@@ -1,0 +1,259 @@
+//! [`Directory`]: the data directory: its rights, its lock, its format version. Everything but the engine's own files.
+//!
+//! ```text
+//! DIR/            0700
+//!   gmqtt-store   "gmqtt-store 1", the format version; "gmqtt-store 1 new" until the first start got through
+//!   lock          locked as long as a process has the store open; holds its process id
+//!   synced        the number of a batch that is known to be on the disk
+//!   db/           0700, the engine's files
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process,
+};
+
+use mqtt_broker::store::StoreError;
+
+use crate::encoding::FORMAT_VERSION;
+
+const VERSION_FILE: &str = "gmqtt-store";
+const LOCK_FILE: &str = "lock";
+const SYNCED_FILE: &str = "synced";
+const ENGINE_DIR: &str = "db";
+/// Ends the version file until the first start got through.
+const NEW: &str = "new";
+/// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
+const NOT_OURS_TO_MIND: [&str; 3] = ["lost+found", LOCK_FILE, "gmqtt-store.tmp"];
+
+pub(crate) struct Directory {
+    path: PathBuf,
+    is_new: bool,
+    _lock: File,
+}
+
+impl Directory {
+    /// Opens the directory, makes it if need be, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        make(path)?;
+        let is_new = match version(path)? {
+            Some(is_new) => is_new,
+            None => {
+                check_empty(path)?;
+                true
+            }
+        };
+        restrict(path)?;
+        let lock = lock(path)?;
+        let directory = Self { path: path.to_owned(), is_new, _lock: lock };
+        if is_new {
+            directory.begin()?;
+        }
+        Ok(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.path.join(ENGINE_DIR)
+    }
+
+    /// Whether nothing can have been acknowledged yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The first start got through: from here on what is missing is missed.
+    pub(crate) fn complete(&self) -> Result<(), StoreError> {
+        restrict_all(&self.path)?;
+        if self.is_new {
+            self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION}\n"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The number of a batch that is known to be on the disk.
+    pub(crate) fn synced(&self) -> u64 {
+        let text = fs::read_to_string(self.path.join(SYNCED_FILE)).unwrap_or_default();
+        text.trim().parse().unwrap_or_default()
+    }
+
+    pub(crate) fn set_synced(&self, number: u64) -> Result<(), StoreError> {
+        self.write(SYNCED_FILE, &format!("{number}\n"))
+    }
+
+    /// Makes sure that the engine finds nothing of an earlier first start that did not get through.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION} {NEW}\n"))?;
+        let engine = self.engine();
+        match fs::remove_dir_all(&engine) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("empty", &engine, &error));
+            }
+            _ => {}
+        }
+        directory_builder().create(&engine).map_err(|error| failed("create", &engine, &error))?;
+        sync(&self.path)
+    }
+
+    /// Replaces a file, so that either the old or the new one survives.
+    fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let (path, draft) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
+        let written = private_file().truncate(true).open(&draft).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|error| failed("write", &draft, &error))?;
+        fs::rename(&draft, &path).map_err(|error| failed("write", &path, &error))?;
+        sync(&self.path)
+    }
+}
+
+fn make(path: &Path) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => {
+            let path = path.display();
+            return Err(StoreError::new(format!("{path} is not a directory: name one for the store")));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at", path, &error)),
+    }
+    directory_builder().create(path).map_err(|error| failed("create", path, &error))?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
+        _ => sync(Path::new(".")),
+    }
+}
+
+/// Whether the store is new; `None` if there is none.
+fn version(path: &Path) -> Result<Option<bool>, StoreError> {
+    let file = path.join(VERSION_FILE);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", &file, &error)),
+    };
+    let mut words = text.split_whitespace();
+    let number = match (words.next(), words.next().map(str::parse::<u32>)) {
+        (Some("gmqtt-store"), Some(Ok(number))) => number,
+        _ => {
+            let file = file.display();
+            return Err(StoreError::new(format!(
+                "{file} does not say which format the store has: restore the data directory from a backup"
+            )));
+        }
+    };
+    if number != FORMAT_VERSION {
+        let (path, age) = (path.display(), if number > FORMAT_VERSION { "a newer" } else { "an older" });
+        return Err(StoreError::new(format!(
+            "the store in {path} was written by {age} version of this program (format {number}, this one reads \
+             format {FORMAT_VERSION}): export it with that version and import it with this one"
+        )));
+    }
+    Ok(Some(words.next() == Some(NEW)))
+}
+
+fn check_empty(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path).map_err(|error| failed("read", path, &error))? {
+        let name = entry.map_err(|error| failed("read", path, &error))?.file_name();
+        if !NOT_OURS_TO_MIND.iter().any(|known| name == *known) {
+            let path = path.display();
+            return Err(StoreError::new(format!(
+                "{path} is not empty and holds no store: name an empty or a new directory"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = path.join(LOCK_FILE);
+    let mut lock = private_file().read(true).open(&file).map_err(|error| failed("open", &file, &error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let known = lock.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
+            let owner = if known { format!("process {}", owner.trim()) } else { "another process".into() };
+            let path = path.display();
+            return Err(StoreError::new(format!(
+                "the store in {path} is in use by {owner}: stop it first, or name another directory"
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("lock", &file, &error)),
+    }
+    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", process::id()));
+    written.map_err(|error| failed("write", &file, &error))?;
+    Ok(lock)
+}
+
+fn sync(directory: &Path) -> Result<(), StoreError> {
+    let synced = File::open(directory).and_then(|file| file.sync_all());
+    synced.map_err(|error| failed("sync", directory, &error))
+}
+
+pub(crate) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => ": give this user the right to, or name another directory",
+        io::ErrorKind::ReadOnlyFilesystem => ": name a directory that can be written to",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room, then start again",
+        _ => "",
+    };
+    StoreError::new(format!("cannot {what} {}: {error}{hint}", path.display()))
+}
+
+fn directory_builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Takes from others what rights they have to a file or directory.
+#[cfg(unix)]
+fn restrict(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut permissions = fs::metadata(path).map_err(|error| failed("look at", path, &error))?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(permissions.mode() & !0o077);
+        fs::set_permissions(path, permissions).map_err(|error| failed("restrict", path, &error))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn restrict(_path: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// Does so below a directory too. The engine makes its files with the process's own mask; nobody else gets into the
+/// directory, and what is there at a start is made to look like it.
+fn restrict_all(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path).map_err(|error| failed("read", path, &error))? {
+        let entry = entry.map_err(|error| failed("read", path, &error))?;
+        // The engine deletes files in the background.
+        let Ok(kind) = entry.file_type() else { continue };
+        match restrict(&entry.path()) {
+            Err(error) if entry.path().exists() => return Err(error),
+            _ if kind.is_dir() => restrict_all(&entry.path())?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

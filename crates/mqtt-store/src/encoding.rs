@@ -1,0 +1,445 @@
+//! How keys and values look on disk: explicit, versioned as a whole, and each value with a checksum of its own.
+//!
+//! `docs/durability.md` has the same as a table. Whatever changes here changes [`FORMAT_VERSION`].
+
+use std::time::{Duration, SystemTime};
+
+use fjall::Slice;
+use mqtt_broker::{
+    Message,
+    store::{MessageKey, SessionKey, StoreError},
+};
+use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+/// The version of everything in this file. A store of another version is refused.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
+/// of the session is left.
+pub(crate) type SessionId = u64;
+
+/// Where a row lives. The numbers are part of the checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Table {
+    Meta = 0,
+    Sessions = 1,
+    States = 2,
+    Subscriptions = 3,
+    Queue = 4,
+    Inflight = 5,
+    Messages = 6,
+    Shares = 7,
+    Received = 8,
+    Retained = 9,
+    Wills = 10,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Meta,
+        Self::Sessions,
+        Self::States,
+        Self::Subscriptions,
+        Self::Queue,
+        Self::Inflight,
+        Self::Messages,
+        Self::Shares,
+        Self::Received,
+        Self::Retained,
+        Self::Wills,
+    ];
+
+    /// The name of its keyspace.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Sessions => "sessions",
+            Self::States => "states",
+            Self::Subscriptions => "subscriptions",
+            Self::Queue => "queue",
+            Self::Inflight => "inflight",
+            Self::Messages => "messages",
+            Self::Shares => "shares",
+            Self::Received => "received",
+            Self::Retained => "retained",
+            Self::Wills => "wills",
+        }
+    }
+}
+
+/// The key of the row that numbers the batches: the last row of every batch.
+pub(crate) const MARK_KEY: &[u8] = b"gmqtt/batch-number";
+/// The key of the row that counts how often the store was opened.
+pub(crate) const EPOCH_KEY: &[u8] = b"gmqtt/epoch";
+
+const CHECKSUM_LEN: usize = 4;
+/// Keys of the engine end at 65,535 bytes; a filter may be that long by itself, with a session before it.
+const MAX_FILTER_IN_KEY: usize = 65_000;
+
+pub(crate) fn id_key(id: u64) -> Slice {
+    id.to_be_bytes().into()
+}
+
+pub(crate) fn entry_key(id: SessionId, key: MessageKey) -> Slice {
+    let mut bytes = [0; 16];
+    let (session, message) = bytes.split_at_mut(8);
+    session.copy_from_slice(&id.to_be_bytes());
+    message.copy_from_slice(&key.to_be_bytes());
+    bytes.into()
+}
+
+pub(crate) fn received_key(id: SessionId, packet_id: PacketId) -> Slice {
+    [&id.to_be_bytes()[..], &packet_id.get().to_be_bytes()].concat().into()
+}
+
+pub(crate) fn message_key(epoch: u32, key: MessageKey) -> Slice {
+    [&epoch.to_be_bytes()[..], &key.to_be_bytes()].concat().into()
+}
+
+/// The session and the filter; of a filter that is too long for a key its beginning and a digest.
+pub(crate) fn subscription_key(id: SessionId, filter: &TopicFilter) -> Slice {
+    let filter = filter.as_bytes();
+    match filter.get(..MAX_FILTER_IN_KEY) {
+        Some(beginning) if filter.len() > MAX_FILTER_IN_KEY => {
+            [&id.to_be_bytes(), beginning, &xxh3_128(filter).to_be_bytes()].concat().into()
+        }
+        _ => [&id.to_be_bytes(), filter].concat().into(),
+    }
+}
+
+/// The session that a key of its tables begins with.
+pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
+    key.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The message that a key of `Queue` or `Inflight` ends with.
+pub(crate) fn message_of(key: &[u8]) -> Option<MessageKey> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Builds values one after the other in one buffer.
+#[derive(Default)]
+pub(crate) struct Encoder(Vec<u8>);
+
+impl Encoder {
+    pub(crate) fn encode(&mut self, table: Table, key: &[u8], value: &Value) -> Slice {
+        self.0.clear();
+        value.write(&mut self.0);
+        let checksum = checksum(table, key, &self.0);
+        self.0.extend_from_slice(&checksum.to_be_bytes());
+        Slice::from(&self.0[..])
+    }
+}
+
+fn checksum(table: Table, key: &[u8], body: &[u8]) -> u32 {
+    xxh3_64_with_seed(body, xxh3_64(key) ^ (table as u64)) as u32
+}
+
+/// A value, checked: its body.
+pub(crate) fn verify<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    let (body, stored) =
+        value.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(|| damaged(table, "is cut short"))?;
+    if checksum(table, key, body) == u32::from_be_bytes(*stored) {
+        Ok(body)
+    } else {
+        Err(damaged(table, "does not match its checksum"))
+    }
+}
+
+pub(crate) fn damaged(table: Table, what: &str) -> StoreError {
+    StoreError::new(format!(
+        "the store is damaged: a row of the table {:?} {what}; restore the data directory from a backup",
+        table.name()
+    ))
+}
+
+/// What a value says. One variant a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Mark {
+        number: u64,
+        synced: bool,
+    },
+    Epoch(u32),
+    Session {
+        session: SessionKey,
+        client_id: Box<str>,
+    },
+    State(State),
+    /// The filter is here only if the key has its digest.
+    Subscription {
+        qos: QoS,
+        filter: Option<TopicFilter>,
+    },
+    Queued {
+        qos: QoS,
+        retain: bool,
+        home: Home,
+    },
+    Inflight {
+        packet_id: Option<PacketId>,
+        released: bool,
+    },
+    Message(Message),
+    Shares(u32),
+    Received,
+    Retained {
+        message: Message,
+        expires_at: Option<SystemTime>,
+    },
+    Will {
+        client_id: Box<str>,
+        will: Message,
+    },
+}
+
+/// What is known of a session besides its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) presence: Presence,
+    /// No message of its queue has a smaller key.
+    pub(crate) head: MessageKey,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Attached,
+    Detached(SystemTime),
+    /// It is over; its rows are being deleted.
+    Ended,
+}
+
+/// Where the message of a queue entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the entry itself.
+    Here(Message),
+    /// In `Messages`, under this epoch and the entry's key.
+    Shared(u32),
+}
+
+impl Value {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Mark { number, synced } => {
+                out.extend_from_slice(&number.to_be_bytes());
+                out.push(u8::from(*synced));
+            }
+            Self::Epoch(number) | Self::Shares(number) => out.extend_from_slice(&number.to_be_bytes()),
+            Self::Session { session, client_id } => {
+                out.extend_from_slice(&session.to_be_bytes());
+                out.extend_from_slice(client_id.as_bytes());
+            }
+            Self::State(state) => state.write(out),
+            Self::Subscription { qos, filter } => {
+                out.push(qos.as_u8());
+                out.extend_from_slice(filter.as_ref().map_or(&[], TopicFilter::as_bytes));
+            }
+            Self::Queued { qos, retain, home } => {
+                let shared = matches!(home, Home::Shared(_));
+                out.push(qos.as_u8() | u8::from(*retain) << 2 | u8::from(shared) << 3);
+                match home {
+                    Home::Here(message) => write_message(message, out),
+                    Home::Shared(epoch) => out.extend_from_slice(&epoch.to_be_bytes()),
+                }
+            }
+            Self::Inflight { packet_id, released } => {
+                out.extend_from_slice(&packet_id.map_or(0, PacketId::get).to_be_bytes());
+                out.push(u8::from(*released));
+            }
+            Self::Message(message) => write_message(message, out),
+            Self::Received => {}
+            Self::Retained { message, expires_at } => {
+                out.push(u8::from(expires_at.is_some()));
+                out.extend_from_slice(&expires_at.map_or(0, nanos).to_be_bytes());
+                write_message(message, out);
+            }
+            Self::Will { client_id, will } => {
+                out.extend_from_slice(&(client_id.len() as u32).to_be_bytes());
+                out.extend_from_slice(client_id.as_bytes());
+                write_message(will, out);
+            }
+        }
+    }
+
+    /// Reads a value of this table; `None` if the body is not one.
+    fn read(table: Table, key: &[u8], body: &[u8]) -> Option<Self> {
+        let mut body = Body(body);
+        let value = match table {
+            Table::Meta if key == EPOCH_KEY => Self::Epoch(body.u32()?),
+            Table::Meta => Self::Mark { number: body.u64()?, synced: body.flag()? },
+            Table::Sessions => Self::Session { session: body.u64()?, client_id: text(body.rest())? },
+            Table::States => Self::State(State::read(&mut body)?),
+            Table::Subscriptions => {
+                let qos = QoS::from_u8(body.u8()?)?;
+                let filter = match body.rest() {
+                    [] => None,
+                    filter => Some(TopicFilter::new(filter.to_vec()).ok()?),
+                };
+                Self::Subscription { qos, filter }
+            }
+            Table::Queue => {
+                let flags = body.u8()?;
+                let home =
+                    if flags & 8 == 0 { Home::Here(body.message()?) } else { Home::Shared(body.u32()?) };
+                Self::Queued { qos: QoS::from_u8(flags & 3)?, retain: flags & 4 != 0, home }
+            }
+            Table::Inflight => {
+                Self::Inflight { packet_id: PacketId::new(body.u16()?), released: body.flag()? }
+            }
+            Table::Messages => Self::Message(body.message()?),
+            Table::Shares => Self::Shares(body.u32()?),
+            Table::Received => Self::Received,
+            Table::Retained => {
+                let (expires, at) = (body.flag()?, body.u64()?);
+                Self::Retained { expires_at: expires.then(|| moment(at)), message: body.message()? }
+            }
+            Table::Wills => {
+                let len = body.u32()?;
+                Self::Will { client_id: text(body.take(len as usize)?)?, will: body.message()? }
+            }
+        };
+        body.0.is_empty().then_some(value)
+    }
+}
+
+/// Checks and reads a row.
+pub(crate) fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Value, StoreError> {
+    let body = verify(table, key, value)?;
+    Value::read(table, key, body)
+        .ok_or_else(|| damaged(table, "cannot be read, though its checksum is right"))
+}
+
+/// Where the message of a queue entry is, without reading the message: the epoch if it is kept apart.
+pub(crate) fn home_of(key: &[u8], value: &[u8]) -> Result<Option<u32>, StoreError> {
+    let mut body = Body(verify(Table::Queue, key, value)?);
+    match body.u8() {
+        Some(flags) if flags & 8 == 0 => Ok(None),
+        Some(_) => body.u32().map(Some).ok_or_else(|| damaged(Table::Queue, "is cut short")),
+        None => Err(damaged(Table::Queue, "is empty")),
+    }
+}
+
+/// The filter of a subscription's row.
+pub(crate) fn filter_of(key: &[u8], in_value: Option<TopicFilter>) -> Result<TopicFilter, StoreError> {
+    match in_value {
+        Some(filter) => Ok(filter),
+        None => TopicFilter::new(key.get(8..).unwrap_or_default().to_vec())
+            .map_err(|_| damaged(Table::Subscriptions, "has no valid topic filter")),
+    }
+}
+
+/// What the value of a subscription has to say, given its key.
+pub(crate) fn subscription(filter: &TopicFilter, qos: QoS) -> Value {
+    let in_value = filter.as_bytes().len() > MAX_FILTER_IN_KEY;
+    Value::Subscription { qos, filter: in_value.then(|| filter.clone()) }
+}
+
+/// A key and a value of the batch number as they follow each other in the engine's journal, if these bytes begin so.
+pub(crate) fn mark_at(bytes: &[u8]) -> Option<(u64, bool)> {
+    let value = bytes.strip_prefix(MARK_KEY)?.get(..9 + CHECKSUM_LEN)?;
+    match decode(Table::Meta, MARK_KEY, value) {
+        Ok(Value::Mark { number, synced }) => Some((number, synced)),
+        _ => None,
+    }
+}
+
+impl State {
+    fn write(self, out: &mut Vec<u8>) {
+        let (tag, at) = match self.presence {
+            Presence::Attached => (0, 0),
+            Presence::Detached(at) => (1, nanos(at)),
+            Presence::Ended => (2, 0),
+        };
+        out.push(tag);
+        out.extend_from_slice(&at.to_be_bytes());
+        out.extend_from_slice(&self.head.to_be_bytes());
+    }
+
+    fn read(body: &mut Body<'_>) -> Option<Self> {
+        let (tag, at, head) = (body.u8()?, body.u64()?, body.u64()?);
+        let presence = match tag {
+            0 => Presence::Attached,
+            1 => Presence::Detached(moment(at)),
+            2 => Presence::Ended,
+            _ => return None,
+        };
+        Some(Self { presence, head })
+    }
+}
+
+fn write_message(message: &Message, out: &mut Vec<u8>) {
+    let topic = message.topic_bytes();
+    out.push(message.qos().as_u8() | u8::from(message.retain()) << 2);
+    out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
+    out.extend_from_slice(topic);
+    out.extend_from_slice(message.payload());
+}
+
+/// Nanoseconds since 1970; good until 2554.
+fn nanos(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn moment(nanos: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
+}
+
+fn text(bytes: &[u8]) -> Option<Box<str>> {
+    std::str::from_utf8(bytes).ok().map(Box::from)
+}
+
+/// The rest of a body that is being read.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.chunk().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_be_bytes)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    fn message(&mut self) -> Option<Message> {
+        let (flags, topic_len) = (self.u8()?, self.u16()?);
+        let topic = TopicName::new(self.take(usize::from(topic_len))?.to_vec()).ok()?;
+        let message = Message::new(&topic, self.rest(), QoS::from_u8(flags & 3)?);
+        Some(if flags & 4 == 0 { message } else { message.retained() })
+    }
+}

@@ -1,0 +1,174 @@
+//! [`FjallEngine`]: the engine on fjall, a keyspace a table.
+//!
+//! fjall keeps a journal that every batch is appended to, and sorted files that it is sorted into later. It has no way to
+//! take back a batch that failed, and says so by refusing everything after: the store does the same.
+
+use std::{
+    fmt::Display,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use mqtt_broker::store::StoreError;
+
+use super::{Change, Engine, Row, Rows};
+use crate::{
+    encoding::Table,
+    options::{Durability, StoreOptions},
+};
+
+/// How much of the journal may be waiting to be sorted into files: what has to be read again at the next start.
+const MAX_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+/// What a table holds in memory before it is written to a file.
+const MAX_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+pub(crate) struct FjallEngine {
+    database: Database,
+    tables: [Keyspace; Table::ALL.len()],
+    path: PathBuf,
+}
+
+impl FjallEngine {
+    pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        guarded(path, "opened", || {
+            let database = Database::builder(path)
+                .manual_journal_persist(true)
+                .max_journaling_size(MAX_JOURNAL_BYTES)
+                .cache_size(options.cache_bytes)
+                .worker_threads(2)
+                .open()?;
+            let open = |table: Table| database.keyspace(table.name(), || table_options(table));
+            let tables = open_tables(open)?;
+            Ok(Self { database, tables, path: path.to_owned() })
+        })
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.database.snapshot()
+    }
+
+    /// The rows of a table as they were when the snapshot was taken.
+    pub(crate) fn rows_of(&self, snapshot: &Snapshot, table: Table) -> Rows<'_> {
+        self.guard_rows(snapshot.iter(self.table(table)))
+    }
+
+    pub(crate) fn disk_bytes(&self) -> Result<u64, StoreError> {
+        guarded(&self.path, "read", || self.database.disk_space())
+    }
+
+    /// Syncs whatever was committed.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        guarded(&self.path, "written", || self.database.persist(PersistMode::SyncAll))
+    }
+
+    fn table(&self, table: Table) -> &Keyspace {
+        // One keyspace for each of `Table::ALL`, in that order.
+        &self.tables[table as usize]
+    }
+
+    fn guard_rows<'a>(&'a self, mut rows: fjall::Iter) -> Rows<'a> {
+        let mut done = false;
+        Box::new(std::iter::from_fn(move || {
+            if done {
+                return None;
+            }
+            let row = guarded(&self.path, "read", || rows.next().map(fjall::Guard::into_inner).transpose());
+            done = row.is_err();
+            row.transpose()
+        }))
+    }
+}
+
+impl Engine for FjallEngine {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        guarded(&self.path, "read", || self.table(table).get(key))
+    }
+
+    fn rows(&self, table: Table, from: &[u8], to: Option<&[u8]>) -> Rows<'_> {
+        let table = self.table(table);
+        self.guard_rows(match to {
+            Some(to) => table.range(from..to),
+            None => table.range(from..),
+        })
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        guarded(&self.path, "read", || {
+            self.table(table).range(from..to).next_back().map(fjall::Guard::into_inner).transpose()
+        })
+    }
+
+    fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+        let mode = match durability {
+            Durability::Sync => PersistMode::SyncData,
+            Durability::Os | Durability::Memory => PersistMode::Buffer,
+        };
+        guarded(&self.path, "written", || {
+            let mut changes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len())
+                .durability(Some(mode));
+            for change in batch {
+                match change.value {
+                    Some(value) => changes.insert(self.table(change.table), change.key, value),
+                    None => changes.remove(self.table(change.table), change.key),
+                }
+            }
+            changes.commit()
+        })
+    }
+}
+
+fn open_tables(
+    open: impl Fn(Table) -> fjall::Result<Keyspace>,
+) -> fjall::Result<[Keyspace; Table::ALL.len()]> {
+    let mut tables = Vec::with_capacity(Table::ALL.len());
+    for table in Table::ALL {
+        tables.push(open(table)?);
+    }
+    tables.try_into().map_err(|_| fjall::Error::Unrecoverable)
+}
+
+fn table_options(table: Table) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .manual_journal_persist(true)
+        .max_memtable_size(MAX_MEMTABLE_BYTES)
+        // Messages and entries are read because they are known to be there.
+        .expect_point_read_hits(matches!(table, Table::Queue | Table::Messages))
+}
+
+/// Does something with the engine. An error says where and what to do; so does a panic, which is how the engine answers to
+/// some damaged files.
+fn guarded<T>(path: &Path, what: &str, act: impl FnOnce() -> fjall::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(explain(path, what, &error)),
+        Err(_) => Err(damage(path, what, "the storage engine stumbled over its files")),
+    }
+}
+
+fn explain(path: &Path, what: &str, error: &fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            StoreError::new(format!("the store in {} could not be {what}: {error}", path.display()))
+        }
+        fjall::Error::Poisoned => StoreError::new(format!(
+            "the store in {} could not be {what}: writing in the background failed, as when the disk is full",
+            path.display()
+        )),
+        fjall::Error::Locked => {
+            StoreError::new(format!("the store in {} is in use by another process", path.display()))
+        }
+        fjall::Error::InvalidVersion(version) => StoreError::new(format!(
+            "the files in {} have version {version:?} of the storage engine, which this program cannot read",
+            path.display()
+        )),
+        error => damage(path, what, error),
+    }
+}
+
+fn damage(path: &Path, what: &str, why: impl Display) -> StoreError {
+    StoreError::new(format!(
+        "the store in {} is damaged and could not be {what}: {why}; restore the data directory from a backup",
+        path.display()
+    ))
+}

@@ -1,0 +1,279 @@
+//! Looks through the engine's journal before the engine does.
+//!
+//! After a crash the last batch may be torn, and the engine drops it, rightly: it was not acknowledged. But the engine
+//! drops as silently what follows a damaged byte in the middle, and that was. So every batch of ours ends with a number,
+//! one more than the batch before: if behind the damage there is a number that a torn last batch cannot explain, the store
+//! is not opened.
+//!
+//! The journal's files are `N.jnl`, oldest first, each a series of batches and then zeros:
+//!
+//! ```text
+//! batch   1, items: u32, sequence: u64; the items; 3, xxh3 of the items: u64, "FJL", 3     (integers little endian)
+//! item    2, kind: u8, compression: u8 (0), keyspace: u64, key length: u16, length: u32, stored length: u32, key, value
+//!         4, keyspace: u64
+//! ```
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use mqtt_broker::store::StoreError;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    directory::failed,
+    encoding::{MARK_KEY, mark_at},
+};
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
+
+/// Checks the journal in this directory, and cuts off a torn last batch. `synced` is the number of a batch that is known
+/// to have been synced. The number of the last batch in the journal, if it has one.
+pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreError> {
+    let files = files(directory)?;
+    if files.is_empty() {
+        return Err(damage(directory, "the engine's journal is missing"));
+    }
+    let mut last = None;
+    let mut torn: Option<Torn> = None;
+    for (path, _) in &files {
+        let mut journal = Journal::open(path)?;
+        let mut valid_len = 0;
+        if torn.is_none() {
+            while let Some(number) = journal.batch()? {
+                if let (Some(last), Some(number)) = (last, number)
+                    && number != last + 1
+                {
+                    let what = format!("batch {number} follows batch {last}, what lay between is lost");
+                    return Err(damage(path, &what));
+                }
+                last = number.or(last);
+                valid_len = journal.position;
+            }
+        }
+        let rest = journal.rest(valid_len)?;
+        if rest.is_clean {
+            continue;
+        }
+        let torn = torn.get_or_insert(Torn { path: path.clone(), valid_len, later: None });
+        torn.later = torn.later.max(rest.latest);
+    }
+    if let Some(torn) = torn {
+        torn.resolve(last, synced)?;
+    }
+    Ok(last)
+}
+
+/// A place in the journal where it cannot be read on.
+struct Torn {
+    path: PathBuf,
+    valid_len: u64,
+    /// The greatest number of a batch behind that place, and whether it was synced.
+    later: Option<(u64, bool)>,
+}
+
+impl Torn {
+    /// Cuts the journal off there, if nothing is lost by it that was promised.
+    fn resolve(self, last: Option<u64>, synced: u64) -> Result<(), StoreError> {
+        let Self { path, valid_len, later } = self;
+        let place = format!("byte {valid_len} of {}", path.display());
+        if let Some(last) = last
+            && last < synced
+        {
+            let what = format!("at {place}: batches {} to {synced} cannot be read", last + 1);
+            return Err(damage(&path, &what));
+        }
+        match (last, later) {
+            // A batch is begun only when the one before it is synced.
+            (Some(last), Some((later, true))) if later > last + 1 => {
+                return Err(damage(
+                    &path,
+                    &format!("at {place}: batches {} to {later} cannot be read", last + 1),
+                ));
+            }
+            (None, Some((later, true))) if later > synced + 1 => {
+                return Err(damage(&path, &format!("at {place}: batches up to {later} cannot be read")));
+            }
+            (_, Some((later, false))) => {
+                tracing::warn!(
+                    "the journal is torn at {place}: batches {} to {later} were not synced before power was lost, \
+                     and are dropped",
+                    last.map_or_else(|| "before".into(), |last| (last + 1).to_string())
+                );
+            }
+            _ => tracing::info!("the journal is torn at {place}: a batch that nobody was told of is dropped"),
+        }
+        let cut = OpenOptions::new().write(true).open(&path).and_then(|file| {
+            file.set_len(valid_len)?;
+            file.sync_all()
+        });
+        cut.map_err(|error| failed("repair", &path, &error))
+    }
+}
+
+/// The journal's files, oldest first.
+fn files(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|error| failed("read", directory, &error))? {
+        let path = entry.map_err(|error| failed("read", directory, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number = number.ok_or_else(|| damage(&path, "is no name of a journal file"))?;
+            files.push((path, number));
+        }
+    }
+    files.sort_unstable_by_key(|(_, number)| *number);
+    for pair in files.windows(2) {
+        if let [(_, one), (path, two)] = pair
+            && *two != one + 1
+        {
+            return Err(damage(path, "the journal file before it is missing"));
+        }
+    }
+    Ok(files)
+}
+
+fn damage(path: &Path, what: &str) -> StoreError {
+    StoreError::new(format!(
+        "the store is damaged, in {}: {what}; restore the data directory from a backup",
+        path.display()
+    ))
+}
+
+struct Journal<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+    len: u64,
+    position: u64,
+    bytes: Vec<u8>,
+}
+
+/// What follows the last whole batch.
+struct Rest {
+    /// Nothing but zeros.
+    is_clean: bool,
+    /// The greatest number of a batch in it, and whether it was synced.
+    latest: Option<(u64, bool)>,
+}
+
+impl<'a> Journal<'a> {
+    fn open(path: &'a Path) -> Result<Self, StoreError> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (len, file) = opened.map_err(|error| failed("open", path, &error))?;
+        Ok(Self { path, file: BufReader::with_capacity(1 << 18, file), len, position: 0, bytes: Vec::new() })
+    }
+
+    /// Reads a batch: its number, if it has one. `None` where there is no whole batch.
+    fn batch(&mut self) -> Result<Option<Option<u64>>, StoreError> {
+        self.try_batch().map_err(|error| failed("read", self.path, &error))
+    }
+
+    fn try_batch(&mut self) -> io::Result<Option<Option<u64>>> {
+        let Some(start) = self.take::<13>()? else { return Ok(None) };
+        let [START, i0, i1, i2, i3, ..] = start else { return Ok(None) };
+        let (mut hash, mut number) = (Xxh3::new(), None);
+        for _ in 0..u32::from_le_bytes([i0, i1, i2, i3]) {
+            if !self.read_item()? {
+                return Ok(None);
+            }
+            hash.update(&self.bytes);
+            number = self.bytes.get(ITEM_HEAD..).and_then(mark_at).map(|(number, _)| number);
+        }
+        let Some(end) = self.take::<13>()? else { return Ok(None) };
+        let whole = match end {
+            [END, checksum @ .., b0, b1, b2, b3] => {
+                <[u8; 8]>::try_from(checksum).map(u64::from_le_bytes) == Ok(hash.digest())
+                    && [b0, b1, b2, b3] == TRAILER
+            }
+            _ => false,
+        };
+        Ok(whole.then_some(number))
+    }
+
+    /// Reads an item into `bytes`.
+    fn read_item(&mut self) -> io::Result<bool> {
+        self.bytes.clear();
+        let Some([tag]) = self.take()? else { return Ok(false) };
+        self.bytes.push(tag);
+        match tag {
+            CLEAR => self.take_more(8),
+            ITEM if self.take_more(ITEM_HEAD - 1)? => {
+                let stored = match self.bytes[..] {
+                    [.., k0, k1, _, _, _, _, v0, v1, v2, v3] => {
+                        u64::from(u16::from_le_bytes([k0, k1]))
+                            + u64::from(u32::from_le_bytes([v0, v1, v2, v3]))
+                    }
+                    _ => return Ok(false),
+                };
+                // A damaged length must not take memory that the file could not fill.
+                if stored > self.len.saturating_sub(self.position) {
+                    return Ok(false);
+                }
+                self.take_more(stored as usize)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> io::Result<Option<[u8; N]>> {
+        let mut bytes = [0; N];
+        match self.file.read_exact(&mut bytes) {
+            Ok(()) => {
+                self.position += N as u64;
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_more(&mut self, len: usize) -> io::Result<bool> {
+        let begin = self.bytes.len();
+        self.bytes.resize(begin + len, 0);
+        match self.file.read_exact(self.bytes.get_mut(begin..).unwrap_or_default()) {
+            Ok(()) => {
+                self.position += len as u64;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rest(mut self, from: u64) -> Result<Rest, StoreError> {
+        self.try_rest(from).map_err(|error| failed("read", self.path, &error))
+    }
+
+    fn try_rest(&mut self, from: u64) -> io::Result<Rest> {
+        /// What of a piece is looked at again with the next one: no less than a key and its value.
+        const OVERLAP: usize = 64;
+        self.file.seek(SeekFrom::Start(from))?;
+        let mut rest = Rest { is_clean: true, latest: None };
+        let mut piece = Vec::new();
+        loop {
+            let kept = piece.len().min(OVERLAP);
+            piece.drain(..piece.len() - kept);
+            if (&mut self.file).take(1 << 20).read_to_end(&mut piece)? == 0 {
+                return Ok(rest);
+            }
+            if piece.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            rest.is_clean = false;
+            let marks = (0..piece.len()).filter_map(|at| {
+                let bytes = piece.get(at..)?;
+                if bytes.starts_with(MARK_KEY) { mark_at(bytes) } else { None }
+            });
+            rest.latest = rest.latest.max(marks.max());
+        }
+    }
+}
+
+/// The bytes of an item before its key.
+const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;

@@ -1,0 +1,214 @@
+//! [`Ledger`]: turns records into batches of rows, and knows between batches what it would otherwise have to read.
+//!
+//! A batch says what has changed since the one before, not what happened: a message that was queued, sent and done with
+//! within one batch leaves no row, a retained message that was replaced leaves one. What the ledger keeps in memory grows
+//! with sessions and with messages inflight, never with messages that wait.
+
+mod draft;
+mod leftovers;
+mod open;
+mod queue;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use mqtt_broker::store::{MessageKey, Record, SessionKey, StoreError};
+use mqtt_codec::PacketId;
+
+use self::{
+    draft::{Draft, Entry},
+    leftovers::Leftovers,
+};
+use crate::{
+    encoding::{
+        MARK_KEY, Presence, SessionId, State, Table, Value, id_key, received_key, subscription,
+        subscription_key,
+    },
+    engine::Engine,
+    options::Durability,
+};
+
+pub(crate) struct Ledger<E> {
+    engine: Arc<E>,
+    /// The number of the latest batch.
+    number: u64,
+    epoch: u32,
+    next_id: SessionId,
+    sessions: HashMap<SessionKey, Live>,
+    leftovers: VecDeque<Leftovers>,
+    /// Sessions whose head is far behind.
+    stale_heads: Vec<SessionKey>,
+    /// For lately written entries: `None` if they hold their message themselves, else under which epoch it is kept.
+    homes: HashMap<Entry, Option<u32>>,
+    /// Messages that were lately written into a single entry.
+    singles: HashSet<MessageKey>,
+    /// The greatest key among the messages that this epoch keeps apart from the entries.
+    newest_shared: MessageKey,
+    draft: Draft,
+}
+
+/// A session that is not over.
+struct Live {
+    id: SessionId,
+    presence: Presence,
+    head: MessageKey,
+    /// No row of its queue has a greater key; `None` as long as nobody has looked.
+    newest: Option<MessageKey>,
+    /// The greatest key among those that were done with.
+    newest_done: MessageKey,
+    done_since_head: u32,
+    inflight: BTreeMap<MessageKey, Inflight>,
+}
+
+struct Inflight {
+    packet_id: Option<PacketId>,
+    released: bool,
+    /// The batch that wrote its row.
+    written_by: u64,
+}
+
+impl<E: Engine> Ledger<E> {
+    /// The number of the latest batch.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Makes one batch of these records and commits it. Nothing is committed if nothing has changed.
+    pub(crate) fn write(
+        &mut self,
+        records: &mut Vec<Record>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        // To lose the deletion of what nobody can see is no loss.
+        let durability = if records.is_empty() { Durability::Os } else { durability };
+        self.sweep()?;
+        for record in records.drain(..) {
+            self.apply(record)?;
+        }
+        self.commit(durability)?;
+        self.move_heads()
+    }
+
+    fn apply(&mut self, record: Record) -> Result<(), StoreError> {
+        match record {
+            Record::SessionStarted { session, client_id } => self.start(session, &client_id),
+            Record::SessionAttached { session } => self.set_presence(session, Presence::Attached),
+            Record::SessionDetached { session, at } => self.set_presence(session, Presence::Detached(at)),
+            Record::SessionEnded { session } => self.end(session),
+            Record::Subscribed { session, filter, qos } => {
+                if let Some(id) = self.id(session) {
+                    let key = subscription_key(id, &filter);
+                    self.draft.put(Table::Subscriptions, key, &subscription(&filter, qos));
+                }
+            }
+            Record::Unsubscribed { session, filter } => {
+                if let Some(id) = self.id(session) {
+                    self.draft.delete(Table::Subscriptions, subscription_key(id, &filter));
+                }
+            }
+            Record::Queued { session, key, qos, retain, message } => {
+                self.queue(session, key, draft::New { qos, retain }, message)?;
+            }
+            Record::Sent { session, key, packet_id } => {
+                self.advance(session, key, |inflight| inflight.packet_id = Some(packet_id));
+            }
+            Record::Released { session, key } => {
+                self.advance(session, key, |inflight| inflight.released = true);
+            }
+            Record::Done { session, key } => self.finish(session, key)?,
+            Record::Received { session, packet_id } => {
+                if let Some(id) = self.id(session) {
+                    self.draft.put(Table::Received, received_key(id, packet_id), &Value::Received);
+                }
+            }
+            Record::Forgotten { session, packet_id } => {
+                if let Some(id) = self.id(session) {
+                    self.draft.delete(Table::Received, received_key(id, packet_id));
+                }
+            }
+            Record::Retained { message, expires_at } => {
+                let topic = message.topic_bytes().into();
+                self.draft.put(Table::Retained, topic, &Value::Retained { message, expires_at });
+            }
+            Record::RetainedCleared { topic } => self.draft.delete(Table::Retained, topic.as_bytes().into()),
+            Record::WillSet { session, client_id, will } => {
+                let value = Value::Will { client_id: (*client_id).into(), will };
+                self.draft.put(Table::Wills, id_key(session), &value);
+            }
+            Record::WillCleared { session } => self.draft.delete(Table::Wills, id_key(session)),
+        }
+        Ok(())
+    }
+
+    /// The store's number of a session; `None` if it is over, and what is said of it says nothing any more.
+    fn id(&self, session: SessionKey) -> Option<SessionId> {
+        self.sessions.get(&session).map(|live| live.id)
+    }
+
+    fn start(&mut self, session: SessionKey, client_id: &str) {
+        self.end(session);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.sessions.insert(session, Live::new(id));
+        let value = Value::Session { session, client_id: client_id.into() };
+        self.draft.put(Table::Sessions, id_key(id), &value);
+        self.draft.states.insert(session);
+    }
+
+    fn set_presence(&mut self, session: SessionKey, presence: Presence) {
+        if let Some(live) = self.sessions.get_mut(&session) {
+            live.presence = presence;
+            self.draft.states.insert(session);
+        }
+    }
+
+    /// The session is gone with this batch; its rows go with those after.
+    fn end(&mut self, session: SessionKey) {
+        if let Some(live) = self.sessions.remove(&session) {
+            let state = State { presence: Presence::Ended, head: live.head };
+            self.draft.put(Table::States, id_key(live.id), &Value::State(state));
+            self.draft.delete(Table::Sessions, id_key(live.id));
+            self.leftovers.push_back(Leftovers::new(live.id, live.head));
+        }
+    }
+
+    fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+        self.place_messages()?;
+        self.remember_homes();
+        for session in std::mem::take(&mut self.draft.states) {
+            if let Some(live) = self.sessions.get(&session) {
+                let state = State { presence: live.presence, head: live.head };
+                self.draft.put(Table::States, id_key(live.id), &Value::State(state));
+            }
+        }
+        let mut changes = self.draft.take(self.epoch);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.number += 1;
+        let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync };
+        self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
+        changes.append(&mut self.draft.take(self.epoch));
+        self.engine.commit(changes, durability)
+    }
+}
+
+impl Live {
+    fn new(id: SessionId) -> Self {
+        Self {
+            id,
+            presence: Presence::Attached,
+            head: 0,
+            newest: Some(0),
+            newest_done: 0,
+            done_since_head: 0,
+            inflight: BTreeMap::new(),
+        }
+    }
+
+    fn recovered(id: SessionId, state: State) -> Self {
+        Self { presence: state.presence, head: state.head, newest: None, ..Self::new(id) }
+    }
+}

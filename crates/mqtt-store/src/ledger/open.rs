@@ -1,0 +1,93 @@
+//! What the ledger reads when a store is opened: sessions, and messages inflight.
+
+use super::*;
+use crate::encoding::{EPOCH_KEY, damaged, decode, message_of, session_of};
+
+impl<E: Engine> Ledger<E> {
+    /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.
+    pub(crate) fn open(engine: Arc<E>, expected: u64) -> Result<Self, StoreError> {
+        let number = match read(&*engine, Table::Meta, MARK_KEY)? {
+            Some(Value::Mark { number, .. }) => number,
+            _ => 0,
+        };
+        if number < expected {
+            return Err(StoreError::new(format!(
+                "the store is damaged: it ends with batch {number}, but had batch {expected}; restore the data \
+                 directory from a backup"
+            )));
+        }
+        let epoch = match read(&*engine, Table::Meta, EPOCH_KEY)? {
+            Some(Value::Epoch(epoch)) => epoch.wrapping_add(1),
+            _ => 0,
+        };
+        let mut ledger = Self {
+            engine,
+            number,
+            epoch,
+            next_id: 1,
+            sessions: HashMap::new(),
+            leftovers: VecDeque::new(),
+            stale_heads: Vec::new(),
+            homes: HashMap::new(),
+            singles: HashSet::new(),
+            newest_shared: 0,
+            draft: Draft::default(),
+        };
+        ledger.read_sessions()?;
+        ledger.draft.put(Table::Meta, EPOCH_KEY.into(), &Value::Epoch(epoch));
+        ledger.commit(Durability::Sync)?;
+        Ok(ledger)
+    }
+
+    fn read_sessions(&mut self) -> Result<(), StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let mut states = self.read_states()?;
+        let mut keys = HashMap::new();
+        for row in engine.rows(Table::Sessions, &[], None) {
+            let (key, value) = row?;
+            let id = session_of(&key).ok_or_else(|| damaged(Table::Sessions, "has no session"))?;
+            let Value::Session { session, .. } = decode(Table::Sessions, &key, &value)? else { continue };
+            let state = states.remove(&id).ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
+            self.sessions.insert(session, Live::recovered(id, state));
+            keys.insert(id, session);
+        }
+        if !states.is_empty() {
+            return Err(damaged(Table::States, "has no session"));
+        }
+        for row in engine.rows(Table::Inflight, &[], None) {
+            let (key, value) = row?;
+            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            if let (Some(session), Some(message)) = (session, message_of(&key))
+                && let Value::Inflight { packet_id, released } = decode(Table::Inflight, &key, &value)?
+            {
+                session.inflight.insert(message, Inflight { packet_id, released, written_by: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    fn read_states(&mut self) -> Result<HashMap<SessionId, State>, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let mut states = HashMap::new();
+        for row in engine.rows(Table::States, &[], None) {
+            let (key, value) = row?;
+            let id = session_of(&key).ok_or_else(|| damaged(Table::States, "has no session"))?;
+            let Value::State(state) = decode(Table::States, &key, &value)? else { continue };
+            self.next_id = self.next_id.max(id.saturating_add(1));
+            if state.presence == Presence::Ended {
+                self.leftovers.push_back(Leftovers::new(id, state.head));
+            } else {
+                states.insert(id, state);
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// A row, checked; `None` if there is none.
+pub(super) fn read<E: Engine>(engine: &E, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+    match engine.get(table, key)? {
+        Some(value) => decode(table, key, &value).map(Some),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,192 @@
+//! Queue entries and their messages.
+//!
+//! A message that one session waits for stands in its entry; so does a small one, however many wait. A large one that
+//! several wait for is kept apart, once, with the number of entries that refer to it.
+
+use mqtt_broker::Message;
+
+use super::{
+    draft::{New, Shares},
+    open::read,
+    *,
+};
+use crate::encoding::{entry_key, home_of, message_key, message_of};
+
+/// After so many messages of a session are done with, its head is moved past the rows that were deleted.
+const HEAD_STEP: u32 = 1024;
+/// A message of up to so many bytes is put into each entry: a reference and its count would hardly take less.
+const SMALL_MESSAGE_BYTES: usize = 128;
+/// Of how many entries the ledger remembers where their message is. The others are read again when they are done with.
+const REMEMBERED_ENTRIES: usize = 64 * 1024;
+
+impl<E: Engine> Ledger<E> {
+    pub(super) fn queue(
+        &mut self,
+        session: SessionKey,
+        key: MessageKey,
+        new: New,
+        message: Message,
+    ) -> Result<(), StoreError> {
+        let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let id = live.id;
+        let newest = match live.newest {
+            Some(newest) => newest,
+            None => newest_row(&*self.engine, id)?,
+        };
+        live.newest = Some(newest.max(key));
+        if key < live.head {
+            live.head = key;
+            self.draft.states.insert(session);
+        }
+        if key <= newest || live.inflight.contains_key(&key) {
+            self.finish(session, key)?;
+        }
+        self.draft.queue((id, key), new, message);
+        Ok(())
+    }
+
+    /// Notes how far the delivery of a message has come.
+    pub(super) fn advance(&mut self, session: SessionKey, key: MessageKey, step: impl FnOnce(&mut Inflight)) {
+        let Some(live) = self.sessions.get_mut(&session) else { return };
+        let row = entry_key(live.id, key);
+        let inflight = live.inflight.entry(key).or_insert_with(|| {
+            // If the draft already does something to the row, then to an earlier one that has to go.
+            let written_by =
+                if self.draft.touches(Table::Inflight, row.clone()) { 0 } else { self.number + 1 };
+            Inflight { packet_id: None, released: false, written_by }
+        });
+        step(inflight);
+        let value = Value::Inflight { packet_id: inflight.packet_id, released: inflight.released };
+        self.draft.put(Table::Inflight, row, &value);
+    }
+
+    pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
+        let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let entry = (live.id, key);
+        if let Some(inflight) = live.inflight.remove(&key) {
+            let row = entry_key(live.id, key);
+            if inflight.written_by > self.number {
+                self.draft.leave(Table::Inflight, row);
+            } else {
+                self.draft.delete(Table::Inflight, row);
+            }
+        }
+        if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
+            return Ok(());
+        }
+        live.newest_done = live.newest_done.max(key);
+        live.done_since_head += 1;
+        if live.done_since_head == HEAD_STEP {
+            self.stale_heads.push(session);
+        }
+        let home = match self.homes.remove(&entry) {
+            Some(home) => home,
+            None => {
+                let row = entry_key(entry.0, key);
+                match self.engine.get(Table::Queue, &row)? {
+                    Some(value) => home_of(&row, &value)?,
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.dequeue(entry, home)
+    }
+
+    /// Deletes an entry that the engine has, and the message it refers to if it was the last to.
+    pub(super) fn dequeue(&mut self, entry: Entry, home: Option<u32>) -> Result<(), StoreError> {
+        if self.draft.gone.insert(entry)
+            && let Some(epoch) = home
+        {
+            let shares = self.shares(epoch, entry.1)?;
+            shares.now = shares.now.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// How many entries refer to a message that is kept apart.
+    fn shares(&mut self, epoch: u32, key: MessageKey) -> Result<&mut Shares, StoreError> {
+        use std::collections::hash_map::Entry;
+        match self.draft.shares.entry((epoch, key)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                // Above the newest there are none.
+                let may_exist = epoch != self.epoch || key <= self.newest_shared;
+                let before = match may_exist.then(|| message_key(epoch, key)) {
+                    Some(row) => match read(&*self.engine, Table::Shares, &row)? {
+                        Some(Value::Shares(count)) => count,
+                        _ => 0,
+                    },
+                    None => 0,
+                };
+                Ok(unknown.insert(Shares { before, now: before }))
+            }
+        }
+    }
+
+    /// Decides of each new message whether its entries hold it or refer to it.
+    pub(super) fn place_messages(&mut self) -> Result<(), StoreError> {
+        let large: Vec<(MessageKey, u32)> = self
+            .draft
+            .messages
+            .iter()
+            .filter(|(_, new)| new.message.size() > SMALL_MESSAGE_BYTES)
+            .map(|(&key, new)| (key, new.users))
+            .collect();
+        let mut newest = self.newest_shared;
+        for (key, users) in large {
+            let was_single = self.singles.contains(&key);
+            let is_single = match (users, was_single) {
+                (1, false) => key > self.newest_shared || self.shares(self.epoch, key)?.before == 0,
+                _ => false,
+            };
+            if is_single {
+                self.singles.insert(key);
+                continue;
+            }
+            self.shares(self.epoch, key)?.now += users;
+            newest = newest.max(key);
+            if let Some(new) = self.draft.messages.get_mut(&key) {
+                new.shared = true;
+            }
+        }
+        self.newest_shared = newest;
+        if self.singles.len() > REMEMBERED_ENTRIES {
+            self.singles.clear();
+        }
+        Ok(())
+    }
+
+    /// Has to come after [`Ledger::place_messages`].
+    pub(super) fn remember_homes(&mut self) {
+        if self.homes.len() > REMEMBERED_ENTRIES {
+            self.homes.clear();
+        }
+        for entry in self.draft.new.keys() {
+            let shared = self.draft.messages.get(&entry.1).is_some_and(|new| new.shared);
+            self.homes.insert(*entry, shared.then_some(self.epoch));
+        }
+    }
+
+    /// Moves the heads that are far behind. They are written with the next batch.
+    pub(super) fn move_heads(&mut self) -> Result<(), StoreError> {
+        for session in std::mem::take(&mut self.stale_heads) {
+            let Some(live) = self.sessions.get_mut(&session) else { continue };
+            let from = entry_key(live.id, live.head);
+            let first =
+                self.engine.rows(Table::Queue, &from, Some(&id_key(live.id + 1))).next().transpose()?;
+            live.head = match first {
+                Some((row, _)) => message_of(&row).unwrap_or_default(),
+                None => live.newest_done.saturating_add(1),
+            };
+            live.done_since_head = 0;
+            self.draft.states.insert(session);
+        }
+        Ok(())
+    }
+}
+
+/// The greatest key in a session's queue.
+fn newest_row<E: Engine>(engine: &E, id: SessionId) -> Result<MessageKey, StoreError> {
+    let last = engine.last(Table::Queue, &id_key(id), &id_key(id + 1))?;
+    Ok(last.and_then(|(row, _)| message_of(&row)).unwrap_or_default())
+}

@@ -1,0 +1,34 @@
+//! A durable [`Store`](mqtt_broker::store::Store) for mqtt-broker, on the embedded key-value engine fjall.
+//!
+//! [`FjallStore`] has one writer thread: whatever was appended while it wrote goes into its next batch, one batch is one
+//! sync, and then everybody who waits for it is told. `docs/durability.md` says what is promised, what the files hold, and
+//! what happens when something fails.
+//!
+//! ```
+//! use mqtt_store::{FjallStore, StoreOptions};
+//!
+//! # fn main() -> Result<(), mqtt_broker::store::StoreError> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let data_dir = directory.path().join("data");
+//! let store = FjallStore::open(StoreOptions::new(data_dir))?;
+//! store.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Not here: which changes are worth keeping, and who waits for which of them. That is the broker's to know.
+
+mod directory;
+mod encoding;
+mod engine;
+mod journal;
+mod ledger;
+mod options;
+mod reader;
+mod store;
+mod writer;
+
+pub use self::{
+    options::{Durability, StoreOptions},
+    store::FjallStore,
+};

@@ -1,0 +1,215 @@
+//! Reads a whole store as the shortest series of records that leads to it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    iter::Peekable,
+    sync::Arc,
+};
+
+use fjall::Slice;
+use mqtt_broker::{
+    Message,
+    store::{MessageKey, Record, SessionKey, StoreError},
+};
+use mqtt_codec::PacketId;
+
+use crate::{
+    encoding::{
+        Home, Presence, SessionId, State, Table, Value, damaged, decode, entry_key, filter_of, id_key,
+        message_key, message_of, session_of,
+    },
+    engine::{Engine, Rows},
+};
+
+pub(crate) fn recover<E: Engine>(engine: &E, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    let sessions = sessions(engine)?;
+    let mut queue = Cursor::new(engine, Table::Queue, &sessions, true);
+    let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, true);
+    let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
+    let mut received = Cursor::new(engine, Table::Received, &sessions, false);
+    let mut shared = Shared { engine, messages: HashMap::new() };
+    for Session { id, state, session, client_id } in &sessions {
+        let session = *session;
+        visit(Record::SessionStarted { session, client_id: Arc::clone(client_id) });
+        subscriptions.visit(*id, |key, value| {
+            if let Value::Subscription { qos, filter } = value {
+                visit(Record::Subscribed { session, filter: filter_of(key, filter)?, qos });
+            }
+            Ok(())
+        })?;
+        let mut steps = BTreeMap::new();
+        inflight.visit(*id, |key, value| {
+            if let (Some(message), Value::Inflight { packet_id, released }) = (message_of(key), value) {
+                steps.insert(message, (packet_id, released));
+            }
+            Ok(())
+        })?;
+        queue.visit(*id, |row, value| {
+            let Some(key) = message_of(row) else { return Ok(()) };
+            if let Value::Queued { qos, retain, home } = value {
+                let message = shared.message(home, key)?;
+                visit(Record::Queued { session, key, qos, retain, message });
+                visit_steps(session, key, steps.get(&key), visit);
+            }
+            Ok(())
+        })?;
+        received.visit(*id, |key, _| {
+            let packet_id = key.last_chunk().and_then(|bytes| PacketId::new(u16::from_be_bytes(*bytes)));
+            let packet_id = packet_id.ok_or_else(|| damaged(Table::Received, "has no packet identifier"))?;
+            visit(Record::Received { session, packet_id });
+            Ok(())
+        })?;
+        if let Presence::Detached(at) = state.presence {
+            visit(Record::SessionDetached { session, at });
+        }
+    }
+    recover_the_rest(engine, visit)
+}
+
+fn visit_steps(
+    session: SessionKey,
+    key: MessageKey,
+    step: Option<&(Option<PacketId>, bool)>,
+    visit: &mut dyn FnMut(Record),
+) {
+    let Some(&(packet_id, released)) = step else { return };
+    if let Some(packet_id) = packet_id {
+        visit(Record::Sent { session, key, packet_id });
+    }
+    if released {
+        visit(Record::Released { session, key });
+    }
+}
+
+/// What belongs to no session: Wills and retained messages.
+fn recover_the_rest<E: Engine>(engine: &E, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    for row in engine.rows(Table::Wills, &[], None) {
+        let (key, value) = row?;
+        let session = session_of(&key).ok_or_else(|| damaged(Table::Wills, "has no session"))?;
+        if let Value::Will { client_id, will } = decode(Table::Wills, &key, &value)? {
+            visit(Record::WillSet { session, client_id: client_id.into(), will });
+        }
+    }
+    for row in engine.rows(Table::Retained, &[], None) {
+        let (key, value) = row?;
+        if let Value::Retained { message, expires_at } = decode(Table::Retained, &key, &value)? {
+            visit(Record::Retained { message, expires_at });
+        }
+    }
+    Ok(())
+}
+
+struct Session {
+    id: SessionId,
+    session: SessionKey,
+    client_id: Arc<str>,
+    state: State,
+}
+
+/// All sessions that are not over, in the order of their numbers.
+fn sessions<E: Engine>(engine: &E) -> Result<Vec<Session>, StoreError> {
+    let mut states = engine.rows(Table::States, &[], None);
+    let mut sessions = Vec::new();
+    for row in engine.rows(Table::Sessions, &[], None) {
+        let (key, value) = row?;
+        let state = loop {
+            let (of, state) =
+                states.next().transpose()?.ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
+            if of == key {
+                break decode(Table::States, &of, &state)?;
+            }
+        };
+        let row = (session_of(&key), decode(Table::Sessions, &key, &value)?, state);
+        if let (Some(id), Value::Session { session, client_id }, Value::State(state)) = row {
+            sessions.push(Session { id, session, client_id: client_id.into(), state });
+        }
+    }
+    Ok(sessions)
+}
+
+/// Goes through a table of all sessions, one session after the other.
+///
+/// What lies before a session's head has been deleted, but the engine still has to step over it: a session with a head
+/// has its reading begun there, and none before it reads on into its rows.
+struct Cursor<'a, E> {
+    engine: &'a E,
+    table: Table,
+    /// The sessions to begin anew at, latest first, and where.
+    beginnings: Vec<(SessionId, MessageKey)>,
+    rows: Peekable<Rows<'a>>,
+}
+
+impl<'a, E: Engine> Cursor<'a, E> {
+    fn new(engine: &'a E, table: Table, sessions: &[Session], has_heads: bool) -> Self {
+        let headed = |session: &&Session| has_heads && session.state.head > 0;
+        let mut beginnings: Vec<_> =
+            sessions.iter().filter(headed).map(|session| (session.id, session.state.head)).collect();
+        beginnings.reverse();
+        let to = beginnings.last().map(|(id, _)| id_key(*id));
+        let rows = engine.rows(table, &[], to.as_deref()).peekable();
+        Self { engine, table, beginnings, rows }
+    }
+
+    /// The rows of a session. Sessions are asked for in their order.
+    fn visit(
+        &mut self,
+        id: SessionId,
+        mut visit: impl FnMut(&Slice, Value) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if let Some((_, head)) = self.beginnings.pop_if(|(of, _)| *of == id) {
+            let to = self.beginnings.last().map(|(id, _)| id_key(*id));
+            self.rows = self.engine.rows(self.table, &entry_key(id, head), to.as_deref()).peekable();
+        }
+        loop {
+            match self.rows.peek() {
+                // Of a session that is over.
+                Some(Ok((key, _))) if session_of(key) < Some(id) => {}
+                Some(Ok((key, _))) if session_of(key) == Some(id) => {}
+                Some(Err(_)) => {}
+                _ => return Ok(()),
+            }
+            let Some((key, value)) = self.rows.next().transpose()? else { return Ok(()) };
+            if session_of(&key) == Some(id) {
+                let value = decode(self.table, &key, &value)?;
+                visit(&key, value)?;
+            }
+        }
+    }
+}
+
+/// Messages that are kept apart, each in memory once however many entries refer to it, and no longer than until the last.
+struct Shared<'a, E> {
+    engine: &'a E,
+    messages: HashMap<(u32, MessageKey), (Message, u32)>,
+}
+
+impl<E: Engine> Shared<'_, E> {
+    fn message(&mut self, home: Home, key: MessageKey) -> Result<Message, StoreError> {
+        let epoch = match home {
+            Home::Here(message) => return Ok(message),
+            Home::Shared(epoch) => epoch,
+        };
+        if let Some((message, left)) = self.messages.get_mut(&(epoch, key)) {
+            let message = message.clone();
+            *left -= 1;
+            if *left == 0 {
+                self.messages.remove(&(epoch, key));
+            }
+            return Ok(message);
+        }
+        let row = message_key(epoch, key);
+        let (message, shares) = match (self.read(Table::Messages, &row)?, self.read(Table::Shares, &row)?) {
+            (Value::Message(message), Value::Shares(shares)) => (message, shares),
+            _ => return Err(damaged(Table::Messages, "is something else")),
+        };
+        if shares > 1 {
+            self.messages.insert((epoch, key), (message.clone(), shares - 1));
+        }
+        Ok(message)
+    }
+
+    fn read(&self, table: Table, row: &[u8]) -> Result<Value, StoreError> {
+        let value = self.engine.get(table, row)?.ok_or_else(|| damaged(table, "is missing"))?;
+        decode(table, row, &value)
+    }
+}

@@ -1,0 +1,89 @@
+//! [`FjallStore`]: opens and closes what the other modules are.
+
+use std::{sync::Arc, task::Waker};
+
+use mqtt_broker::store::{Mark, Record, Store, StoreError};
+
+use crate::{
+    directory::Directory,
+    engine::fjall::FjallEngine,
+    journal,
+    ledger::Ledger,
+    options::{Durability, StoreOptions},
+    reader,
+    writer::Writer,
+};
+
+/// A store in a directory. Dropping it closes it.
+pub struct FjallStore {
+    writer: Writer,
+    engine: Arc<FjallEngine>,
+    directory: Directory,
+}
+
+impl FjallStore {
+    /// Opens the store in a directory, and makes it if there is none. It is this process's alone until it is closed.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, is in use, or holds a store that is damaged or of another format.
+    pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        if options.durability == Durability::Memory {
+            return Err(StoreError::new(
+                "durability \"memory\" keeps nothing: run the broker without a store",
+            ));
+        }
+        let directory = Directory::open(&options.dir)?;
+        let in_journal =
+            if directory.is_new() { None } else { journal::check(&directory.engine(), directory.synced())? };
+        let engine = Arc::new(FjallEngine::open(&directory.engine(), &options)?);
+        let ledger =
+            Ledger::open(Arc::clone(&engine), in_journal.unwrap_or_default().max(directory.synced()))?;
+        directory.complete()?;
+        let writer = Writer::start(ledger, options.durability, options.max_pending_bytes)?;
+        Ok(Self { writer, engine, directory })
+    }
+
+    /// Writes what was appended before, syncs it whatever the durability, and lets go of the directory.
+    ///
+    /// # Errors
+    /// If the store has failed, now or before.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.finish()
+    }
+
+    fn finish(&self) -> Result<(), StoreError> {
+        let Some(number) = self.writer.close() else { return self.failure().map_or(Ok(()), Err) };
+        self.engine.sync()?;
+        self.directory.set_synced(number)
+    }
+}
+
+impl Store for FjallStore {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.writer.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.writer.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.writer.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.writer.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        reader::recover(&*self.engine, visit)
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::error!("the store in {} was not closed well: {error}", self.directory.path().display());
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! [`Writer`]: the one thread that writes, and those who wait for it.
+//!
+//! Appenders only push into a buffer. The thread takes all that is in it, makes one batch of it, commits that with one
+//! sync, and publishes the mark: while it syncs, the next batch gathers. Nobody ever waits for a batch to fill.
+//!
+//! A batch that fails is the last one: what was not durable then never becomes so, and everybody who waits is woken to see
+//! the failure. It is not tried again, because after a failed sync nobody knows what the disk has.
+
+use std::{
+    mem,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    thread::{self, JoinHandle},
+};
+
+use mqtt_broker::store::{Mark, Record, StoreError};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{engine::Engine, ledger::Ledger, options::Durability};
+
+/// What a record costs in memory besides its message.
+const RECORD_BYTES: usize = mem::size_of::<Record>();
+
+pub(crate) struct Writer {
+    desk: Arc<Desk>,
+    thread: Mutex<Option<JoinHandle<Option<u64>>>>,
+}
+
+/// What appenders, waiters and the thread share.
+struct Desk {
+    inbox: Mutex<Inbox>,
+    /// Something came in, or the end.
+    work: Condvar,
+    /// The inbox was emptied.
+    room: Condvar,
+    durable: AtomicU64,
+    waiters: Mutex<Vec<(Mark, Waker)>>,
+    failure: OnceLock<StoreError>,
+    max_pending_bytes: usize,
+}
+
+#[derive(Default)]
+struct Inbox {
+    records: Vec<Record>,
+    bytes: usize,
+    /// Groups taken so far: the mark of the latest.
+    appended: u64,
+    writer_sleeps: bool,
+    closed: bool,
+}
+
+impl Writer {
+    pub(crate) fn start<E: Engine>(
+        ledger: Ledger<E>,
+        durability: Durability,
+        max_pending_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        let desk = Arc::new(Desk {
+            inbox: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            durable: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            failure: OnceLock::new(),
+            max_pending_bytes,
+        });
+        let theirs = Arc::clone(&desk);
+        let thread = thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || write_all(&theirs, ledger, durability))
+            .map_err(|error| StoreError::new(format!("the store's writer could not be started: {error}")))?;
+        Ok(Self { desk, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
+        let bytes: usize = group.iter().map(size).sum();
+        let mut inbox = self.desk.inbox.lock();
+        while inbox.bytes >= self.desk.max_pending_bytes && !inbox.closed {
+            self.desk.room.wait(&mut inbox);
+        }
+        inbox.appended += 1;
+        let mark = Mark(inbox.appended);
+        if inbox.closed {
+            return mark;
+        }
+        inbox.bytes += bytes;
+        inbox.records.extend(group);
+        if inbox.writer_sleeps {
+            self.desk.work.notify_one();
+        }
+        mark
+    }
+
+    pub(crate) fn durable(&self) -> Mark {
+        Mark(self.desk.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.desk.waiters.lock().push((mark, waker.clone()));
+        // The thread may have published between the caller's look and the push.
+        if self.durable() >= mark || self.desk.failure.get().is_some() {
+            self.desk.wake_satisfied();
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.desk.failure.get().cloned()
+    }
+
+    /// Writes what was appended before, and ends the thread: the number of the last batch, unless the store has failed or
+    /// was closed before.
+    pub(crate) fn close(&self) -> Option<u64> {
+        {
+            let mut inbox = self.desk.inbox.lock();
+            inbox.closed = true;
+            self.desk.work.notify_one();
+            self.desk.room.notify_all();
+        }
+        let thread = self.thread.lock().take()?;
+        thread.join().unwrap_or_else(|_| {
+            self.desk.fail(StoreError::new("the store's writer stumbled; what it had not written is lost"));
+            None
+        })
+    }
+}
+
+impl Desk {
+    /// The records to write next and the mark of the last of them; `None` at the end.
+    fn next(&self, emptied: Vec<Record>, may_sleep: bool) -> Option<(Vec<Record>, u64)> {
+        let mut inbox = self.inbox.lock();
+        while inbox.records.is_empty() && !inbox.closed && may_sleep {
+            inbox.writer_sleeps = true;
+            self.work.wait(&mut inbox);
+            inbox.writer_sleeps = false;
+        }
+        if inbox.records.is_empty() && inbox.closed {
+            return None;
+        }
+        let records = mem::replace(&mut inbox.records, emptied);
+        inbox.bytes = 0;
+        self.room.notify_all();
+        Some((records, inbox.appended))
+    }
+
+    fn publish(&self, mark: u64) {
+        self.durable.store(mark, Ordering::Release);
+        self.wake_satisfied();
+    }
+
+    fn fail(&self, error: StoreError) {
+        tracing::error!("{error}; nothing more is acknowledged that must not be lost");
+        // The first failure is the one that explains the others.
+        let _ = self.failure.set(error);
+        let dropped = {
+            let mut inbox = self.inbox.lock();
+            inbox.closed = true;
+            self.room.notify_all();
+            mem::take(&mut inbox.records)
+        };
+        drop(dropped);
+        self.wake_satisfied();
+    }
+
+    fn wake_satisfied(&self) {
+        let (durable, failed) = (Mark(self.durable.load(Ordering::Acquire)), self.failure.get().is_some());
+        let satisfied: Vec<_> =
+            self.waiters.lock().extract_if(.., |(mark, _)| failed || *mark <= durable).collect();
+        // Not under the lock: a waker may do anything.
+        for (_, waker) in satisfied {
+            waker.wake();
+        }
+    }
+}
+
+fn write_all<E: Engine>(desk: &Desk, mut ledger: Ledger<E>, durability: Durability) -> Option<u64> {
+    let mut records = Vec::new();
+    while let Some((taken, mark)) = desk.next(records, !ledger.has_leftovers()) {
+        records = taken;
+        if let Err(error) = ledger.write(&mut records, durability) {
+            desk.fail(error);
+            return None;
+        }
+        desk.publish(mark);
+    }
+    Some(ledger.number())
+}
+
+/// What a record takes in the inbox, roughly.
+fn size(record: &Record) -> usize {
+    RECORD_BYTES
+        + match record {
+            Record::Queued { message, .. } | Record::Retained { message, .. } => message.size(),
+            Record::WillSet { will, .. } => will.size(),
+            _ => 0,
+        }
+}

@@ -1,0 +1,20 @@
+//! The store keeps the contract of every store.
+
+use mqtt_broker::store::contract;
+use mqtt_store::{Durability, FjallStore, StoreOptions};
+
+#[test]
+fn keeps_the_contract_when_it_syncs() {
+    check(Durability::Sync);
+}
+
+#[test]
+fn keeps_the_contract_when_it_leaves_syncing_to_the_system() {
+    check(Durability::Os);
+}
+
+fn check(durability: Durability) {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new(directory.path().join("data")).durability(durability);
+    contract::check(|| FjallStore::open(options.clone()).unwrap());
+}
