@@ -253,16 +253,18 @@ impl<'a> Journal<'a> {
     fn try_rest(&mut self, from: u64) -> io::Result<Rest> {
         /// What of a piece is looked at again with the next one: no less than a key and its value.
         const OVERLAP: usize = 64;
+        const PIECE: usize = 1 << 18;
+        static ZEROS: [u8; PIECE + OVERLAP] = [0; PIECE + OVERLAP];
         self.file.seek(SeekFrom::Start(from))?;
         let mut rest = Rest { is_clean: true, latest: None };
         let mut piece = Vec::new();
         loop {
             let kept = piece.len().min(OVERLAP);
             piece.drain(..piece.len() - kept);
-            if (&mut self.file).take(1 << 20).read_to_end(&mut piece)? == 0 {
+            if (&mut self.file).take(PIECE as u64).read_to_end(&mut piece)? == 0 {
                 return Ok(rest);
             }
-            if piece.iter().all(|byte| *byte == 0) {
+            if ZEROS.starts_with(&piece) {
                 continue;
             }
             rest.is_clean = false;

@@ -18,6 +18,7 @@
 //!
 //! Not here: which changes are worth keeping, and who waits for which of them. That is the broker's to know.
 
+mod check;
 mod directory;
 mod encoding;
 mod engine;
@@ -28,7 +29,11 @@ mod reader;
 mod store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
+    check::{CheckReport, Progress},
     options::{Durability, StoreOptions},
     store::FjallStore,
 };

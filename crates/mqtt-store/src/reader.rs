@@ -18,10 +18,10 @@ use crate::{
         Home, Presence, SessionId, State, Table, Value, damaged, decode, entry_key, filter_of, id_key,
         message_key, message_of, session_of,
     },
-    engine::{Engine, Rows},
+    engine::{Reads, Rows},
 };
 
-pub(crate) fn recover<E: Engine>(engine: &E, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let sessions = sessions(engine)?;
     let mut queue = Cursor::new(engine, Table::Queue, &sessions, true);
     let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, true);
@@ -82,7 +82,7 @@ fn visit_steps(
 }
 
 /// What belongs to no session: Wills and retained messages.
-fn recover_the_rest<E: Engine>(engine: &E, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+fn recover_the_rest<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     for row in engine.rows(Table::Wills, &[], None) {
         let (key, value) = row?;
         let session = session_of(&key).ok_or_else(|| damaged(Table::Wills, "has no session"))?;
@@ -107,7 +107,7 @@ struct Session {
 }
 
 /// All sessions that are not over, in the order of their numbers.
-fn sessions<E: Engine>(engine: &E) -> Result<Vec<Session>, StoreError> {
+fn sessions<R: Reads>(engine: &R) -> Result<Vec<Session>, StoreError> {
     let mut states = engine.rows(Table::States, &[], None);
     let mut sessions = Vec::new();
     for row in engine.rows(Table::Sessions, &[], None) {
@@ -131,16 +131,16 @@ fn sessions<E: Engine>(engine: &E) -> Result<Vec<Session>, StoreError> {
 ///
 /// What lies before a session's head has been deleted, but the engine still has to step over it: a session with a head
 /// has its reading begun there, and none before it reads on into its rows.
-struct Cursor<'a, E> {
-    engine: &'a E,
+struct Cursor<'a, R> {
+    engine: &'a R,
     table: Table,
     /// The sessions to begin anew at, latest first, and where.
     beginnings: Vec<(SessionId, MessageKey)>,
     rows: Peekable<Rows<'a>>,
 }
 
-impl<'a, E: Engine> Cursor<'a, E> {
-    fn new(engine: &'a E, table: Table, sessions: &[Session], has_heads: bool) -> Self {
+impl<'a, R: Reads> Cursor<'a, R> {
+    fn new(engine: &'a R, table: Table, sessions: &[Session], has_heads: bool) -> Self {
         let headed = |session: &&Session| has_heads && session.state.head > 0;
         let mut beginnings: Vec<_> =
             sessions.iter().filter(headed).map(|session| (session.id, session.state.head)).collect();
@@ -178,12 +178,12 @@ impl<'a, E: Engine> Cursor<'a, E> {
 }
 
 /// Messages that are kept apart, each in memory once however many entries refer to it, and no longer than until the last.
-struct Shared<'a, E> {
-    engine: &'a E,
+struct Shared<'a, R> {
+    engine: &'a R,
     messages: HashMap<(u32, MessageKey), (Message, u32)>,
 }
 
-impl<E: Engine> Shared<'_, E> {
+impl<R: Reads> Shared<'_, R> {
     fn message(&mut self, home: Home, key: MessageKey) -> Result<Message, StoreError> {
         let epoch = match home {
             Home::Here(message) => return Ok(message),

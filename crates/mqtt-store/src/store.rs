@@ -5,7 +5,9 @@ use std::{sync::Arc, task::Waker};
 use mqtt_broker::store::{Mark, Record, Store, StoreError};
 
 use crate::{
+    check::{self, CheckReport, Progress, Walk},
     directory::Directory,
+    encoding::Table,
     engine::fjall::FjallEngine,
     journal,
     ledger::Ledger,
@@ -43,12 +45,30 @@ impl FjallStore {
         Ok(Self { writer, engine, directory })
     }
 
+    /// Reads every row and compares what has to agree. Works while the store is being written to.
+    ///
+    /// # Errors
+    /// If the files cannot be read. What is wrong with what they say stands in the report.
+    pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
+        check::check(&self.engine.view(), self.walk(progress))
+    }
+
+    fn walk<'a>(&self, progress: &'a mut dyn FnMut(Progress)) -> Walk<'a> {
+        let expected = Table::ALL.iter().map(|table| self.engine.approximate_rows(*table)).sum();
+        Walk::new(expected, progress)
+    }
+
     /// Writes what was appended before, syncs it whatever the durability, and lets go of the directory.
     ///
     /// # Errors
     /// If the store has failed, now or before.
     pub fn close(self) -> Result<(), StoreError> {
         self.finish()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &FjallEngine {
+        &self.engine
     }
 
     fn finish(&self) -> Result<(), StoreError> {
@@ -76,7 +96,7 @@ impl Store for FjallStore {
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        reader::recover(&*self.engine, visit)
+        reader::recover(&self.engine.view(), visit)
     }
 }
 

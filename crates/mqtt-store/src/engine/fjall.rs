@@ -12,7 +12,7 @@ use std::{
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
 use mqtt_broker::store::StoreError;
 
-use super::{Change, Engine, Row, Rows};
+use super::{Change, Engine, Reads, Row, Rows};
 use crate::{
     encoding::Table,
     options::{Durability, StoreOptions},
@@ -44,13 +44,14 @@ impl FjallEngine {
         })
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.database.snapshot()
+    /// The store as it is now, whatever is written meanwhile.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { engine: self, snapshot: self.database.snapshot() }
     }
 
-    /// The rows of a table as they were when the snapshot was taken.
-    pub(crate) fn rows_of(&self, snapshot: &Snapshot, table: Table) -> Rows<'_> {
-        self.guard_rows(snapshot.iter(self.table(table)))
+    /// How many rows a table has, roughly: at least as many.
+    pub(crate) fn approximate_rows(&self, table: Table) -> u64 {
+        self.table(table).approximate_len() as u64
     }
 
     pub(crate) fn disk_bytes(&self) -> Result<u64, StoreError> {
@@ -60,6 +61,12 @@ impl FjallEngine {
     /// Syncs whatever was committed.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         guarded(&self.path, "written", || self.database.persist(PersistMode::SyncAll))
+    }
+
+    /// Writes all tables to sorted files, as the engine does when they have grown.
+    #[cfg(test)]
+    pub(crate) fn sort_into_files(&self) -> Result<(), StoreError> {
+        guarded(&self.path, "written", || self.tables.iter().try_for_each(Keyspace::rotate_memtable_and_wait))
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -80,7 +87,7 @@ impl FjallEngine {
     }
 }
 
-impl Engine for FjallEngine {
+impl Reads for FjallEngine {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
         guarded(&self.path, "read", || self.table(table).get(key))
     }
@@ -98,7 +105,9 @@ impl Engine for FjallEngine {
             self.table(table).range(from..to).next_back().map(fjall::Guard::into_inner).transpose()
         })
     }
+}
 
+impl Engine for FjallEngine {
     fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
         let mode = match durability {
             Durability::Sync => PersistMode::SyncData,
@@ -114,6 +123,33 @@ impl Engine for FjallEngine {
                 }
             }
             changes.commit()
+        })
+    }
+}
+
+/// All tables as they were at one moment, between two batches.
+pub(crate) struct View<'a> {
+    engine: &'a FjallEngine,
+    snapshot: Snapshot,
+}
+
+impl Reads for View<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        guarded(&self.engine.path, "read", || self.snapshot.get(self.engine.table(table), key))
+    }
+
+    fn rows(&self, table: Table, from: &[u8], to: Option<&[u8]>) -> Rows<'_> {
+        let table = self.engine.table(table);
+        self.engine.guard_rows(match to {
+            Some(to) => self.snapshot.range(table, from..to),
+            None => self.snapshot.range(table, from..),
+        })
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        guarded(&self.engine.path, "read", || {
+            let mut rows = self.snapshot.range(self.engine.table(table), from..to);
+            rows.next_back().map(fjall::Guard::into_inner).transpose()
         })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It is the seam of the power-loss tests: [`fjall`] is the real one, and a double in the tests loses what was not synced.
 
+#[cfg(test)]
+pub(crate) mod double;
 pub(crate) mod fjall;
 
 use ::fjall::Slice;
@@ -13,7 +15,7 @@ use crate::{encoding::Table, options::Durability};
 pub(crate) type Row = (Slice, Slice);
 pub(crate) type Rows<'a> = Box<dyn Iterator<Item = Result<Row, StoreError>> + 'a>;
 
-pub(crate) trait Engine: Send + Sync + 'static {
+pub(crate) trait Reads {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError>;
 
     /// The rows from `from` on, before `to`, in the order of their keys.
@@ -21,7 +23,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// The last row from `from` on and before `to`.
     fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError>;
+}
 
+pub(crate) trait Engine: Reads + Send + Sync + 'static {
     /// All of the changes, or none. When it returns they have survived what `durability` says. After an error the engine
     /// takes no more.
     fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError>;

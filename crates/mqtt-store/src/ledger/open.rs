@@ -1,7 +1,10 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
 use super::*;
-use crate::encoding::{EPOCH_KEY, damaged, decode, message_of, session_of};
+use crate::{
+    encoding::{EPOCH_KEY, damaged, decode, message_of, session_of},
+    engine::Reads,
+};
 
 impl<E: Engine> Ledger<E> {
     /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.
@@ -85,7 +88,7 @@ impl<E: Engine> Ledger<E> {
 }
 
 /// A row, checked; `None` if there is none.
-pub(super) fn read<E: Engine>(engine: &E, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+pub(super) fn read(engine: &impl Reads, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
     match engine.get(table, key)? {
         Some(value) => decode(table, key, &value).map(Some),
         None => Ok(None),

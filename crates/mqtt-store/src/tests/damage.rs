@@ -1,0 +1,288 @@
+//! Files that were torn, cut off or changed: a store opens with a beginning of what it had, that has all that was durable
+//! and that the damage left; or it does not open, and says what is wrong. It never panics, and never opens on less.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, mpsc},
+    task::{Wake, Waker},
+};
+
+use mqtt_broker::{
+    Message, QoS, TopicName,
+    store::{Mark, Record, Store, StoreError},
+};
+use proptest::{prelude::*, sample::Index};
+
+use crate::{Durability, FjallStore, StoreOptions};
+
+const GROUPS: u64 = 24;
+
+/// A store's directory as it was at some moment, in memory.
+#[derive(Clone)]
+struct Image(Vec<(PathBuf, Vec<u8>)>);
+
+impl Image {
+    fn take(directory: &Path) -> Self {
+        let mut files = Vec::new();
+        collect(directory, directory, &mut files);
+        files.sort();
+        Self(files)
+    }
+
+    fn lay_out(&self) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, bytes) in &self.0 {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        directory
+    }
+
+    fn journal(&mut self) -> &mut Vec<u8> {
+        let is_journal = |path: &Path| path.extension().is_some_and(|extension| extension == "jnl");
+        let mut journals = self.0.iter_mut().filter(|(path, _)| is_journal(path));
+        let (_, journal) = journals.next().unwrap();
+        assert!(journals.next().is_none());
+        journal
+    }
+}
+
+/// Of a journal what comes before the zeros that the engine allocates ahead: it takes a short one as well.
+fn collect(root: &Path, directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let mut file = fs::File::open(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            file.take(1 << 16).read_to_end(&mut bytes).unwrap();
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            assert!(end < 1 << 16, "the test's journals are shorter");
+            bytes.truncate(end);
+        } else {
+            file.read_to_end(&mut bytes).unwrap();
+        }
+        files.push((path.strip_prefix(root).unwrap().to_owned(), bytes));
+    }
+}
+
+/// Group `n` retains the message `n`: what is left after the first `n` groups is the messages 0 to `n - 1`.
+fn group(n: u64) -> Vec<Record> {
+    let topic = TopicName::new(format!("topic/{n:04}").into_bytes()).unwrap();
+    let message = Message::new(&topic, &[b'x'; 300], QoS::AtLeastOnce).retained();
+    vec![Record::Retained { message, expires_at: None }]
+}
+
+fn open(directory: &Path, durability: Durability) -> Result<FjallStore, StoreError> {
+    FjallStore::open(StoreOptions::new(directory).durability(durability))
+}
+
+/// How many groups are left, if they are the first ones and whole.
+fn groups_left(store: &FjallStore) -> Result<u64, StoreError> {
+    let mut left = Vec::new();
+    store.recover(&mut |record| left.push(record))?;
+    let whole: Vec<_> = (0..left.len() as u64).flat_map(group).collect();
+    assert_eq!(left, whole, "a beginning of what was there");
+    Ok(left.len() as u64)
+}
+
+/// What a damaged store says: how many groups it has left, or why it cannot tell.
+fn verdict(directory: &Path) -> Result<u64, StoreError> {
+    let store = open(directory, Durability::Sync)?;
+    let left = groups_left(&store)?;
+    let report = store.check(&mut |_| {})?;
+    assert!(report.is_ok(), "{:?}", report.problems);
+    // It is as good as any: it takes more, and has it after the next start.
+    wait(&store, store.append(group(left)));
+    store.close()?;
+    let store = open(directory, Durability::Sync)?;
+    assert_eq!(groups_left(&store)?, left + 1);
+    Ok(left)
+}
+
+fn wait(store: &FjallStore, mark: Mark) {
+    struct Sender(mpsc::Sender<()>);
+
+    impl Wake for Sender {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+
+    while store.durable() < mark {
+        assert_eq!(store.failure(), None);
+        let (sender, woken) = mpsc::channel();
+        store.wake_at(mark, &Waker::from(Arc::new(Sender(sender))));
+        woken.recv().unwrap();
+    }
+}
+
+/// A store that was given all groups, one batch each, and the length of its journal after each of them: as the process
+/// would leave it if it were killed, or as it is when it was closed.
+fn history(durability: Durability, closed: bool) -> (Image, Vec<usize>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), durability).unwrap();
+    let mut lengths = vec![Image::take(directory.path()).journal().len()];
+    for n in 0..GROUPS {
+        wait(&store, store.append(group(n)));
+        lengths.push(Image::take(directory.path()).journal().len());
+    }
+    let killed = Image::take(directory.path());
+    store.close().unwrap();
+    (if closed { Image::take(directory.path()) } else { killed }, lengths)
+}
+
+#[test]
+fn a_process_that_was_killed_loses_nothing() {
+    for durability in [Durability::Sync, Durability::Os] {
+        let (image, _) = history(durability, false);
+        assert_eq!(verdict(image.lay_out().path()), Ok(GROUPS));
+    }
+}
+
+/// The last write is torn at any byte: what was durable before it is there.
+#[test]
+fn a_torn_last_batch_is_dropped() {
+    let (mut image, lengths) = history(Durability::Sync, false);
+    let [.., before, whole] = lengths[..] else { panic!() };
+    for length in (before..whole).step_by(7).chain([before, before + 1, whole - 1, whole]) {
+        image.journal().truncate(whole);
+        let saved = image.journal().clone();
+        image.journal().truncate(length);
+        let expected = if length == whole { GROUPS } else { GROUPS - 1 };
+        assert_eq!(verdict(image.lay_out().path()), Ok(expected), "cut at {length} of {whole}");
+        *image.journal() = saved;
+    }
+}
+
+/// Pages of the last write reach the disk in any order: some are there, before them zeros.
+#[test]
+fn a_last_batch_with_a_hole_is_dropped() {
+    let (mut image, lengths) = history(Durability::Sync, false);
+    let [.., before, whole] = lengths[..] else { panic!() };
+    for (from, to) in [(before, before + 60), (before + 40, before + 200), (whole - 30, whole - 20)] {
+        let saved = image.journal().clone();
+        image.journal()[from..to].fill(0);
+        assert_eq!(verdict(image.lay_out().path()), Ok(GROUPS - 1), "zeros from {from} to {to}");
+        *image.journal() = saved;
+    }
+}
+
+/// The engine would drop everything behind the damage without a word.
+#[test]
+fn damage_in_the_middle_of_the_journal_is_refused() {
+    let (mut image, lengths) = history(Durability::Sync, false);
+    // The tag of a batch in the middle: the engine takes it for the end.
+    image.journal()[lengths[10]] = 0;
+    let directory = image.lay_out();
+    let error = verdict(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("0.jnl") && error.contains("backup"), "{error}");
+    // And nothing was cut off: the next start says the same.
+    assert_eq!(verdict(directory.path()).unwrap_err().to_string(), error);
+}
+
+/// Without syncs a loss of power may leave a hole, and the mode promises nothing then: the rest is dropped, with a warning.
+#[test]
+fn a_hole_between_batches_that_were_not_synced_drops_those_after_it() {
+    let (mut image, lengths) = history(Durability::Os, false);
+    image.journal()[lengths[10]..lengths[11]].fill(0);
+    assert_eq!(verdict(image.lay_out().path()), Ok(10));
+}
+
+#[test]
+fn a_journal_that_is_gone_is_missed() {
+    for closed in [false, true] {
+        let (mut image, _) = history(Durability::Sync, closed);
+        image.0.retain(|(path, _)| path.extension().is_none_or(|extension| extension != "jnl"));
+        let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+        assert!(error.contains("journal is missing"), "{error}");
+    }
+}
+
+/// A clean end notes what it had synced: even the last batch is missed then.
+#[test]
+fn a_store_that_was_closed_misses_its_last_batch() {
+    let (mut image, lengths) = history(Durability::Os, true);
+    image.journal().truncate(lengths[GROUPS as usize] - 1);
+    let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+/// As [`history`], with the rows in the engine's sorted files too.
+fn sorted_history() -> Image {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), Durability::Os).unwrap();
+    for n in 0..GROUPS {
+        store.append(group(n));
+    }
+    store.close().unwrap();
+    let store = open(directory.path(), Durability::Os).unwrap();
+    store.engine().sort_into_files().unwrap();
+    store.close().unwrap();
+    Image::take(directory.path())
+}
+
+static KILLED: LazyLock<Image> = LazyLock::new(|| history(Durability::Sync, false).0);
+static CLOSED: LazyLock<Image> = LazyLock::new(|| history(Durability::Sync, true).0);
+static SORTED: LazyLock<Image> = LazyLock::new(sorted_history);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// A bit flips anywhere in any file. Only the last batch of a store that was killed may be lost by it: it looks like
+    /// one that was never whole.
+    #[test]
+    fn a_flipped_bit_is_healed_or_refused(closed in any::<bool>(), file in any::<Index>(), bit in any::<Index>()) {
+        let mut image = if closed { CLOSED.clone() } else { KILLED.clone() };
+        let (path, bytes) = pick(&mut image, file);
+        if !bytes.is_empty() {
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let what = format!("bit {bit} of {}", path.display());
+            let left = verdict(image.lay_out().path());
+            let least = if closed { GROUPS } else { GROUPS - 1 };
+            prop_assert!(left.as_ref().map_or(true, |left| (least..=GROUPS).contains(left)), "{what}: {left:?}");
+            prop_assert!(left.map_or_else(|error| error.message.len() > 20, |_| true));
+        }
+    }
+
+    /// A file is cut off anywhere.
+    #[test]
+    fn a_file_that_was_cut_off_is_healed_or_refused(file in any::<Index>(), length in any::<Index>()) {
+        let mut image = CLOSED.clone();
+        let (path, bytes) = pick(&mut image, file);
+        if !bytes.is_empty() {
+            let length = length.index(bytes.len());
+            bytes.truncate(length);
+            let what = format!("{} cut at {length}", path.display());
+            let left = verdict(image.lay_out().path());
+            prop_assert!(left.as_ref().map_or(true, |left| *left == GROUPS), "{what}: {left:?}");
+        }
+    }
+
+    /// The same with files that the engine has sorted.
+    #[test]
+    fn a_flipped_bit_in_sorted_files_is_healed_or_refused(file in any::<Index>(), bit in any::<Index>()) {
+        let mut image = SORTED.clone();
+        let (path, bytes) = pick(&mut image, file);
+        if !bytes.is_empty() {
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let what = format!("bit {bit} of {}", path.display());
+            let left = verdict(image.lay_out().path());
+            prop_assert!(left.as_ref().map_or(true, |left| *left == GROUPS), "{what}: {left:?}");
+        }
+    }
+}
+
+fn pick(image: &mut Image, file: Index) -> (&Path, &mut Vec<u8>) {
+    let file = file.index(image.0.len());
+    let (path, bytes) = &mut image.0[file];
+    (path, bytes)
+}

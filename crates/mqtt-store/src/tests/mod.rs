@@ -1,0 +1,7 @@
+//! Tests that need a look inside.
+
+mod damage;
+mod encoding;
+mod model;
+mod power_loss;
+mod records;

@@ -1,0 +1,108 @@
+//! Whatever is appended, in whatever groups, with the store closed and opened again in between: it says the same as the
+//! store that keeps everything in memory.
+
+use std::sync::Arc;
+
+use mqtt_broker::store::{MemoryStore, Record, Store};
+use proptest::{collection::vec, prelude::*};
+
+use super::records::{groups, record, recovered, sorted};
+use crate::{
+    Durability, FjallStore, StoreOptions,
+    check::{Walk, check},
+    engine::double::Disk,
+    ledger::Ledger,
+    reader::recover,
+};
+
+#[derive(Clone, Debug)]
+enum Act {
+    Write(Vec<Record>),
+    Sweep,
+    Reopen,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => vec(record(), 1..30).prop_map(Act::Write),
+        1 => Just(Act::Sweep),
+        1 => Just(Act::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    /// Batches of any size, each of which may undo what the one before did.
+    #[test]
+    fn a_ledger_says_the_same_as_the_store_in_memory(acts in vec(act(), 1..30)) {
+        let disk = Disk::default();
+        let model = MemoryStore::default();
+        let open = || Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+        let mut ledger = open();
+        for act in acts {
+            match act {
+                Act::Write(mut records) => {
+                    model.append(records.clone());
+                    ledger.write(&mut records, Durability::Sync).unwrap();
+                }
+                Act::Sweep => while ledger.has_leftovers() {
+                    ledger.write(&mut Vec::new(), Durability::Sync).unwrap();
+                },
+                Act::Reopen => ledger = open(),
+            }
+            prop_assert_eq!(sorted(|visit| recover(&disk, visit).unwrap()), recovered(&model));
+            let report = check(&disk, Walk::new(0, &mut |_| {})).unwrap();
+            prop_assert!(report.is_ok(), "{:?}", report.problems);
+        }
+    }
+
+    /// When every session is over and nothing is retained, nothing is left but the two rows of the table "meta".
+    #[test]
+    fn a_ledger_leaves_nothing_behind(batches in groups(1..30)) {
+        let disk = Disk::default();
+        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+        let mut undo = Vec::new();
+        for mut records in batches {
+            for record in &records {
+                undo.push(match record {
+                    Record::SessionStarted { session, .. } => Record::SessionEnded { session: *session },
+                    Record::Retained { message, .. } => {
+                        Record::RetainedCleared { topic: message.topic().try_into().unwrap() }
+                    }
+                    Record::WillSet { session, .. } => Record::WillCleared { session: *session },
+                    _ => continue,
+                });
+            }
+            ledger.write(&mut records, Durability::Sync).unwrap();
+        }
+        ledger.write(&mut undo, Durability::Sync).unwrap();
+        while ledger.has_leftovers() {
+            ledger.write(&mut Vec::new(), Durability::Sync).unwrap();
+        }
+        prop_assert_eq!(disk.row_count(), 2);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn a_store_says_the_same_as_the_store_in_memory(histories in vec(groups(1..40), 1..3)) {
+        let directory = tempfile::tempdir().unwrap();
+        let model = MemoryStore::default();
+        let open = || FjallStore::open(StoreOptions::new(directory.path()).durability(Durability::Os)).unwrap();
+        for groups in histories {
+            let store = open();
+            for group in groups {
+                model.append(group.clone());
+                store.append(group);
+            }
+            store.close().unwrap();
+            let store = open();
+            prop_assert_eq!(recovered(&store), recovered(&model));
+            let report = store.check(&mut |_| {}).unwrap();
+            prop_assert!(report.is_ok(), "{:?}", report.problems);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is acknowledged survives the loss of power; a disk that fails ends it all.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Wake, Waker},
+};
+
+use mqtt_broker::store::{Mark, Record};
+use proptest::prelude::*;
+
+use super::records::{groups, sorted, states};
+use crate::{
+    Durability,
+    engine::double::{Disk, Fault},
+    ledger::Ledger,
+    reader::recover,
+    writer::Writer,
+};
+
+fn start(disk: &Disk, durability: Durability) -> Writer {
+    Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), durability, usize::MAX).unwrap()
+}
+
+/// What a store opened on this disk says.
+fn reopened(disk: &Disk) -> Vec<Record> {
+    drop(Ledger::open(Arc::new(disk.clone()), 0).unwrap());
+    sorted(|visit| recover(disk, visit).unwrap())
+}
+
+struct Sender(mpsc::Sender<()>);
+
+impl Wake for Sender {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Waits until the mark is durable or the writer has failed.
+fn wait(writer: &Writer, mark: Mark) {
+    while writer.durable() < mark && writer.failure().is_none() {
+        let (sender, woken) = mpsc::channel();
+        writer.wake_at(mark, &Waker::from(Arc::new(Sender(sender))));
+        woken.recv().unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Power is lost at any moment, with any of the batches that were not synced surviving or not.
+    #[test]
+    fn what_was_durable_survives_the_loss_of_power(
+        groups in groups(1..30),
+        waits in any::<[bool; 30]>(),
+        survivors in 0..3_usize,
+    ) {
+        let disk = Disk::default();
+        let writer = start(&disk, Durability::Sync);
+        let states = states(&groups);
+        for (group, waits) in groups.into_iter().zip(waits) {
+            let mark = writer.append(group);
+            if waits {
+                wait(&writer, mark);
+            }
+            let durable = writer.durable();
+            let left = reopened(&disk.after_power_loss(survivors));
+            let possible = &states[durable.0 as usize..];
+            prop_assert!(possible.contains(&left), "durable up to {durable:?}, left is {left:?}");
+        }
+    }
+
+    /// The process ends at any moment: without a sync, what was written is still there.
+    #[test]
+    fn what_was_durable_without_a_sync_survives_the_process(groups in groups(1..30)) {
+        let disk = Disk::default();
+        let writer = start(&disk, Durability::Os);
+        let states = states(&groups);
+        for group in groups {
+            writer.append(group);
+            let durable = writer.durable();
+            let left = reopened(&disk.after_crash());
+            prop_assert!(states[durable.0 as usize..].contains(&left));
+        }
+    }
+
+    /// A write or a sync fails: everybody is woken, nothing more becomes durable, nothing is tried again.
+    #[test]
+    fn a_failure_is_final(groups in groups(2..30), commits in 0..20_u32, sync in any::<bool>()) {
+        let disk = Disk::default();
+        let writer = start(&disk, Durability::Sync);
+        disk.fail_after(commits, if sync { Fault::Sync } else { Fault::Write });
+        let states = states(&groups);
+        for group in groups {
+            let mark = writer.append(group);
+            wait(&writer, mark);
+        }
+        let durable = writer.durable();
+        if writer.failure().is_some() {
+            let mark = writer.append(vec![Record::WillCleared { session: 1 }]);
+            wait(&writer, mark);
+            prop_assert_eq!(writer.durable(), durable);
+            prop_assert_eq!(writer.close(), None);
+        }
+        prop_assert_eq!(disk.commits_after_failure(), 0);
+        for survivors in 0..2 {
+            let left = reopened(&disk.after_power_loss(survivors));
+            prop_assert!(states[durable.0 as usize..].contains(&left));
+        }
+    }
+}
+
+/// Everybody who waits is woken when the disk fails, whatever they wait for.
+#[test]
+fn a_failure_wakes_everybody() {
+    let disk = Disk::default();
+    let writer = start(&disk, Durability::Sync);
+    let (sender, woken) = mpsc::channel();
+    for mark in 1..=100 {
+        writer.wake_at(Mark(mark), &Waker::from(Arc::new(Sender(sender.clone()))));
+    }
+    disk.fail_after(0, Fault::Sync);
+    writer.append(vec![Record::SessionStarted { session: 1, client_id: "a".into() }]);
+    for _ in 1..=100 {
+        woken.recv().unwrap();
+    }
+    assert!(writer.failure().is_some());
+    assert_eq!(writer.durable(), Mark::NOTHING);
+}
+
+/// Appenders wait when more is pending than may be, and go on when it is written.
+#[test]
+fn appenders_wait_for_a_slow_disk() {
+    let disk = Disk::default();
+    let ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+    let writer = Arc::new(Writer::start(ledger, Durability::Sync, 1).unwrap());
+    let appended = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let appenders: Vec<_> = (0..4)
+        .map(|_| {
+            let (writer, appended, stop) = (Arc::clone(&writer), Arc::clone(&appended), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    writer.append(vec![Record::WillCleared { session: 1 }]);
+                    appended.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    while appended.load(Ordering::Relaxed) < 100 {
+        std::thread::yield_now();
+    }
+    stop.store(true, Ordering::Relaxed);
+    appenders.into_iter().for_each(|appender| appender.join().unwrap());
+    assert!(writer.close().is_some());
+    assert_eq!(writer.durable(), Mark(appended.load(Ordering::Relaxed) as u64));
+}
