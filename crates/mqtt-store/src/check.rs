@@ -5,9 +5,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use mqtt_broker::store::{MessageKey, StoreError};
 
 use crate::{
-    encoding::{
-        Home, Presence, SessionId, State, Table, Value, decode, message_key, message_of, session_of,
-    },
+    encoding::{Home, Presence, SessionId, State, Table, Value, decode, message_key, message_of, session_of},
     engine::Reads,
 };
 

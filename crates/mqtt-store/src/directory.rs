@@ -200,12 +200,20 @@ fn sync(directory: &Path) -> Result<(), StoreError> {
 
 pub(crate) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
     let hint = match error.kind() {
+        io::ErrorKind::NotFound => ": a part of the store is gone; restore the data directory from a backup",
         io::ErrorKind::PermissionDenied => ": give this user the right to, or name another directory",
         io::ErrorKind::ReadOnlyFilesystem => ": name a directory that can be written to",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room, then start again",
         _ => "",
     };
     StoreError::new(format!("cannot {what} {}: {error}{hint}", path.display()))
+}
+
+pub(crate) fn damage(path: &Path, what: &str) -> StoreError {
+    StoreError::new(format!(
+        "the store is damaged, in {}: {what}; restore the data directory from a backup",
+        path.display()
+    ))
 }
 
 fn directory_builder() -> DirBuilder {

@@ -23,7 +23,7 @@ use mqtt_broker::store::StoreError;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    directory::failed,
+    directory::{damage, failed},
     encoding::{MARK_KEY, mark_at},
 };
 
@@ -124,6 +124,7 @@ fn files(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
         let path = entry.map_err(|error| failed("read", directory, &error))?.path();
         if path.extension().is_some_and(|extension| extension == "jnl") {
             let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number = number.filter(|_| path.is_file());
             let number = number.ok_or_else(|| damage(&path, "is no name of a journal file"))?;
             files.push((path, number));
         }
@@ -137,13 +138,6 @@ fn files(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
         }
     }
     Ok(files)
-}
-
-fn damage(path: &Path, what: &str) -> StoreError {
-    StoreError::new(format!(
-        "the store is damaged, in {}: {what}; restore the data directory from a backup",
-        path.display()
-    ))
 }
 
 struct Journal<'a> {

@@ -24,6 +24,7 @@ mod encoding;
 mod engine;
 mod journal;
 mod ledger;
+mod manifest;
 mod options;
 mod reader;
 mod store;

@@ -11,6 +11,7 @@ use crate::{
     engine::fjall::FjallEngine,
     journal,
     ledger::Ledger,
+    manifest,
     options::{Durability, StoreOptions},
     reader,
     writer::Writer,
@@ -35,11 +36,14 @@ impl FjallStore {
             ));
         }
         let directory = Directory::open(&options.dir)?;
-        let in_journal =
-            if directory.is_new() { None } else { journal::check(&directory.engine(), directory.synced())? };
+        let mut expected = directory.synced();
+        if !directory.is_new() {
+            // One is the engine's own.
+            manifest::check(&directory.engine(), Table::ALL.len() + 1)?;
+            expected = expected.max(journal::check(&directory.engine(), expected)?.unwrap_or_default());
+        }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), &options)?);
-        let ledger =
-            Ledger::open(Arc::clone(&engine), in_journal.unwrap_or_default().max(directory.synced()))?;
+        let ledger = Ledger::open(Arc::clone(&engine), expected)?;
         directory.complete()?;
         let writer = Writer::start(ledger, options.durability, options.max_pending_bytes)?;
         Ok(Self { writer, engine, directory })

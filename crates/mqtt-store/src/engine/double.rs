@@ -1,10 +1,6 @@
 //! [`Disk`]: an engine that can lose what was not synced, and fail on demand.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use fjall::Slice;
 use mqtt_broker::store::StoreError;

@@ -12,10 +12,12 @@ fn qos() -> impl Strategy<Value = QoS> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    ("[^#+\0]{1,40}", vec(any::<u8>(), 0..100), qos(), any::<bool>()).prop_map(|(topic, payload, qos, retain)| {
-        let message = Message::new(&TopicName::new(topic.into_bytes()).unwrap(), &payload, qos);
-        if retain { message.retained() } else { message }
-    })
+    ("[^#+\0]{1,40}", vec(any::<u8>(), 0..100), qos(), any::<bool>()).prop_map(
+        |(topic, payload, qos, retain)| {
+            let message = Message::new(&TopicName::new(topic.into_bytes()).unwrap(), &payload, qos);
+            if retain { message.retained() } else { message }
+        },
+    )
 }
 
 fn moment() -> impl Strategy<Value = SystemTime> {
@@ -23,35 +25,29 @@ fn moment() -> impl Strategy<Value = SystemTime> {
 }
 
 fn row() -> impl Strategy<Value = (Table, Value)> {
-    let presence = prop_oneof![
-        Just(Presence::Attached),
-        moment().prop_map(Presence::Detached),
-        Just(Presence::Ended),
-    ];
+    let presence =
+        prop_oneof![Just(Presence::Attached), moment().prop_map(Presence::Detached), Just(Presence::Ended),];
     let home = prop_oneof![message().prop_map(Home::Here), any::<u32>().prop_map(Home::Shared)];
     prop_oneof![
-        (any::<u64>(), any::<bool>()).prop_map(|(number, synced)| (Table::Meta, Value::Mark { number, synced })),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(number, synced)| (Table::Meta, Value::Mark { number, synced })),
         (any::<u64>(), ".*").prop_map(|(session, client_id)| {
             (Table::Sessions, Value::Session { session, client_id: client_id.into() })
         }),
-        (presence, any::<u64>()).prop_map(|(presence, head)| {
-            (Table::States, Value::State(State { presence, head }))
-        }),
-        (super::records::filter(), qos()).prop_map(|(filter, qos)| {
-            (Table::Subscriptions, subscription(&filter, qos))
-        }),
-        (qos(), any::<bool>(), home).prop_map(|(qos, retain, home)| {
-            (Table::Queue, Value::Queued { qos, retain, home })
-        }),
+        (presence, any::<u64>())
+            .prop_map(|(presence, head)| { (Table::States, Value::State(State { presence, head })) }),
+        (super::records::filter(), qos())
+            .prop_map(|(filter, qos)| { (Table::Subscriptions, subscription(&filter, qos)) }),
+        (qos(), any::<bool>(), home)
+            .prop_map(|(qos, retain, home)| { (Table::Queue, Value::Queued { qos, retain, home }) }),
         (any::<u16>(), any::<bool>()).prop_map(|(id, released)| {
             (Table::Inflight, Value::Inflight { packet_id: PacketId::new(id), released })
         }),
         message().prop_map(|message| (Table::Messages, Value::Message(message))),
         any::<u32>().prop_map(|count| (Table::Shares, Value::Shares(count))),
         Just((Table::Received, Value::Received)),
-        (message(), option::of(moment())).prop_map(|(message, expires_at)| {
-            (Table::Retained, Value::Retained { message, expires_at })
-        }),
+        (message(), option::of(moment()))
+            .prop_map(|(message, expires_at)| { (Table::Retained, Value::Retained { message, expires_at }) }),
         (".*", message()).prop_map(|(client_id, will)| {
             (Table::Wills, Value::Will { client_id: client_id.into(), will })
         }),
