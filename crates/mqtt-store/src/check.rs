@@ -45,6 +45,18 @@ impl CheckReport {
     }
 }
 
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreInfo {
+    /// The version of the encoding.
+    pub format_version: u32,
+    /// What the files take, in bytes. The engine allocates the first 64 MiB of its journal ahead.
+    pub disk_bytes: u64,
+    /// The rows of each table.
+    pub rows: Vec<(&'static str, u64)>,
+}
+
 /// Goes through all rows, and says where one is.
 pub(crate) struct Walk<'a> {
     pub(crate) expected: u64,
@@ -67,6 +79,22 @@ impl<'a> Walk<'a> {
     pub(crate) fn tell(&mut self, table: &'static str) {
         (self.progress)(Progress { table, rows: self.rows, expected: self.expected.max(self.rows) });
     }
+}
+
+/// Counts the rows of each table.
+pub(crate) fn count(tables: &impl Reads, mut walk: Walk<'_>) -> Result<Vec<(&'static str, u64)>, StoreError> {
+    let mut counts = Vec::new();
+    for table in Table::ALL {
+        let mut rows = 0;
+        for row in tables.rows(table, &[], None) {
+            row?;
+            rows += 1;
+            walk.step(table.name());
+        }
+        walk.tell(table.name());
+        counts.push((table.name(), rows));
+    }
+    Ok(counts)
 }
 
 /// # Errors

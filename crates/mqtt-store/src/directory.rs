@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/            0700
-//!   gmqtt-store   "gmqtt-store 1", the format version; "gmqtt-store 1 new" until the first start got through
+//!   gmqtt-store   "gmqtt-store 1", the format version; with "new" until the first start got through,
+//!                 with "unfinished" while it is copied to
 //!   lock          locked as long as a process has the store open; holds its process id
 //!   synced        the number of a batch that is known to be on the disk
 //!   db/           0700, the engine's files
@@ -23,35 +24,54 @@ const VERSION_FILE: &str = "gmqtt-store";
 const LOCK_FILE: &str = "lock";
 const SYNCED_FILE: &str = "synced";
 const ENGINE_DIR: &str = "db";
-/// Ends the version file until the first start got through.
 const NEW: &str = "new";
+const UNFINISHED: &str = "unfinished";
 /// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
 const NOT_OURS_TO_MIND: [&str; 3] = ["lost+found", LOCK_FILE, "gmqtt-store.tmp"];
 
 pub(crate) struct Directory {
     path: PathBuf,
-    is_new: bool,
+    stage: Stage,
     _lock: File,
+}
+
+/// How far the making of a store has come; the last word of the version file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The first start has not got through. Nothing was acknowledged: the next one begins anew.
+    New,
+    /// It is being copied to. What is there must not be taken for the whole.
+    Unfinished,
+    Whole,
 }
 
 impl Directory {
     /// Opens the directory, makes it if need be, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         make(path)?;
-        let is_new = match version(path)? {
-            Some(is_new) => is_new,
-            None => {
-                check_empty(path)?;
-                true
-            }
-        };
+        // First without the lock, so as to leave nothing in a directory that is not for us.
+        stage(path)?;
         restrict(path)?;
         let lock = lock(path)?;
-        let directory = Self { path: path.to_owned(), is_new, _lock: lock };
-        if is_new {
-            directory.begin()?;
+        let directory = Self { path: path.to_owned(), stage: stage(path)?, _lock: lock };
+        match directory.stage {
+            Stage::Whole => Ok(directory),
+            Stage::New => directory.begin(NEW),
+            Stage::Unfinished => {
+                let path = path.display();
+                Err(StoreError::new(format!("{path} holds an unfinished copy of a store: delete it")))
+            }
         }
-        Ok(directory)
+    }
+
+    /// The same for a copy of a store, which must not find one there.
+    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+        let directory = Self::open(path)?;
+        if directory.stage == Stage::Whole {
+            let path = path.display();
+            return Err(StoreError::new(format!("{path} holds a store already: name another directory")));
+        }
+        directory.begin(UNFINISHED)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -64,13 +84,13 @@ impl Directory {
 
     /// Whether nothing can have been acknowledged yet.
     pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+        self.stage != Stage::Whole
     }
 
-    /// The first start got through: from here on what is missing is missed.
+    /// It is a whole store: from here on what is missing is missed.
     pub(crate) fn complete(&self) -> Result<(), StoreError> {
         restrict_all(&self.path)?;
-        if self.is_new {
+        if self.is_new() {
             self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION}\n"))
         } else {
             Ok(())
@@ -88,17 +108,14 @@ impl Directory {
     }
 
     /// Makes sure that the engine finds nothing of an earlier first start that did not get through.
-    fn begin(&self) -> Result<(), StoreError> {
-        self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION} {NEW}\n"))?;
-        let engine = self.engine();
-        match fs::remove_dir_all(&engine) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("empty", &engine, &error));
-            }
-            _ => {}
-        }
+    fn begin(self, stage: &str) -> Result<Self, StoreError> {
+        self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION} {stage}\n"))?;
+        let (engine, synced) = (self.engine(), self.path.join(SYNCED_FILE));
+        gone(fs::remove_dir_all(&engine)).map_err(|error| failed("empty", &engine, &error))?;
+        gone(fs::remove_file(&synced)).map_err(|error| failed("delete", &synced, &error))?;
         directory_builder().create(&engine).map_err(|error| failed("create", &engine, &error))?;
-        sync(&self.path)
+        sync(&self.path)?;
+        Ok(self)
     }
 
     /// Replaces a file, so that either the old or the new one survives.
@@ -111,6 +128,14 @@ impl Directory {
         written.map_err(|error| failed("write", &draft, &error))?;
         fs::rename(&draft, &path).map_err(|error| failed("write", &path, &error))?;
         sync(&self.path)
+    }
+}
+
+/// What is not there need not be deleted.
+fn gone(deleted: io::Result<()>) -> io::Result<()> {
+    match deleted {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        deleted => deleted,
     }
 }
 
@@ -131,23 +156,19 @@ fn make(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether the store is new; `None` if there is none.
-fn version(path: &Path) -> Result<Option<bool>, StoreError> {
+/// What the directory holds.
+fn stage(path: &Path) -> Result<Stage, StoreError> {
     let file = path.join(VERSION_FILE);
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return check_empty(path).map(|()| Stage::New);
+        }
         Err(error) => return Err(failed("read", &file, &error)),
     };
     let mut words = text.split_whitespace();
-    let number = match (words.next(), words.next().map(str::parse::<u32>)) {
-        (Some("gmqtt-store"), Some(Ok(number))) => number,
-        _ => {
-            let file = file.display();
-            return Err(StoreError::new(format!(
-                "{file} does not say which format the store has: restore the data directory from a backup"
-            )));
-        }
+    let (Some("gmqtt-store"), Some(Ok(number))) = (words.next(), words.next().map(str::parse::<u32>)) else {
+        return Err(damage(&file, "it does not say which format the store has"));
     };
     if number != FORMAT_VERSION {
         let (path, age) = (path.display(), if number > FORMAT_VERSION { "a newer" } else { "an older" });
@@ -156,7 +177,12 @@ fn version(path: &Path) -> Result<Option<bool>, StoreError> {
              format {FORMAT_VERSION}): export it with that version and import it with this one"
         )));
     }
-    Ok(Some(words.next() == Some(NEW)))
+    match words.next() {
+        None => Ok(Stage::Whole),
+        Some(NEW) => Ok(Stage::New),
+        Some(UNFINISHED) => Ok(Stage::Unfinished),
+        Some(_) => Err(damage(&file, "it does not say how far the store has come")),
+    }
 }
 
 fn check_empty(path: &Path) -> Result<(), StoreError> {

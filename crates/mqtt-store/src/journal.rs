@@ -47,13 +47,13 @@ pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreE
         let mut valid_len = 0;
         if torn.is_none() {
             while let Some(number) = journal.batch()? {
-                if let (Some(last), Some(number)) = (last, number)
+                if let Some(last) = last
                     && number != last + 1
                 {
                     let what = format!("batch {number} follows batch {last}, what lay between is lost");
                     return Err(damage(path, &what));
                 }
-                last = number.or(last);
+                last = Some(number);
                 valid_len = journal.position;
             }
         }
@@ -163,14 +163,13 @@ impl<'a> Journal<'a> {
         Ok(Self { path, file: BufReader::with_capacity(1 << 18, file), len, position: 0, bytes: Vec::new() })
     }
 
-    /// Reads a batch: its number, if it has one. `None` where there is no whole batch.
-    fn batch(&mut self) -> Result<Option<Option<u64>>, StoreError> {
+    /// Reads a batch: its number. `None` where there is no whole batch of ours.
+    fn batch(&mut self) -> Result<Option<u64>, StoreError> {
         self.try_batch().map_err(|error| failed("read", self.path, &error))
     }
 
-    fn try_batch(&mut self) -> io::Result<Option<Option<u64>>> {
-        let Some(start) = self.take::<13>()? else { return Ok(None) };
-        let [START, i0, i1, i2, i3, ..] = start else { return Ok(None) };
+    fn try_batch(&mut self) -> io::Result<Option<u64>> {
+        let Some([START, i0, i1, i2, i3, ..]) = self.take::<13>()? else { return Ok(None) };
         let (mut hash, mut number) = (Xxh3::new(), None);
         for _ in 0..u32::from_le_bytes([i0, i1, i2, i3]) {
             if !self.read_item()? {
@@ -179,15 +178,13 @@ impl<'a> Journal<'a> {
             hash.update(&self.bytes);
             number = self.bytes.get(ITEM_HEAD..).and_then(mark_at).map(|(number, _)| number);
         }
-        let Some(end) = self.take::<13>()? else { return Ok(None) };
-        let whole = match end {
-            [END, checksum @ .., b0, b1, b2, b3] => {
-                <[u8; 8]>::try_from(checksum).map(u64::from_le_bytes) == Ok(hash.digest())
-                    && [b0, b1, b2, b3] == TRAILER
+        let is_whole = match self.take::<13>()? {
+            Some([END, checksum @ .., t0, t1, t2, t3]) => {
+                u64::from_le_bytes(checksum) == hash.digest() && [t0, t1, t2, t3] == TRAILER
             }
             _ => false,
         };
-        Ok(whole.then_some(number))
+        Ok(number.filter(|_| is_whole))
     }
 
     /// Reads an item into `bytes`.

@@ -19,11 +19,13 @@
 //! Not here: which changes are worth keeping, and who waits for which of them. That is the broker's to know.
 
 mod check;
+mod copy;
 mod directory;
 mod encoding;
 mod engine;
 mod journal;
 mod ledger;
+mod lines;
 mod manifest;
 mod options;
 mod reader;
@@ -34,7 +36,7 @@ mod writer;
 mod tests;
 
 pub use self::{
-    check::{CheckReport, Progress},
+    check::{CheckReport, Progress, StoreInfo},
     options::{Durability, StoreOptions},
     store::FjallStore,
 };

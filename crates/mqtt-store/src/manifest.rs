@@ -28,7 +28,7 @@ pub(crate) fn check(directory: &Path, keyspaces: usize) -> Result<(), StoreError
     for entry in fs::read_dir(&directory).map_err(|error| failed("read", &directory, &error))? {
         let path = entry.map_err(|error| failed("read", &directory, &error))?.path();
         let number = path.file_name().and_then(|name| name.to_str()?.parse::<usize>().ok());
-        if !number.is_some_and(|number| number < keyspaces) || !path.is_dir() {
+        if number.is_none_or(|number| number >= keyspaces) || !path.is_dir() {
             return Err(damage(&path, "it is no part of a store"));
         }
     }

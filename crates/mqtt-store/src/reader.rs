@@ -28,7 +28,7 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
     let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
     let mut received = Cursor::new(engine, Table::Received, &sessions, false);
     let mut shared = Shared { engine, messages: HashMap::new() };
-    for Session { id, state, session, client_id } in &sessions {
+    for Session { id, state, key: session, client_id } in &sessions {
         let session = *session;
         visit(Record::SessionStarted { session, client_id: Arc::clone(client_id) });
         subscriptions.visit(*id, |key, value| {
@@ -101,7 +101,7 @@ fn recover_the_rest<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Resu
 
 struct Session {
     id: SessionId,
-    session: SessionKey,
+    key: SessionKey,
     client_id: Arc<str>,
     state: State,
 }
@@ -121,7 +121,7 @@ fn sessions<R: Reads>(engine: &R) -> Result<Vec<Session>, StoreError> {
         };
         let row = (session_of(&key), decode(Table::Sessions, &key, &value)?, state);
         if let (Some(id), Value::Session { session, client_id }, Value::State(state)) = row {
-            sessions.push(Session { id, session, client_id: client_id.into(), state });
+            sessions.push(Session { id, key: session, client_id: client_id.into(), state });
         }
     }
     Ok(sessions)
@@ -198,9 +198,10 @@ impl<R: Reads> Shared<'_, R> {
             return Ok(message);
         }
         let row = message_key(epoch, key);
-        let (message, shares) = match (self.read(Table::Messages, &row)?, self.read(Table::Shares, &row)?) {
-            (Value::Message(message), Value::Shares(shares)) => (message, shares),
-            _ => return Err(damaged(Table::Messages, "is something else")),
+        let (Value::Message(message), Value::Shares(shares)) =
+            (self.read(Table::Messages, &row)?, self.read(Table::Shares, &row)?)
+        else {
+            return Err(damaged(Table::Messages, "is something else"));
         };
         if shares > 1 {
             self.messages.insert((epoch, key), (message.clone(), shares - 1));

@@ -1,24 +1,28 @@
 //! [`FjallStore`]: opens and closes what the other modules are.
 
-use std::{sync::Arc, task::Waker};
+use std::{io, path::Path, sync::Arc, task::Waker};
 
 use mqtt_broker::store::{Mark, Record, Store, StoreError};
 
 use crate::{
-    check::{self, CheckReport, Progress, Walk},
+    check::{self, CheckReport, Progress, StoreInfo, Walk},
+    copy,
     directory::Directory,
-    encoding::Table,
+    encoding::{FORMAT_VERSION, Table},
     engine::fjall::FjallEngine,
     journal,
     ledger::Ledger,
-    manifest,
+    lines, manifest,
     options::{Durability, StoreOptions},
     reader,
     writer::Writer,
 };
 
-/// A store in a directory. Dropping it closes it.
-pub struct FjallStore {
+/// A store in a directory. Clones are the same store; dropping the last of them closes it.
+#[derive(Clone)]
+pub struct FjallStore(Arc<Inner>);
+
+struct Inner {
     writer: Writer,
     engine: Arc<FjallEngine>,
     directory: Directory,
@@ -31,22 +35,26 @@ impl FjallStore {
     /// If the directory cannot be used, is in use, or holds a store that is damaged or of another format.
     pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
         if options.durability == Durability::Memory {
-            return Err(StoreError::new(
-                "durability \"memory\" keeps nothing: run the broker without a store",
-            ));
+            let message = "durability \"memory\" keeps nothing: run the broker without a store";
+            return Err(StoreError::new(message));
         }
         let directory = Directory::open(&options.dir)?;
+        let store = Self::open_in(directory, &options)?;
+        store.0.directory.complete()?;
+        Ok(store)
+    }
+
+    fn open_in(directory: Directory, options: &StoreOptions) -> Result<Self, StoreError> {
         let mut expected = directory.synced();
         if !directory.is_new() {
             // One is the engine's own.
             manifest::check(&directory.engine(), Table::ALL.len() + 1)?;
             expected = expected.max(journal::check(&directory.engine(), expected)?.unwrap_or_default());
         }
-        let engine = Arc::new(FjallEngine::open(&directory.engine(), &options)?);
+        let engine = Arc::new(FjallEngine::open(&directory.engine(), options)?);
         let ledger = Ledger::open(Arc::clone(&engine), expected)?;
-        directory.complete()?;
         let writer = Writer::start(ledger, options.durability, options.max_pending_bytes)?;
-        Ok(Self { writer, engine, directory })
+        Ok(Self(Arc::new(Inner { writer, engine, directory })))
     }
 
     /// Reads every row and compares what has to agree. Works while the store is being written to.
@@ -54,29 +62,92 @@ impl FjallStore {
     /// # Errors
     /// If the files cannot be read. What is wrong with what they say stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::check(&self.engine.view(), self.walk(progress))
+        check::check(&self.0.engine.view(), self.walk(progress))
+    }
+
+    /// What there is, and how much room it takes. Works while the store is being written to.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub fn info(&self, progress: &mut dyn FnMut(Progress)) -> Result<StoreInfo, StoreError> {
+        let rows = check::count(&self.0.engine.view(), self.walk(progress))?;
+        Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes: self.0.engine.disk_bytes()?, rows })
+    }
+
+    /// Copies the store as it is now into a new directory, where it can be opened like any other. Works while the store is
+    /// being written to.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the directory cannot be used, is not empty, or has no room.
+    pub fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        let directory = Directory::create(dir)?;
+        let copy = FjallEngine::open(&directory.engine(), &StoreOptions::new(dir))?;
+        let batches = copy::copy(&self.0.engine.view(), &copy, self.walk(progress))?;
+        copy.sync()?;
+        directory.set_synced(batches)?;
+        drop(copy);
+        directory.complete()
+    }
+
+    /// Writes everything as lines of JSON, which [`FjallStore::import`] reads. Works while the store is being written to.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the lines cannot be written.
+    pub fn export(
+        &self,
+        out: &mut dyn io::Write,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), StoreError> {
+        lines::export(&self.0.engine.view(), out, self.walk(progress))
+    }
+
+    /// Makes a store in a new directory out of what [`FjallStore::export`] wrote. If it fails, the directory holds a part
+    /// of it that cannot be opened and is to be deleted.
+    ///
+    /// # Errors
+    /// If the directory cannot be used or is not empty, or a line is not one of an export; the message names the line.
+    pub fn import(
+        options: StoreOptions,
+        from: &mut dyn io::BufRead,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), StoreError> {
+        let store = Self::open_in(Directory::create(&options.dir)?, &options)?;
+        lines::import(&store.0.writer, from, Walk::new(0, progress))?;
+        store.0.finish()?;
+        store.0.directory.complete()
+    }
+
+    /// Blocks until everything up to `mark` is durable.
+    ///
+    /// # Errors
+    /// If the store has failed.
+    pub fn wait_until_durable(&self, mark: Mark) -> Result<(), StoreError> {
+        self.0.writer.wait(mark)
     }
 
     fn walk<'a>(&self, progress: &'a mut dyn FnMut(Progress)) -> Walk<'a> {
-        let expected = Table::ALL.iter().map(|table| self.engine.approximate_rows(*table)).sum();
+        let expected = Table::ALL.iter().map(|table| self.0.engine.approximate_rows(*table)).sum();
         Walk::new(expected, progress)
     }
 
-    /// Writes what was appended before, syncs it whatever the durability, and lets go of the directory.
+    /// Writes what was appended before, and syncs it whatever the durability. What is appended afterwards is not kept. The
+    /// directory is free again when the last clone is dropped.
     ///
     /// # Errors
     /// If the store has failed, now or before.
     pub fn close(self) -> Result<(), StoreError> {
-        self.finish()
+        self.0.finish()
     }
 
     #[cfg(test)]
     pub(crate) fn engine(&self) -> &FjallEngine {
-        &self.engine
+        &self.0.engine
     }
+}
 
+impl Inner {
     fn finish(&self) -> Result<(), StoreError> {
-        let Some(number) = self.writer.close() else { return self.failure().map_or(Ok(()), Err) };
+        let Some(number) = self.writer.close() else { return self.writer.failure().map_or(Ok(()), Err) };
         self.engine.sync()?;
         self.directory.set_synced(number)
     }
@@ -84,27 +155,27 @@ impl FjallStore {
 
 impl Store for FjallStore {
     fn append(&self, group: Vec<Record>) -> Mark {
-        self.writer.append(group)
+        self.0.writer.append(group)
     }
 
     fn durable(&self) -> Mark {
-        self.writer.durable()
+        self.0.writer.durable()
     }
 
     fn wake_at(&self, mark: Mark, waker: &Waker) {
-        self.writer.wake_at(mark, waker);
+        self.0.writer.wake_at(mark, waker);
     }
 
     fn failure(&self) -> Option<StoreError> {
-        self.writer.failure()
+        self.0.writer.failure()
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        reader::recover(&self.engine.view(), visit)
+        reader::recover(&self.0.engine.view(), visit)
     }
 }
 
-impl Drop for FjallStore {
+impl Drop for Inner {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
             tracing::error!("the store in {} was not closed well: {error}", self.directory.path().display());

@@ -12,8 +12,8 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::Waker,
-    thread::{self, JoinHandle},
+    task::{Wake, Waker},
+    thread::{self, JoinHandle, Thread},
 };
 
 use mqtt_broker::store::{Mark, Record, StoreError};
@@ -106,6 +106,18 @@ impl Writer {
         }
     }
 
+    pub(crate) fn wait(&self, mark: Mark) -> Result<(), StoreError> {
+        let waker = Waker::from(Arc::new(Parked(thread::current())));
+        while self.durable() < mark {
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            self.wake_at(mark, &waker);
+            thread::park();
+        }
+        Ok(())
+    }
+
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.desk.failure.get().cloned()
     }
@@ -186,6 +198,15 @@ fn write_all<E: Engine>(desk: &Desk, mut ledger: Ledger<E>, durability: Durabili
         desk.publish(mark);
     }
     Some(ledger.number())
+}
+
+/// A thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// What a record takes in the inbox, roughly.

@@ -18,7 +18,7 @@ struct Content {
     written: Tables,
     synced: Tables,
     /// Batches that were written and not synced.
-    unsynced: Vec<Vec<(Table, Vec<u8>, Option<Vec<u8>>)>>,
+    unsynced: Vec<Vec<Change>>,
     commits_left: Option<u32>,
     fault: Fault,
     failed: bool,
@@ -108,11 +108,7 @@ impl Engine for Disk {
         if content.failed && content.fault == Fault::Write {
             return Err(StoreError::new("the disk has failed to write"));
         }
-        let batch: Vec<_> = batch
-            .into_iter()
-            .map(|change| (change.table, change.key.to_vec(), change.value.map(|value| value.to_vec())))
-            .collect();
-        let mut keys: Vec<_> = batch.iter().map(|(table, key, _)| (table, key)).collect();
+        let mut keys: Vec<_> = batch.iter().map(|change| (change.table, &change.key)).collect();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), batch.len(), "a batch changes no row twice");
@@ -129,11 +125,11 @@ impl Engine for Disk {
     }
 }
 
-fn apply(tables: &mut Tables, batch: &[(Table, Vec<u8>, Option<Vec<u8>>)]) {
-    for (table, key, value) in batch {
+fn apply(tables: &mut Tables, batch: &[Change]) {
+    for Change { table, key, value } in batch {
         match value {
-            Some(value) => drop(tables.insert((*table, key.clone()), value.clone())),
-            None => drop(tables.remove(&(*table, key.clone()))),
+            Some(value) => drop(tables.insert((*table, key.to_vec()), value.to_vec())),
+            None => drop(tables.remove(&(*table, key.to_vec()))),
         }
     }
 }

@@ -74,7 +74,7 @@ impl FjallEngine {
         &self.tables[table as usize]
     }
 
-    fn guard_rows<'a>(&'a self, mut rows: fjall::Iter) -> Rows<'a> {
+    fn guard_rows(&self, mut rows: fjall::Iter) -> Rows<'_> {
         let mut done = false;
         Box::new(std::iter::from_fn(move || {
             if done {

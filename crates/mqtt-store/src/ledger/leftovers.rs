@@ -1,9 +1,15 @@
 //! Rows of sessions that are over: nobody sees them any more, and they are deleted a few with each batch.
 
-use fjall::Slice;
+use std::sync::Arc;
 
-use super::*;
-use crate::encoding::{entry_key, home_of, message_of};
+use fjall::Slice;
+use mqtt_broker::store::{MessageKey, StoreError};
+
+use super::{Ledger, SessionId};
+use crate::{
+    encoding::{Table, entry_key, home_of, id_key, message_of},
+    engine::Engine,
+};
 
 /// Rows that one batch deletes besides what else is in it.
 const ROWS_PER_BATCH: usize = 1024;

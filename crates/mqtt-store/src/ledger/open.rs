@@ -1,9 +1,20 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
-use super::*;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use mqtt_broker::store::StoreError;
+
+use super::{Draft, Inflight, Ledger, Leftovers, Live};
 use crate::{
-    encoding::{EPOCH_KEY, damaged, decode, message_of, session_of},
-    engine::Reads,
+    encoding::{
+        EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, damaged, decode, message_of,
+        session_of,
+    },
+    engine::{Engine, Reads},
+    options::Durability,
 };
 
 impl<E: Engine> Ledger<E> {

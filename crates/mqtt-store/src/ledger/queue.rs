@@ -3,14 +3,20 @@
 //! A message that one session waits for stands in its entry; so does a small one, however many wait. A large one that
 //! several wait for is kept apart, once, with the number of entries that refer to it.
 
-use mqtt_broker::Message;
+use mqtt_broker::{
+    Message,
+    store::{MessageKey, SessionKey, StoreError},
+};
 
 use super::{
-    draft::{New, Shares},
+    Inflight, Ledger,
+    draft::{Entry, New, Shares},
     open::read,
-    *,
 };
-use crate::encoding::{entry_key, home_of, message_key, message_of};
+use crate::{
+    encoding::{SessionId, Table, Value, entry_key, home_of, id_key, message_key, message_of},
+    engine::Engine,
+};
 
 /// After so many messages of a session are done with, its head is moved past the rows that were deleted.
 const HEAD_STEP: u32 = 1024;
@@ -79,17 +85,14 @@ impl<E: Engine> Ledger<E> {
         if live.done_since_head == HEAD_STEP {
             self.stale_heads.push(session);
         }
-        let home = match self.homes.remove(&entry) {
-            Some(home) => home,
-            None => {
-                let row = entry_key(entry.0, key);
-                match self.engine.get(Table::Queue, &row)? {
-                    Some(value) => home_of(&row, &value)?,
-                    None => return Ok(()),
-                }
-            }
-        };
-        self.dequeue(entry, home)
+        if let Some(home) = self.homes.remove(&entry) {
+            return self.dequeue(entry, home);
+        }
+        let row = entry_key(entry.0, key);
+        match self.engine.get(Table::Queue, &row)? {
+            Some(value) => self.dequeue(entry, home_of(&row, &value)?),
+            None => Ok(()),
+        }
     }
 
     /// Deletes an entry that the engine has, and the message it refers to if it was the last to.
@@ -105,10 +108,11 @@ impl<E: Engine> Ledger<E> {
 
     /// How many entries refer to a message that is kept apart.
     fn shares(&mut self, epoch: u32, key: MessageKey) -> Result<&mut Shares, StoreError> {
-        use std::collections::hash_map::Entry;
+        use std::collections::hash_map::Entry::{Occupied, Vacant};
+
         match self.draft.shares.entry((epoch, key)) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(unknown) => {
+            Occupied(known) => Ok(known.into_mut()),
+            Vacant(unknown) => {
                 // Above the newest there are none.
                 let may_exist = epoch != self.epoch || key <= self.newest_shared;
                 let before = match may_exist.then(|| message_key(epoch, key)) {

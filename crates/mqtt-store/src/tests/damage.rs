@@ -5,16 +5,16 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, mpsc},
-    task::{Wake, Waker},
+    sync::LazyLock,
 };
 
 use mqtt_broker::{
     Message, QoS, TopicName,
-    store::{Mark, Record, Store, StoreError},
+    store::{Record, Store, StoreError},
 };
 use proptest::{prelude::*, sample::Index};
 
+use super::scratch;
 use crate::{Durability, FjallStore, StoreOptions};
 
 const GROUPS: u64 = 24;
@@ -32,7 +32,7 @@ impl Image {
     }
 
     fn lay_out(&self) -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         for (path, bytes) in &self.0 {
             let path = directory.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -99,38 +99,21 @@ fn verdict(directory: &Path) -> Result<u64, StoreError> {
     let report = store.check(&mut |_| {})?;
     assert!(report.is_ok(), "{:?}", report.problems);
     // It is as good as any: it takes more, and has it after the next start.
-    wait(&store, store.append(group(left)));
+    store.wait_until_durable(store.append(group(left)))?;
     store.close()?;
     let store = open(directory, Durability::Sync)?;
     assert_eq!(groups_left(&store)?, left + 1);
     Ok(left)
 }
 
-fn wait(store: &FjallStore, mark: Mark) {
-    struct Sender(mpsc::Sender<()>);
-
-    impl Wake for Sender {
-        fn wake(self: Arc<Self>) {
-            let _ = self.0.send(());
-        }
-    }
-
-    while store.durable() < mark {
-        assert_eq!(store.failure(), None);
-        let (sender, woken) = mpsc::channel();
-        store.wake_at(mark, &Waker::from(Arc::new(Sender(sender))));
-        woken.recv().unwrap();
-    }
-}
-
 /// A store that was given all groups, one batch each, and the length of its journal after each of them: as the process
 /// would leave it if it were killed, or as it is when it was closed.
 fn history(durability: Durability, closed: bool) -> (Image, Vec<usize>) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = open(directory.path(), durability).unwrap();
     let mut lengths = vec![Image::take(directory.path()).journal().len()];
     for n in 0..GROUPS {
-        wait(&store, store.append(group(n)));
+        store.wait_until_durable(store.append(group(n))).unwrap();
         lengths.push(Image::take(directory.path()).journal().len());
     }
     let killed = Image::take(directory.path());
@@ -216,7 +199,7 @@ fn a_store_that_was_closed_misses_its_last_batch() {
 
 /// As [`history`], with the rows in the engine's sorted files too.
 fn sorted_history() -> Image {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = open(directory.path(), Durability::Os).unwrap();
     for n in 0..GROUPS {
         store.append(group(n));

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use mqtt_broker::store::{MemoryStore, Record, Store};
 use proptest::{collection::vec, prelude::*};
 
-use super::records::{groups, record, recovered, sorted};
+use super::{
+    records::{groups, record, recovered, sorted},
+    scratch,
+};
 use crate::{
     Durability, FjallStore, StoreOptions,
     check::{Walk, check},
@@ -89,7 +92,7 @@ proptest! {
 
     #[test]
     fn a_store_says_the_same_as_the_store_in_memory(histories in vec(groups(1..40), 1..3)) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let model = MemoryStore::default();
         let open = || FjallStore::open(StoreOptions::new(directory.path()).durability(Durability::Os)).unwrap();
         for groups in histories {

@@ -39,15 +39,6 @@ impl Wake for Sender {
     }
 }
 
-/// Waits until the mark is durable or the writer has failed.
-fn wait(writer: &Writer, mark: Mark) {
-    while writer.durable() < mark && writer.failure().is_none() {
-        let (sender, woken) = mpsc::channel();
-        writer.wake_at(mark, &Waker::from(Arc::new(Sender(sender))));
-        woken.recv().unwrap();
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -64,7 +55,7 @@ proptest! {
         for (group, waits) in groups.into_iter().zip(waits) {
             let mark = writer.append(group);
             if waits {
-                wait(&writer, mark);
+                writer.wait(mark).unwrap();
             }
             let durable = writer.durable();
             let left = reopened(&disk.after_power_loss(survivors));
@@ -96,12 +87,12 @@ proptest! {
         let states = states(&groups);
         for group in groups {
             let mark = writer.append(group);
-            wait(&writer, mark);
+            let _ = writer.wait(mark);
         }
         let durable = writer.durable();
         if writer.failure().is_some() {
             let mark = writer.append(vec![Record::WillCleared { session: 1 }]);
-            wait(&writer, mark);
+            prop_assert!(writer.wait(mark).is_err());
             prop_assert_eq!(writer.durable(), durable);
             prop_assert_eq!(writer.close(), None);
         }
@@ -154,7 +145,9 @@ fn appenders_wait_for_a_slow_disk() {
         std::thread::yield_now();
     }
     stop.store(true, Ordering::Relaxed);
-    appenders.into_iter().for_each(|appender| appender.join().unwrap());
+    for appender in appenders {
+        appender.join().unwrap();
+    }
     assert!(writer.close().is_some());
     assert_eq!(writer.durable(), Mark(appended.load(Ordering::Relaxed) as u64));
 }
