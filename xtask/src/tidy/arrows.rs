@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "mqtt-store",
         may_use: &["mqtt-broker", "mqtt-codec"],
-        never: &["tokio", "axum", "hyper", "serde", "toml", "anyhow", "clap"],
+        never: &["tokio", "axum", "hyper", "toml", "anyhow", "clap"],
     },
     Layer {
         name: "mqtt-admin",
