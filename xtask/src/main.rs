@@ -5,6 +5,7 @@
 mod bench;
 mod broker_process;
 mod conformance;
+mod crash;
 mod debian;
 mod deny;
 mod fuzz;
@@ -33,6 +34,7 @@ enum Command {
     Tidy(tidy::Options),
     Conformance(conformance::Options),
     Interop(interop::Options),
+    Crash(crash::Options),
     Fuzz(fuzz::Options),
     Deny(deny::Options),
     Bench(bench::Options),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tidy(options) => tidy::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Interop(options) => interop::run(&options).1,
+        Command::Crash(options) => crash::run(&options).1,
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
         Command::Bench(options) => bench::run(&options),

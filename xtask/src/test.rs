@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the one test command; each part in order, its time, and a table at the end.
 
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::{conformance, interop, tidy};
+use crate::{conformance, crash, interop, tidy};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ enum Part {
     Conformance,
     /// the concurrency tests of mqtt-broker, every interleaving tried
     Loom,
+    /// cargo xtask crash: the real binary killed under load, twenty times
+    Crash,
     /// cargo xtask interop: foreign clients against the real binary
     Interop,
 }
@@ -88,6 +90,7 @@ impl Part {
             Part::Docs => docs(),
             Part::Conformance => uncounted(conformance::run(&conformance::Options::default())),
             Part::Loom => loom(),
+            Part::Crash => crash::run(&crash::Options::default()),
             Part::Interop => interop::run(&interop::Options::default()),
         }
     }
