@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct BrokerProcess {
     child: Child,
     addr: SocketAddr,
+    /// Removed with it.
+    data_folder: Option<PathBuf>,
 }
 
 impl BrokerProcess {
@@ -37,9 +39,14 @@ impl BrokerProcess {
         outcome
     }
 
-    /// Our own binary, with its default settings.
+    /// Our own binary, with its default settings; what it keeps does not go to where it would keep it for the user.
     pub(crate) fn gmqtt(binary: &Path) -> Result<BrokerProcess> {
-        BrokerProcess::that_says_where(program(binary).args(["serve", "--listen", "127.0.0.1:0"]))
+        let data_folder = std::env::temp_dir().join(format!("gmqtt-xtask-data-{}", std::process::id()));
+        let mut command = program(binary);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_folder);
+        let mut broker = BrokerProcess::that_says_where(&mut command)?;
+        broker.data_folder = Some(data_folder);
+        Ok(broker)
     }
 
     /// A program that chooses a free port itself and says which: `listening on 127.0.0.1:PORT (tcp)`.
@@ -59,14 +66,14 @@ impl BrokerProcess {
         };
         // What it prints from now on must not fill the pipe and stop it.
         thread::spawn(move || lines.for_each(drop));
-        Ok(BrokerProcess { child, addr })
+        Ok(BrokerProcess { child, addr, data_folder: None })
     }
 
     /// A program that was told where to listen.
     pub(crate) fn at(addr: SocketAddr, command: &mut Command) -> Result<BrokerProcess> {
         let name = command.get_program().display().to_string();
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut broker = BrokerProcess { child, addr };
+        let mut broker = BrokerProcess { child, addr, data_folder: None };
         broker.wait_until_it_listens()?;
         Ok(broker)
     }
@@ -108,6 +115,9 @@ impl Drop for BrokerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = &self.data_folder {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, completions, publish, serve, subscribe};
+use crate::{bench, completions, publish, serve, store, subscribe};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -13,6 +13,7 @@ Exit codes:
   0   done
   1   failed while running: the address is in use, the connection was refused, ...
   2   the arguments make no sense
+  3   gmqtt serve: the disk failed; what was acknowledged is kept, and nothing was acknowledged since
   27  gmqtt sub -W: the time is over";
 
 /// An MQTT 3.1.1 broker, and its command-line clients.
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Serve(Box<serve::Options>),
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
+    Store(store::Options),
     Bench(Box<mqtt_bench::BenchArgs>),
     Completions(completions::Options),
 }
@@ -67,5 +69,6 @@ mod tests {
             options.contains("listen: [Localhost(1883)], listen_ws: [], listen_tls: [], listen_wss: []"),
             "{options}"
         );
+        assert!(options.contains("durability: Sync, data_dir"), "{options}");
     }
 }

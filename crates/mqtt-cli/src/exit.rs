@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+const STORE_FAILED: u8 = 3;
 /// What `mosquitto_sub -W` ends with.
 const TIMED_OUT: u8 = 27;
 
@@ -22,6 +23,8 @@ pub(crate) enum Ending {
     Usage(String),
     /// `-W`: the time is over.
     TimedOut,
+    /// The broker could keep nothing any more.
+    StoreFailed(String),
 }
 
 impl fmt::Display for Ending {
@@ -30,6 +33,9 @@ impl fmt::Display for Ending {
             Self::OutputClosed => f.write_str("standard output is closed"),
             Self::Usage(message) => f.write_str(message),
             Self::TimedOut => f.write_str("timed out"),
+            Self::StoreFailed(why) => {
+                write!(f, "{why}; what was acknowledged is kept, and nothing was acknowledged since")
+            }
         }
     }
 }
@@ -52,6 +58,7 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         Some(Ending::OutputClosed) => return ExitCode::SUCCESS,
         Some(Ending::Usage(_)) => USAGE,
         Some(Ending::TimedOut) => TIMED_OUT,
+        Some(Ending::StoreFailed(_)) => STORE_FAILED,
         None => FAILED,
     };
     complain(format_args!("{error:#}"));

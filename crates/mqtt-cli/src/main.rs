@@ -15,6 +15,7 @@ mod quantity;
 mod runtime;
 mod serve;
 mod signals;
+mod store;
 mod subscribe;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
+        Command::Store(options) => store::run(options),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(options) => completions::run(&options),
     })

@@ -64,7 +64,15 @@ impl Directory {
         }
     }
 
-    /// The same for a copy of a store, which must not find one there.
+    /// An error if there is no store in the directory, or no directory.
+    pub(crate) fn expect_store(path: &Path) -> Result<(), StoreError> {
+        match stage(path)? {
+            Stage::New => Err(StoreError::new(format!("{} holds no store", path.display()))),
+            Stage::Unfinished | Stage::Whole => Ok(()),
+        }
+    }
+
+    /// As `open`, for a copy of a store, which must not find one there.
     pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
         let directory = Self::open(path)?;
         if directory.stage == Stage::Whole {

@@ -44,6 +44,15 @@ impl FjallStore {
         Ok(store)
     }
 
+    /// The same, but where there is no store it makes none.
+    ///
+    /// # Errors
+    /// Also if the directory holds no store.
+    pub fn open_existing(options: StoreOptions) -> Result<Self, StoreError> {
+        Directory::expect_store(&options.dir)?;
+        Self::open(options)
+    }
+
     fn open_in(directory: Directory, options: &StoreOptions) -> Result<Self, StoreError> {
         let mut expected = directory.synced();
         if !directory.is_new() {

@@ -46,6 +46,7 @@ pub(super) struct Given {
 const RUMQTTD: &str = "rumqttd@0.20.0";
 
 /// Equal settings are: TCP_NODELAY where it can be asked for, nothing kept on disk, and limits that no case reaches.
+const GMQTT_EQUAL: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--durability", "memory"];
 const MOSQUITTO_EQUAL: &str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
     set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 1000\n";
 const MOSQUITTO_DEFAULTS: &str = "listener {port} 127.0.0.1\nallow_anonymous true\n";
@@ -59,7 +60,7 @@ impl Server {
     pub(super) fn gmqtt(binary: &Path) -> Result<Server> {
         let binary = binary.display().to_string();
         let version = first_line(program(&binary).arg("--version"))?;
-        let words = [&binary, "serve", "--listen", "127.0.0.1:0"].map(String::from).to_vec();
+        let words = std::iter::once(&*binary).chain(GMQTT_EQUAL).map(String::from).collect();
         Ok(Server::new(GMQTT, version, Start::SaysWhere(words)))
     }
 

@@ -4,6 +4,7 @@ mod address;
 mod limits;
 mod listeners;
 mod open_files;
+mod storage;
 
 use std::{
     io::{self, Write},
@@ -11,9 +12,9 @@ use std::{
 };
 
 use anyhow::Context;
-use mqtt_broker::{Broker, Limits};
+use mqtt_broker::{Broker, Limits, store::StoreError};
 
-use self::{limits::LimitArguments, listeners::ListenerArguments};
+use self::{limits::LimitArguments, listeners::ListenerArguments, storage::StorageArguments};
 use crate::{
     exit::Ending,
     logging::{self, LogArguments},
@@ -26,6 +27,9 @@ use crate::{
 ///
 /// Listens on localhost:1883 unless told otherwise. SIGINT and SIGTERM end it: it stops listening, closes its clients'
 /// connections, and waits for what is under way; a second one ends it at once.
+///
+/// Keeps persistent sessions, their messages and retained messages on the disk, and acknowledges nothing before it is there.
+/// If the disk fails, it acknowledges nothing more, closes its clients' connections, and ends with exit code 3.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -38,6 +42,9 @@ pub(crate) struct Options {
     /// Time for a shutdown
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = quantity::finite)]
     shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    storage: StorageArguments,
 
     #[command(flatten)]
     limits: LimitArguments,
@@ -73,14 +80,24 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let mut limits = options.limits.limits();
     let (connections, open_files) = open_files::make_room_for(limits.max_connections);
     limits.max_connections = connections;
-    let broker = Broker::builder().limits(limits.clone()).build();
+    let storage = options.storage.resolve()?;
+    say(&storage.describe());
+    let broker = storage.build(Broker::builder().limits(limits.clone()))?;
     let tls = options.listeners.start(&broker).await?;
     if let Some(tls) = tls {
         listeners::reload_on_hangup(tls).context("cannot wait for signals")?;
     }
     introduce(options, &limits, open_files);
-    end_requests.next().await;
-    shut_down(&broker, options.shutdown_timeout, &mut end_requests).await
+    let failure = tokio::select! {
+        () = end_requests.next() => None,
+        failure = broker.store_failed() => Some(failure),
+    };
+    let outcome = shut_down(&broker, options.shutdown_timeout, &mut end_requests).await;
+    // What the shutdown itself has left to write may fail too.
+    match failure.or_else(|| broker.store_failure()) {
+        Some(StoreError { message }) => Err(Ending::StoreFailed(message).into()),
+        None => outcome,
+    }
 }
 
 async fn shut_down(

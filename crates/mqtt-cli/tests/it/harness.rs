@@ -10,12 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 /// Nothing here takes so long: whatever does is stuck.
 pub(crate) const STUCK: Duration = Duration::from_mins(1);
 
 /// `gmqtt`, running.
 pub(crate) struct Gmqtt {
     child: Child,
+    /// Where it keeps its data, unless the test says otherwise: never in the home of whoever runs the tests.
+    data_dir: Option<TempDir>,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
@@ -48,18 +52,38 @@ impl Gmqtt {
     }
 
     pub(crate) fn start_command(mut command: Command, input: &[u8]) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        command.env("GMQTT_DATA_DIR", data_dir.path());
+        let mut gmqtt = Self::start_prepared(command, input);
+        gmqtt.data_dir = Some(data_dir);
+        gmqtt
+    }
+
+    /// With no other environment than the test prepared.
+    pub(crate) fn start_prepared(mut command: Command, input: &[u8]) -> Self {
         command.env_remove("GMQTT_LOG");
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
         thread::spawn(move || stdin.write_all(&input));
         let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
-        Self { child, stdout, stderr }
+        Self { child, data_dir: None, stdout, stderr }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line of standard output.
     pub(crate) fn line(&self) -> String {
         self.stdout.recv_timeout(STUCK).expect("a line on standard output")
+    }
+
+    /// The next line after the one that a broker begins with: where it keeps its data.
+    pub(crate) fn line_after_durability(&self) -> String {
+        let durability = self.line();
+        assert!(durability.starts_with("durability: "), "{durability}");
+        self.line()
     }
 
     /// Waits for a line on stderr that has `part` in it.
@@ -131,7 +155,7 @@ impl Broker {
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let process = Gmqtt::start(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
-        let line = process.line();
+        let line = process.line_after_durability();
         let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(" (tcp)"));
         let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"));
         Self { process, address }

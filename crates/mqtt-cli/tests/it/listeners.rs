@@ -47,7 +47,8 @@ fn every_kind_of_listener_is_named_and_speaks_its_own() {
     let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
     let more = ["--listen-ws", "--listen-tls", "--listen-wss"].map(|option| [option, "127.0.0.1:0"]).concat();
     let broker = Gmqtt::start(&[&TCP[..], &more, &["--tls-cert", &cert, "--tls-key", &key]].concat());
-    let [_, ws, tls, wss] = ["tcp", "ws", "tls", "wss"].map(|name| address(&broker.line(), name));
+    address(&broker.line_after_durability(), "tcp");
+    let [ws, tls, wss] = ["ws", "tls", "wss"].map(|name| address(&broker.line(), name));
 
     let mut socket = TcpStream::connect(ws).unwrap();
     let upgrade = "GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -73,7 +74,7 @@ fn a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_the_new_are_bad()
     let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
     let tls = ["--listen-tls", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
     let broker = Gmqtt::start(&[&TCP[..], &tls].concat());
-    address(&broker.line(), "tcp");
+    address(&broker.line_after_durability(), "tcp");
     address(&broker.line(), "tls");
     broker.line(); // The limits: by then it listens to signals too.
     let good = fs::read(&cert).unwrap();

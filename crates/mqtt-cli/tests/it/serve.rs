@@ -22,7 +22,7 @@ fn says_where_it_listens_what_the_limits_are_and_how_to_open_it() {
         "--session-expiry",
         "never",
     ]);
-    let first = broker.line();
+    let first = broker.line_after_durability();
     let port =
         first.strip_prefix("listening on 127.0.0.1:").and_then(|rest| rest.strip_suffix(" (tcp)")).unwrap();
     assert_ne!(port.parse::<u16>().unwrap(), 0);
@@ -39,7 +39,7 @@ fn says_where_it_listens_what_the_limits_are_and_how_to_open_it() {
 #[test]
 fn listens_on_every_address_it_is_given() {
     let broker = Gmqtt::start(&["serve", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
-    let (first, second) = (broker.line(), broker.line());
+    let (first, second) = (broker.line_after_durability(), broker.line());
     assert!(first.starts_with("listening on 127.0.0.1:") && second.starts_with("listening on 127.0.0.1:"));
     assert_ne!(first, second);
 }
@@ -83,7 +83,7 @@ fn no_more_connections_are_promised_than_the_system_allows() {
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_gmqtt")]);
     let broker = Gmqtt::start_command(command, b"");
-    broker.line();
+    broker.line_after_durability();
     let limits = broker.line();
     assert!(
         limits.starts_with("limits: 192 connections (the system allows 256 open files: `ulimit -n`), "),

@@ -1,0 +1,140 @@
+//! `gmqtt store`: look at, check and copy what a broker keeps. What it does is done by mqtt-store; here it is told.
+
+mod output;
+mod progress;
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use mqtt_store::{Durability, FjallStore, StoreOptions};
+
+use self::{output::Output, progress::Bar};
+use crate::exit;
+
+/// Look at, check and copy a data directory
+///
+/// The directory is that of a broker that is not running: one process at a time has it. Progress is shown on a terminal.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Act {
+    /// Say what is in it, and how much room it takes
+    Info {
+        #[command(flatten)]
+        store: Place,
+    },
+    /// Read all of it, and compare what has to agree; exit code 1 if something is wrong
+    Check {
+        #[command(flatten)]
+        store: Place,
+    },
+    /// Write all of it as lines of JSON
+    Export {
+        #[command(flatten)]
+        store: Place,
+        /// To this file, which must not be there, instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make a new data directory out of what was exported
+    Import {
+        #[command(flatten)]
+        store: Place,
+        /// From this file instead of standard input
+        #[arg(short, long, value_name = "FILE")]
+        input: Option<PathBuf>,
+    },
+    /// Copy it to a new data directory
+    Backup {
+        #[command(flatten)]
+        store: Place,
+        /// The new directory
+        #[arg(value_name = "TO")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    match options.act {
+        Act::Info { store } => info(&store.open()?),
+        Act::Check { store } => check(&store.open()?),
+        Act::Export { store, output } => export(&store.open()?, output.as_deref()),
+        Act::Import { store, input } => import(&store, input.as_deref()),
+        Act::Backup { store, to } => Ok(store.open()?.backup(&to, &mut Bar::new("copying").show())?),
+    }
+}
+
+impl Place {
+    fn open(&self) -> anyhow::Result<FjallStore> {
+        Ok(FjallStore::open_existing(StoreOptions::new(&self.dir).durability(Durability::Os))?)
+    }
+}
+
+fn info(store: &FjallStore) -> anyhow::Result<()> {
+    let info = store.info(&mut Bar::new("counting").show())?;
+    let mut lines = vec![
+        format!("format {}", info.format_version),
+        format!("{} on the disk", indicatif::BinaryBytes(info.disk_bytes)),
+    ];
+    lines.extend(info.rows.iter().map(|(table, rows)| format!("{rows} rows in {table}")));
+    exit::output(writeln!(io::stdout(), "{}", lines.join("\n")))
+}
+
+fn check(store: &FjallStore) -> anyhow::Result<()> {
+    let report = store.check(&mut Bar::new("checking").show())?;
+    let rows: u64 = report.rows.iter().map(|(_, rows)| rows).sum();
+    let mut lines = report.problems.clone();
+    if report.is_ok() {
+        lines.push(format!("{rows} rows, nothing wrong"));
+    }
+    exit::output(writeln!(io::stdout(), "{}", lines.join("\n")))?;
+    anyhow::ensure!(
+        report.is_ok(),
+        "{} of {rows} rows are wrong: restore the data directory from a backup, or export what can be read",
+        report.problem_count
+    );
+    Ok(())
+}
+
+fn export(store: &FjallStore, output: Option<&Path>) -> anyhow::Result<()> {
+    let mut bar = Bar::new("exporting");
+    let Some(path) = output else {
+        let mut output = Output::new(BufWriter::new(io::stdout().lock()));
+        let exported = store.export(&mut output, &mut bar.show());
+        exit::output(output.finish())?;
+        return Ok(exported?);
+    };
+    let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
+    let mut file = BufWriter::new(file);
+    store.export(&mut file, &mut bar.show())?;
+    let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
+    synced.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn import(place: &Place, input: Option<&Path>) -> anyhow::Result<()> {
+    let options = StoreOptions::new(&place.dir);
+    let mut bar = Bar::new("importing");
+    match input {
+        None => FjallStore::import(options, &mut io::stdin().lock(), &mut bar.show())?,
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            FjallStore::import(options, &mut BufReader::new(file), &mut bar.show())?;
+        }
+    }
+    Ok(())
+}
