@@ -26,7 +26,7 @@ use crate::{
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
-    session::{Detached, Dropped, Registry, SessionRef},
+    session::{Detached, Dropped, Registry, SessionRef, Will},
     store::{Mark, Record, SessionKey},
 };
 
@@ -360,7 +360,7 @@ impl Core {
         let restored = self.sessions.restore(key, client_id, self.durability.journal(key, false));
         if let Some(earlier) = restored.earlier {
             self.forget(&earlier, SessionEnd::Discarded, &mut self.burst());
-            self.durability.append(self.end_records(&earlier));
+            self.durability.append(self.end_record(&earlier));
         }
         restored.session
     }
@@ -395,34 +395,20 @@ impl Core {
     pub(crate) fn end_session(&self, session: &SessionRef, now: Instant, burst: &mut Burst<'_>) -> bool {
         let Some(removed) = self.sessions.remove(session, &self.limits) else { return false };
         self.forget(session, SessionEnd::Removed, burst);
-        let group = self.end_records(session);
+        let ended = self.end_record(session);
         match removed.detached {
             Some(Detached { info, will: Some(will), .. }) => {
-                self.publish_will(now, &info, will, group, burst)
+                self.publish_will(now, &info, will, ended, burst)
             }
-            _ => self.durability.append(group),
+            _ => self.durability.append(ended),
         };
         true
     }
 
     /// What the store has to know of a session that is over.
-    pub(crate) fn end_records(&self, session: &SessionRef) -> Vec<Record> {
-        if !self.durability.is_on() {
-            return Vec::new();
-        }
-        let key = session.serial;
-        let ended = (!session.clean).then_some(Record::SessionEnded { session: key });
-        ended.into_iter().chain([Record::WillCleared { session: key }]).collect()
-    }
-
-    /// What the store has to know of a session whose connection has ended.
-    pub(crate) fn detach_records(&self, now: Instant, session: &SessionRef, had_will: bool) -> Vec<Record> {
-        if !self.durability.is_on() {
-            return Vec::new();
-        }
-        let (key, at) = (session.serial, self.durability.wall_clock(now));
-        let detached = (!session.clean).then_some(Record::SessionDetached { session: key, at });
-        detached.into_iter().chain(had_will.then_some(Record::WillCleared { session: key })).collect()
+    pub(crate) fn end_record(&self, session: &SessionRef) -> Vec<Record> {
+        let is_kept = self.durability.is_on() && !session.clean;
+        is_kept.then_some(Record::SessionEnded { session: session.serial }).into_iter().collect()
     }
 
     /// The end of a session that the registry has let go: the router forgets it too.
@@ -446,15 +432,20 @@ impl Core {
         self.observe(&Event::SessionEnded { client_id: &session.client_id, reason });
     }
 
-    /// Publishes the Will of a connection that ended without DISCONNECT, once and at once [MQTT-3.1.2-8].
+    /// Publishes the Will of a connection that ended without DISCONNECT, once and at once [MQTT-3.1.2-8]; `group` is what
+    /// has to survive together with it.
     pub(crate) fn publish_will(
         &self,
         now: Instant,
         client: &ClientInfo,
-        will: Message,
-        group: Vec<Record>,
+        will: Will,
+        mut group: Vec<Record>,
         burst: &mut Burst<'_>,
     ) -> Mark {
+        let Will { key, message: will } = will;
+        if self.durability.is_on() {
+            group.push(Record::WillCleared { key });
+        }
         let hook = self.hooks.on_will.as_ref();
         let decision =
             hook.map_or(Some(WillDecision::Pass), |hook| survive("on_will", || hook(client, &will)));
@@ -492,7 +483,7 @@ impl Core {
             };
             if self.sessions.expire(&session, now, &self.limits) {
                 self.forget(&session, SessionEnd::Expired, &mut burst);
-                self.durability.append(self.end_records(&session));
+                self.durability.append(self.end_record(&session));
             }
         }
         true

@@ -44,6 +44,11 @@ impl Durability {
         self.0.as_ref().map_or(Mark::NOTHING, |on| on.store.append(vec![record()]))
     }
 
+    /// A session's client is gone since `now`.
+    pub(crate) fn write_detached(&self, session: SessionKey, now: Instant) {
+        self.write(|| Record::SessionDetached { session, at: self.wall_clock(now) });
+    }
+
     /// A persistent session's own way to the store.
     pub(crate) fn journal(&self, session: SessionKey, clean: bool) -> Journal {
         match &self.0 {

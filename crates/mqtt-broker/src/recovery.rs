@@ -13,7 +13,7 @@ use crate::{
     client::{ClientInfo, Peer},
     core::Core,
     message::Message,
-    session::{SessionRef, Stage},
+    session::{SessionRef, Stage, Will},
     store::{MessageKey, Record, SessionKey},
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Recovery<'a> {
     attached: HashSet<SessionKey>,
     /// A message about which more may follow.
     waiting: Option<Waiting>,
-    wills: Vec<(SessionKey, Arc<str>, Message)>,
+    wills: Vec<(Arc<str>, Will)>,
 }
 
 struct Waiting {
@@ -86,7 +86,10 @@ impl<'a> Recovery<'a> {
                     self.core.sessions.restore_absence(session, self.now, age, &self.core.limits);
                 }
             }
-            Record::WillSet { session, client_id, will } => self.wills.push((session, client_id, will)),
+            Record::WillSet { key, client_id, will } => {
+                self.core.sessions.skip_serial(key);
+                self.wills.push((client_id, Will { key, message: will }));
+            }
             Record::Retained { message, expires_at } => {
                 let expires_at =
                     expires_at.and_then(|at| self.now.checked_add(self.core.durability.time_until(at)));
@@ -110,20 +113,20 @@ impl<'a> Recovery<'a> {
         for key in &self.attached {
             if let Some(session) = self.sessions.get(key) {
                 core.sessions.restore_absence(session, self.now, Duration::ZERO, &core.limits);
-                core.durability.append(core.detach_records(self.now, session, false));
+                core.durability.write_detached(*key, self.now);
             }
         }
         let mut burst = core.burst();
-        for (session, client_id, will) in mem::take(&mut self.wills) {
+        for (client_id, will) in mem::take(&mut self.wills) {
             let client = ClientInfo {
+                clean_session: core.sessions.get(&client_id).is_none(),
                 client_id,
                 user_name: None,
                 peer: Peer::Unknown,
-                clean_session: !self.sessions.contains_key(&session),
                 keep_alive_secs: 0,
                 connected_at: self.now,
             };
-            core.publish_will(self.now, &client, will, vec![Record::WillCleared { session }], &mut burst);
+            core.publish_will(self.now, &client, will, Vec::new(), &mut burst);
         }
     }
 

@@ -38,8 +38,8 @@ enum Line {
     Forgotten { session: u64, packet_id: u16 },
     Retained { message: Content, expires_at_unix_nanos: Option<u64> },
     RetainedCleared { topic: String },
-    WillSet { session: u64, client_id: String, will: Content },
-    WillCleared { session: u64 },
+    WillSet { key: u64, client_id: String, will: Content },
+    WillCleared { key: u64 },
     End { records: u64 },
 }
 
@@ -144,10 +144,10 @@ fn line_of(record: Record) -> Line {
             Line::Retained { message: content_of(&message), expires_at_unix_nanos: expires_at.map(nanos) }
         }
         Record::RetainedCleared { topic } => Line::RetainedCleared { topic: topic.as_str().to_owned() },
-        Record::WillSet { session, client_id, will } => {
-            Line::WillSet { session, client_id: (*client_id).to_owned(), will: content_of(&will) }
+        Record::WillSet { key, client_id, will } => {
+            Line::WillSet { key, client_id: (*client_id).to_owned(), will: content_of(&will) }
         }
-        Record::WillCleared { session } => Line::WillCleared { session },
+        Record::WillCleared { key } => Line::WillCleared { key },
     }
 }
 
@@ -190,10 +190,10 @@ fn record_of(line: Line) -> Option<Record> {
         Line::RetainedCleared { topic } => {
             Record::RetainedCleared { topic: TopicName::new(topic.into_bytes()).ok()? }
         }
-        Line::WillSet { session, client_id, will } => {
-            Record::WillSet { session, client_id: client_id.into(), will: message_of(will)? }
+        Line::WillSet { key, client_id, will } => {
+            Record::WillSet { key, client_id: client_id.into(), will: message_of(will)? }
         }
-        Line::WillCleared { session } => Record::WillCleared { session },
+        Line::WillCleared { key } => Record::WillCleared { key },
         Line::GmqttStore { .. } | Line::End { .. } => return None,
     })
 }

@@ -85,9 +85,10 @@ fn visit_steps(
 fn recover_the_rest<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     for row in engine.rows(Table::Wills, &[], None) {
         let (key, value) = row?;
-        let session = session_of(&key).ok_or_else(|| damaged(Table::Wills, "has no session"))?;
+        // As long as a session's number, and in its place.
+        let will_key = session_of(&key).ok_or_else(|| damaged(Table::Wills, "has no key"))?;
         if let Value::Will { client_id, will } = decode(Table::Wills, &key, &value)? {
-            visit(Record::WillSet { session, client_id: client_id.into(), will });
+            visit(Record::WillSet { key: will_key, client_id: client_id.into(), will });
         }
     }
     for row in engine.rows(Table::Retained, &[], None) {

@@ -43,7 +43,7 @@ fn records() -> Vec<Record> {
         Record::SessionDetached { session: 1, at },
         Record::SessionStarted { session: 2, client_id: "two".into() },
         queued(2, 2, &[0xff; 300]),
-        Record::WillSet { session: 2, client_id: "two".into(), will: message(7, b"") },
+        Record::WillSet { key: 2, client_id: "two".into(), will: message(7, b"") },
         Record::Retained { message: message(3, b"\0\x01\xfe").retained(), expires_at: None },
         Record::Retained { message: message(4, "ü\n".as_bytes()).retained(), expires_at: Some(at) },
     ]

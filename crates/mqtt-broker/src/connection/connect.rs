@@ -8,9 +8,7 @@ use std::{
 use mqtt_codec::{Connack, Connect, ConnectRefusal, DecodeError, Frame, PacketType};
 
 use super::{
-    Connection,
-    disconnect::publish_will,
-    owned_body,
+    Connection, owned_body,
     phase::{Open, Phase},
 };
 use crate::{
@@ -126,13 +124,15 @@ impl Connection {
         let mut group = Vec::new();
         if let Some(session) = &attached.discarded {
             core.forget(session, SessionEnd::Discarded, burst);
-            group.extend(core.end_records(session));
+            group.extend(core.end_record(session));
         }
         if let Some(Detached { info, will, waker }) = &attached.taken_over {
             burst.counts.sessions_taken_over += 1;
             core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
             burst.wake(waker.clone());
-            return publish_will(core, info, will.clone(), now, group, burst);
+            if let Some(will) = will.clone() {
+                return core.publish_will(now, info, will, group, burst);
+            }
         }
         core.durability.append(group)
     }

@@ -12,8 +12,7 @@ use crate::{
     core::Core,
     event::{Event, SessionEnd},
     hooks::survive,
-    message::Message,
-    session::Attachment,
+    session::{Attachment, Will},
     store::{Mark, Record},
 };
 
@@ -43,7 +42,7 @@ impl Connection {
 fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReason, burst: &mut Burst<'_>) {
     let session = &attachment.session;
     // If the session was taken over, the connection that took it has published the Will already.
-    if let Some(detached) = attachment.release(now, &core.limits) {
+    if let Some(detached) = attachment.release(now, &core.limits, &core.durability) {
         if session.clean {
             // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
             if core.sessions.remove(session, &core.limits).is_some() {
@@ -52,27 +51,17 @@ fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReaso
         } else {
             core.sessions.schedule(session);
         }
-        let group = core.detach_records(now, session, detached.will.is_some());
-        // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
-        let will = detached.will.filter(|_| *reason != CloseReason::Disconnected);
-        publish_will(core, &attachment.info, will, now, group, burst);
+        match detached.will {
+            // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
+            Some(Will { key, .. }) if *reason == CloseReason::Disconnected => {
+                core.durability.write(|| Record::WillCleared { key })
+            }
+            // [MQTT-3.1.2-8]
+            Some(will) => core.publish_will(now, &attachment.info, will, Vec::new(), burst),
+            None => Mark::NOTHING,
+        };
     }
     closed(core, &attachment.info, reason);
-}
-
-/// Publishes a Will, if there is one, and writes `group` to the store together with it.
-pub(super) fn publish_will(
-    core: &Core,
-    client: &ClientInfo,
-    will: Option<Message>,
-    now: Instant,
-    group: Vec<Record>,
-    burst: &mut Burst<'_>,
-) -> Mark {
-    match will {
-        Some(will) => core.publish_will(now, client, will, group, burst), // [MQTT-3.1.2-8]
-        None => core.durability.append(group),
-    }
 }
 
 fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {

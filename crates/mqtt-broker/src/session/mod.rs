@@ -31,8 +31,10 @@ pub(crate) use self::{
 use crate::{
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
+    durability::Durability,
     limits::Limits,
     message::Message,
+    store::{Mark, WillKey},
     sync::{AtomicBool, Mutex, MutexGuard},
 };
 
@@ -66,9 +68,17 @@ pub(crate) struct SessionState {
 struct LiveConnection {
     info: Arc<ClientInfo>,
     /// Published when the connection ends without DISCONNECT [MQTT-3.1.2-8].
-    will: Option<Message>,
+    will: Option<Will>,
     /// Set by others: the connection is to end for this reason.
     closing: Option<CloseReason>,
+}
+
+/// A connection's Will.
+#[derive(Clone)]
+pub(crate) struct Will {
+    /// Its key in the store. Not the session's: that may have its next connection before this one's Will is published.
+    pub(crate) key: WillKey,
+    pub(crate) message: Message,
 }
 
 /// A session as the router holds it.
@@ -162,7 +172,7 @@ impl SessionState {
 /// A connection that no longer has its session: its Will may be due, and its task may have to be told.
 pub(crate) struct Detached {
     pub(crate) info: Arc<ClientInfo>,
-    pub(crate) will: Option<Message>,
+    pub(crate) will: Option<Will>,
     pub(crate) waker: Option<Waker>,
 }
 
@@ -185,7 +195,7 @@ impl Attachment {
     }
 
     /// Lets the session go; `None` if it was taken over already.
-    pub(crate) fn release(&self, now: Instant, limits: &Limits) -> Option<Detached> {
+    pub(crate) fn release(&self, now: Instant, limits: &Limits, durability: &Durability) -> Option<Detached> {
         let mut state = self.session.lock();
         if state.generation != self.generation {
             return None;
@@ -193,6 +203,9 @@ impl Attachment {
         let detached = state.detach(limits)?;
         state.expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
         self.session.set_online(false);
+        if !self.session.clean {
+            durability.write_detached(self.session.serial, now);
+        }
         Some(detached)
     }
 }
@@ -211,13 +224,17 @@ impl SessionRef {
     }
 
     /// Gives the session to a new connection. A live earlier one loses it [MQTT-3.1.4-2].
+    ///
+    /// `write` tells the store. Here and in `release` that is done under the lock: it hears of connections in their order.
     fn attach(
         &self,
         info: Arc<ClientInfo>,
-        will: Option<Message>,
+        will: Option<Will>,
         limits: &Limits,
-    ) -> (Attachment, Option<Detached>) {
+        write: impl FnOnce() -> Mark,
+    ) -> (Attachment, Option<Detached>, Mark) {
         let mut state = self.lock();
+        let mark = write();
         let taken_over = state.detach(limits);
         state.generation += 1;
         state.expires_at = None;
@@ -225,7 +242,7 @@ impl SessionRef {
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
         state.outbox.connect(owner, limits);
         self.set_online(true);
-        (Attachment { session: self.clone(), generation: state.generation, info }, taken_over)
+        (Attachment { session: self.clone(), generation: state.generation, info }, taken_over, mark)
     }
 
     /// Ends the session: nothing reaches its outbox any more. A live connection loses it.

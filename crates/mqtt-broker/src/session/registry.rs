@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Attachment, Detached, Session, SessionRef, SessionState};
+use super::{Attachment, Detached, Session, SessionRef, SessionState, Will};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
@@ -86,33 +86,31 @@ impl Registry {
         limits: &Limits,
         durability: &Durability,
     ) -> Result<Attached, TooManySessions> {
+        let will = will.map(|message| Will { key: self.next_serial(), message });
         let mut shard = self.shard(&info.client_id).lock();
         let earlier = shard.get(&info.client_id).cloned();
         // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
             self.unschedule(session);
-            let mark = if durability.is_on() {
-                let attached = Record::SessionAttached { session: session.serial };
-                durability.append(vec![attached, will_record(session.serial, info, will.as_ref())])
-            } else {
-                Mark::NOTHING
-            };
-            let (attachment, taken_over) = session.attach(Arc::clone(info), will, limits);
+            let attached = Record::SessionAttached { session: session.serial };
+            let group = group(durability, Some(attached), info, will.as_ref());
+            let write = || durability.append(group);
+            let (attachment, taken_over, mark) = session.attach(Arc::clone(info), will, limits, write);
             return Ok(Attached { attachment, session_present: true, taken_over, discarded: None, mark });
         }
         if earlier.is_none() {
             self.reserve(limits.max_sessions)?;
         }
-        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+        let serial = self.next_serial();
         let session =
             SessionRef(Arc::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session)));
-        let mark = if durability.is_on() {
-            durability.append(start_records(&session, info, will.as_ref()))
-        } else {
-            Mark::NOTHING
-        };
         session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
-        let (attachment, _) = session.attach(Arc::clone(info), will, limits);
+        let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
+        // A clean session writes nothing, unless it has a Will.
+        let started = Some(started).filter(|_| !info.clean_session);
+        let group = group(durability, started, info, will.as_ref());
+        let write = || durability.append(group);
+        let (attachment, _, mark) = session.attach(Arc::clone(info), will, limits, write);
         shard.insert(Arc::clone(&info.client_id), session);
         let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         if let Some(earlier) = &earlier {
@@ -132,7 +130,7 @@ impl Registry {
 
     /// Puts a persistent session back that an earlier process had, with its key.
     pub(crate) fn restore(&self, serial: SessionKey, client_id: Arc<str>, journal: Journal) -> Restored {
-        self.next_serial.fetch_max(serial + 1, Ordering::Relaxed);
+        self.skip_serial(serial);
         let session = SessionRef(Arc::new(Session::new(serial, Arc::clone(&client_id), false)));
         session.lock().outbox.set_journal(journal);
         let earlier = self.shard(&client_id).lock().insert(client_id, session.clone());
@@ -140,6 +138,11 @@ impl Registry {
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
         Restored { session, earlier }
+    }
+
+    /// New sessions and Wills have numbers greater than this one, which an earlier process gave out.
+    pub(crate) fn skip_serial(&self, serial: u64) {
+        self.next_serial.fetch_max(serial + 1, Ordering::Relaxed);
     }
 
     /// A restored session has no client, and has had none for so long.
@@ -216,31 +219,31 @@ impl Registry {
         }
     }
 
+    fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn shard(&self, client_id: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(client_id) as usize % SHARDS]
     }
 }
 
-/// A clean session writes nothing, unless it has a Will.
-fn start_records(session: &Session, info: &ClientInfo, will: Option<&Message>) -> Vec<Record> {
-    let mut group = Vec::new();
-    if !session.clean {
-        group.push(Record::SessionStarted {
-            session: session.serial,
-            client_id: Arc::clone(&session.client_id),
-        });
+/// What the store has to know of a CONNECT.
+fn group(
+    durability: &Durability,
+    session: Option<Record>,
+    info: &ClientInfo,
+    will: Option<&Will>,
+) -> Vec<Record> {
+    if !durability.is_on() {
+        return Vec::new();
     }
-    if will.is_some() {
-        group.push(will_record(session.serial, info, will));
-    }
-    group
-}
-
-fn will_record(session: SessionKey, info: &ClientInfo, will: Option<&Message>) -> Record {
-    match will {
-        Some(will) => Record::WillSet { session, client_id: Arc::clone(&info.client_id), will: will.clone() },
-        None => Record::WillCleared { session },
-    }
+    let will = will.map(|Will { key, message }| Record::WillSet {
+        key: *key,
+        client_id: Arc::clone(&info.client_id),
+        will: message.clone(),
+    });
+    session.into_iter().chain(will).collect()
 }
 
 #[cfg(test)]
@@ -267,7 +270,7 @@ mod tests {
         let start = net::now();
         let later = start + limits.session_expiry.unwrap();
         let leave = |attachment: &Attachment, at| {
-            attachment.release(at, &limits).unwrap();
+            attachment.release(at, &limits, &Durability::default()).unwrap();
             registry.schedule(&attachment.session);
         };
         leave(&attach(&registry, &limits), start);
@@ -286,7 +289,7 @@ mod tests {
     fn a_session_that_has_ended_is_not_kept_for_its_expiry() {
         let (registry, limits) = (Registry::new(), Limits::default());
         let attachment = attach(&registry, &limits);
-        attachment.release(net::now(), &limits).unwrap();
+        attachment.release(net::now(), &limits, &Durability::default()).unwrap();
         assert!(registry.remove(&attachment.session, &limits).is_some());
         registry.schedule(&attachment.session);
         assert!(registry.expiring.lock().is_empty());

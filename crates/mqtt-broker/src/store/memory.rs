@@ -9,7 +9,7 @@ use std::{
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use parking_lot::Mutex;
 
-use super::{Mark, MessageKey, Record, SessionKey, Store, StoreError};
+use super::{Mark, MessageKey, Record, SessionKey, Store, StoreError, WillKey};
 use crate::message::Message;
 
 /// Keeps everything in memory; every group is durable at once. Clones share what they keep, so that a test can stop one
@@ -21,7 +21,7 @@ pub struct MemoryStore(Arc<Mutex<State>>);
 struct State {
     appended: u64,
     sessions: BTreeMap<SessionKey, Session>,
-    wills: BTreeMap<SessionKey, (Arc<str>, Message)>,
+    wills: BTreeMap<WillKey, (Arc<str>, Message)>,
     retained: BTreeMap<TopicName, Record>,
 }
 
@@ -69,8 +69,8 @@ impl Store for MemoryStore {
         for (&session, kept) in &state.sessions {
             kept.recover(session, visit);
         }
-        for (&session, (client_id, will)) in &state.wills {
-            visit(Record::WillSet { session, client_id: Arc::clone(client_id), will: will.clone() });
+        for (&key, (client_id, will)) in &state.wills {
+            visit(Record::WillSet { key, client_id: Arc::clone(client_id), will: will.clone() });
         }
         state.retained.values().cloned().for_each(visit);
         Ok(())
@@ -86,11 +86,11 @@ impl State {
             Record::SessionEnded { session } => {
                 self.sessions.remove(&session);
             }
-            Record::WillSet { session, client_id, will } => {
-                self.wills.insert(session, (client_id, will));
+            Record::WillSet { key, client_id, will } => {
+                self.wills.insert(key, (client_id, will));
             }
-            Record::WillCleared { session } => {
-                self.wills.remove(&session);
+            Record::WillCleared { key } => {
+                self.wills.remove(&key);
             }
             Record::RetainedCleared { topic } => {
                 self.retained.remove(&topic);

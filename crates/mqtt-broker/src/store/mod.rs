@@ -18,6 +18,9 @@ use crate::message::Message;
 /// Names a persistent session in a store. Never used twice.
 pub type SessionKey = u64;
 
+/// Names a Will in a store. Never used twice.
+pub type WillKey = u64;
+
 /// Names a message in a store. Later messages have greater keys. Never used twice, and never 0.
 pub type MessageKey = u64;
 
@@ -40,7 +43,7 @@ pub enum Record {
         /// Whose it is.
         client_id: Arc<str>,
     },
-    /// Its client is connected: the session does not age. A Will that the connection left is replaced.
+    /// Its client is connected: the session does not age.
     SessionAttached {
         /// Whose.
         session: SessionKey,
@@ -137,8 +140,9 @@ pub enum Record {
     },
     /// A connection has left a Will; it is published at the next start if nothing clears it.
     WillSet {
-        /// The session that the connection has, persistent or not.
-        session: SessionKey,
+        /// Its key. It is the connection's, not the session's: the next connection may be there before this one's Will is
+        /// published.
+        key: WillKey,
         /// The client.
         client_id: Arc<str>,
         /// The Will.
@@ -146,8 +150,8 @@ pub enum Record {
     },
     /// The Will was published, or discarded.
     WillCleared {
-        /// Whose.
-        session: SessionKey,
+        /// Which.
+        key: WillKey,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -295,4 +295,88 @@ async fn a_store_that_has_failed_is_left_alone() {
     assert_eq!(disk.wishes.load(Ordering::SeqCst), wishes);
     let acknowledged = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
     assert!(acknowledged.is_err(), "{acknowledged:?}");
+}
+
+/// Remembers every group, so that a test can have the broker die between any two of them.
+#[derive(Clone, Default)]
+struct Groups {
+    kept: MemoryStore,
+    all: Arc<Mutex<Vec<Vec<Record>>>>,
+}
+
+impl Groups {
+    fn len(&self) -> usize {
+        self.all.lock().unwrap().len()
+    }
+
+    /// What survives if the broker dies after so many.
+    fn first(&self, count: usize) -> MemoryStore {
+        let survivors = MemoryStore::default();
+        for group in self.all.lock().unwrap().iter().take(count) {
+            survivors.append(group.clone());
+        }
+        survivors
+    }
+}
+
+impl Store for Groups {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        let mut all = self.all.lock().unwrap();
+        all.push(group.clone());
+        self.kept.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.kept.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.kept.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.kept.recover(visit)
+    }
+}
+
+/// The Will of a connection is published once, whenever the broker dies while the next one takes the session over; and that
+/// of a connection that leaves is never published once the next one is there.
+#[tokio::test]
+async fn a_will_survives_the_connection_that_comes_next() {
+    let store = Groups::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut watcher = Client::accepted(address, persistent("watcher")).await.0;
+    watcher.subscribe("w", QoS::AtLeastOnce).await;
+    watcher.disconnect().await;
+    let with_will = |message: &'static [u8]| {
+        let mut connect = persistent("c");
+        connect.will = will("w", message, QoS::AtLeastOnce, false);
+        connect
+    };
+    let left = Client::accepted(address, with_will(b"left")).await.0;
+    left.disconnect().await;
+    let mut taken_over = Client::accepted(address, with_will(b"taken over")).await.0;
+    let alive = store.len();
+    let _next = Client::accepted(address, with_will(b"next")).await;
+    assert_eq!(taken_over.next().await, None, "its connection is closed");
+
+    for count in alive..=store.len() {
+        let (_broker, address) = start_on(store.first(count)).await;
+        let mut watcher = Client::accepted(address, persistent("watcher")).await.0;
+        Client::connected(address, "p").await.publish("w", "end", QoS::AtLeastOnce).await;
+        let mut wills = Vec::new();
+        loop {
+            let message = watcher.message().await;
+            if message == "w end" {
+                break;
+            }
+            wills.push(message);
+        }
+        wills.retain(|will| will != "w next");
+        assert_eq!(wills, ["w taken over"], "after {count} groups");
+    }
 }

@@ -133,11 +133,11 @@ impl<E: Engine> Ledger<E> {
                 self.draft.put(Table::Retained, topic, &Value::Retained { message, expires_at });
             }
             Record::RetainedCleared { topic } => self.draft.delete(Table::Retained, topic.as_bytes().into()),
-            Record::WillSet { session, client_id, will } => {
+            Record::WillSet { key, client_id, will } => {
                 let value = Value::Will { client_id: (*client_id).into(), will };
-                self.draft.put(Table::Wills, id_key(session), &value);
+                self.draft.put(Table::Wills, id_key(key), &value);
             }
-            Record::WillCleared { session } => self.draft.delete(Table::Wills, id_key(session)),
+            Record::WillCleared { key } => self.draft.delete(Table::Wills, id_key(key)),
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ proptest! {
                     Record::Retained { message, .. } => {
                         Record::RetainedCleared { topic: message.topic().try_into().unwrap() }
                     }
-                    Record::WillSet { session, .. } => Record::WillCleared { session: *session },
+                    Record::WillSet { key, .. } => Record::WillCleared { key: *key },
                     _ => continue,
                 });
             }

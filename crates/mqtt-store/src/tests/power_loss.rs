@@ -91,7 +91,7 @@ proptest! {
         }
         let durable = writer.durable();
         if writer.failure().is_some() {
-            let mark = writer.append(vec![Record::WillCleared { session: 1 }]);
+            let mark = writer.append(vec![Record::WillCleared { key: 1 }]);
             prop_assert!(writer.wait(mark).is_err());
             prop_assert_eq!(writer.durable(), durable);
             prop_assert_eq!(writer.close(), None);
@@ -135,7 +135,7 @@ fn appenders_wait_for_a_slow_disk() {
             let (writer, appended, stop) = (Arc::clone(&writer), Arc::clone(&appended), Arc::clone(&stop));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    writer.append(vec![Record::WillCleared { session: 1 }]);
+                    writer.append(vec![Record::WillCleared { key: 1 }]);
                     appended.fetch_add(1, Ordering::Relaxed);
                 }
             })

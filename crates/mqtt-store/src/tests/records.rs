@@ -83,9 +83,9 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         }),
         1 => key().prop_map(|key| Record::RetainedCleared { topic: topic(key) }),
         1 => (session(), key()).prop_map(|(session, key)| {
-            Record::WillSet { session, client_id: name(session), will: message(key) }
+            Record::WillSet { key: session, client_id: name(session), will: message(key) }
         }),
-        1 => session().prop_map(|session| Record::WillCleared { session }),
+        1 => session().prop_map(|key| Record::WillCleared { key }),
     ]
 }
 
