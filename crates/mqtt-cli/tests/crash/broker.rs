@@ -1,7 +1,7 @@
 //! [`Broker`]: the real binary on one data directory, started and killed again and again.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -20,8 +20,9 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// It keeps its data, and its log, below this directory.
+    /// It keeps its data, its log and itself below this directory: what failed can be looked at, whatever is built since.
     pub(crate) fn new(directory: &Path) -> Self {
+        fs::copy(env!("CARGO_BIN_EXE_gmqtt"), directory.join("gmqtt")).unwrap();
         Self { directory: directory.to_owned(), process: None }
     }
 
@@ -81,7 +82,7 @@ impl Broker {
 
     fn spawn(&mut self) -> Receiver<String> {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_gmqtt"))
+        let mut process = Command::new(self.directory.join("gmqtt"))
             .args(["serve", "--listen", "127.0.0.1:0", "--durability", "sync", "--data-dir"])
             .arg(self.directory.join("data"))
             // A queue that drops by its limits would look like a loss.
