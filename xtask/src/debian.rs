@@ -33,7 +33,7 @@ pub(crate) fn install(package: &str) -> Result<()> {
 }
 
 /// Looks the name up as a shell does; `/usr/sbin` too, which an ordinary user's path may lack.
-fn is_installed(binary: &str) -> bool {
+pub(crate) fn is_installed(binary: &str) -> bool {
     let lookup = format!("PATH=\"$PATH:/usr/sbin\" command -v {binary}");
     succeeds(Command::new("sh").args(["-c", &lookup]))
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the one test command; each part in order, its time, and a table at the end.
 
+use crate::bench::cost;
 use crate::process::{self, Tally, cargo, run_counting};
 use crate::{conformance, crash, interop, tidy};
 use anyhow::{Result, anyhow, bail};
@@ -45,6 +46,8 @@ enum Part {
     Crash,
     /// cargo xtask interop: foreign clients against the real binary
     Interop,
+    /// cargo xtask bench cost --check: instructions a message against the recorded figures
+    Cost,
 }
 
 const QUICK: [Part; 4] = [Part::Fmt, Part::Clippy, Part::Tidy, Part::Unit];
@@ -92,6 +95,7 @@ impl Part {
             Part::Loom => loom(),
             Part::Crash => crash::run(&crash::Options::default()),
             Part::Interop => interop::run(&interop::Options::default()),
+            Part::Cost => uncounted(cost::run(&cost::Options::check())),
         }
     }
 

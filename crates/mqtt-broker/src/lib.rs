@@ -42,6 +42,7 @@ mod message;
 mod net;
 mod recovery;
 mod route_cache;
+mod sans_io;
 mod session;
 #[cfg(test)]
 mod simulation;
@@ -67,6 +68,7 @@ pub use self::{
     local::{LocalMessage, LocalSubscriber},
     message::Message,
     net::Transport,
+    sans_io::SansIoConnection,
     snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
 };
 

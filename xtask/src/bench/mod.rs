@@ -2,14 +2,21 @@
 //!
 //! It starts servers and drives the generator (`gmqtt bench`); it measures nothing itself but memory.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "counts become figures for people, which need no more than 52 bits"
+)]
+
 mod aims;
 mod cases;
 mod compare;
+pub(crate) mod cost;
 mod measure;
 mod record;
 mod results;
 mod servers;
 mod svg;
+mod system_calls;
 mod table;
 
 use crate::process::{self, cargo, program};
@@ -67,6 +74,7 @@ pub(crate) struct Options {
 enum Kind {
     /// Run the criterion benchmarks of benches/
     Micro(MicroOptions),
+    Cost(cost::Options),
 }
 
 #[derive(clap::Args)]
@@ -82,6 +90,7 @@ struct MicroOptions {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.command {
         Some(Kind::Micro(options)) => return micro(options),
+        Some(Kind::Cost(options)) => return cost::run(options),
         None if options.list => {
             for case in CASES {
                 println!("{:<16} {}", case.name, case.about);

@@ -14,7 +14,12 @@ mod publish;
 mod subscribe;
 mod unsubscribe;
 
-use std::{sync::Arc, task::Waker, thread::panicking, time::Instant};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread::panicking,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use mqtt_codec::{EncodeError, Frame, PacketType, Pingreq, Pingresp};
@@ -61,6 +66,17 @@ pub(crate) enum Answer {
     Subscribe(SubscribeDecision),
     /// It took too long, or panicked.
     Failed,
+}
+
+impl Question {
+    /// Lets the hook go on. If it panics, its own connection pays, and nobody else.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let answer = match self {
+            Self::Connect(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Connect)),
+            Self::Subscribe(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Subscribe)),
+        };
+        answer.map(|answer| answer.unwrap_or(Answer::Failed))
+    }
 }
 
 /// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
@@ -411,6 +427,14 @@ impl Drop for Connection {
             let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
             self.end(self.last_received, reason, &mut core.burst());
         });
+    }
+}
+
+/// `Ready(None)` if the hook panicked.
+fn poll_hook<T>(future: &mut HookFuture<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    match survive("a hook", || future.as_mut().poll(cx)) {
+        Some(polled) => polled.map(Some),
+        None => Poll::Ready(None),
     }
 }
 

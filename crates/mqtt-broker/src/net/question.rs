@@ -1,4 +1,4 @@
-//! Asks a hook, with a time limit, and survives its panic.
+//! Asks a hook, with a time limit.
 
 use std::{
     future::Future,
@@ -9,10 +9,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use crate::{
-    connection::{Answer, Question},
-    hooks::{HookFuture, survive},
-};
+use crate::connection::{Answer, Question};
 
 /// A hook that is deciding.
 pub(super) struct Asked {
@@ -26,23 +23,9 @@ impl Asked {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let answer = match &mut self.question {
-            Question::Connect(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Connect)),
-            Question::Subscribe(future) => {
-                poll_hook(future, cx).map(|decision| decision.map(Answer::Subscribe))
-            }
-        };
-        if let Poll::Ready(answer) = answer {
-            return Poll::Ready(answer.unwrap_or(Answer::Failed));
+        if let Poll::Ready(answer) = self.question.poll(cx) {
+            return Poll::Ready(answer);
         }
         self.time_limit.as_mut().poll(cx).map(|()| Answer::Failed)
-    }
-}
-
-/// `Ready(None)` if the hook panicked: its own connection pays, and nobody else.
-fn poll_hook<T>(future: &mut HookFuture<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-    match survive("a hook", || future.as_mut().poll(cx)) {
-        Some(polled) => polled.map(Some),
-        None => Poll::Ready(None),
     }
 }

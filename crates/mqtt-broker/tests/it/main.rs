@@ -19,6 +19,7 @@ mod local;
 mod panics;
 mod queue;
 mod regressions_2018;
+mod sans_io;
 mod shutdown;
 #[cfg(feature = "tls")]
 mod tls;

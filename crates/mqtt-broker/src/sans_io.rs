@@ -1,0 +1,104 @@
+//! [`SansIoConnection`]: a client's connection over a transport that the broker does not know.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use crate::{
+    broker::Broker,
+    client::Peer,
+    close_reason::CloseReason,
+    connection::{Connection, Question},
+};
+
+/// One connection of a broker, without socket, runtime and clock: bytes go in, bytes come out, time is an argument.
+///
+/// This is how a broker runs over a transport of one's own, or in a test that needs no network. After every `handle_*`,
+/// call [`poll_decision`](Self::poll_decision) if the broker has hooks that await, then
+/// [`poll_transmit`](Self::poll_transmit) until it returns `false`, then read [`poll_timeout`](Self::poll_timeout). Once
+/// [`closed`](Self::closed) gives a reason, write what is left, close the transport and drop the connection.
+///
+/// It is not counted among [`Limits::max_connections`](crate::Limits::max_connections), no accept hook is asked about it,
+/// a hook may take as long as it likes to decide, and a shutdown ends its session without waiting for it.
+///
+/// ```
+/// use std::{task::Waker, time::Instant};
+/// use mqtt_broker::{Broker, SansIoConnection};
+///
+/// let broker = Broker::builder().build();
+/// let mut connection = SansIoConnection::new(&broker, ([127, 0, 0, 1], 4711).into(), Instant::now());
+/// connection.handle_bytes(Instant::now(), b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a");
+/// let mut connack = Vec::new();
+/// assert!(connection.poll_transmit(Instant::now(), Waker::noop(), &mut connack));
+/// assert_eq!(connack, [0x20, 2, 0, 0]);
+/// ```
+pub struct SansIoConnection {
+    connection: Connection,
+    /// A hook that is deciding.
+    asked: Option<Question>,
+}
+
+impl SansIoConnection {
+    /// A connection from this address that was just made, and waits for its CONNECT.
+    pub fn new(broker: &Broker, from: SocketAddr, now: Instant) -> Self {
+        Self { connection: Connection::new(broker.core().clone(), Peer::Inet(from), now), asked: None }
+    }
+
+    /// Whether bytes may be handed in now. If not, hold the client back: what is handed in nevertheless is kept.
+    pub fn wants_bytes(&self) -> bool {
+        self.connection.wants_bytes()
+    }
+
+    /// Bytes came from the client: any number, packets need not be whole.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        let core = self.connection.core().clone();
+        self.connection.handle_bytes(now, bytes, &mut core.burst());
+    }
+
+    /// The moment that [`poll_timeout`](Self::poll_timeout) named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let core = self.connection.core().clone();
+        self.connection.handle_timeout(now, &mut core.burst());
+    }
+
+    /// The transport is gone.
+    pub fn handle_loss(&mut self, now: Instant) {
+        let core = self.connection.core().clone();
+        self.connection.handle_loss(now, CloseReason::ConnectionLost, &mut core.burst());
+    }
+
+    /// Lets a hook go on that decides about this client; `true` if it has decided, and there may be something to transmit.
+    pub fn poll_decision(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        self.asked = self.asked.take().or_else(|| self.connection.poll_question());
+        let Some(question) = &mut self.asked else { return false };
+        let Poll::Ready(answer) = question.poll(cx) else { return false };
+        self.asked = None;
+        let core = self.connection.core().clone();
+        self.connection.handle_answer(now, answer, &mut core.burst());
+        true
+    }
+
+    /// Appends to `out` what is ready for the client. `false` says that nothing is: `waker` is woken when that changes.
+    pub fn poll_transmit(&mut self, now: Instant, waker: &Waker, out: &mut Vec<u8>) -> bool {
+        let core = self.connection.core().clone();
+        self.connection.poll_transmit(now, waker, out, &mut core.burst())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due, unless something else is handled before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    /// Why the connection has ended, once it has.
+    pub fn closed(&self) -> Option<&CloseReason> {
+        self.connection.closed()
+    }
+}
+
+impl std::fmt::Debug for SansIoConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SansIoConnection").field("closed", &self.closed()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! A broker without a socket: `SansIoConnection`, driven by hand.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use mqtt_broker::{Broker, CloseReason, ConnectDecision, Limits, SansIoConnection};
+
+const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+
+fn from() -> SocketAddr {
+    ([192, 0, 2, 1], 4711).into()
+}
+
+/// A CONNECT with clean session, a keep alive of 10 s and this letter for a client identifier.
+fn connect(client_id: u8) -> Vec<u8> {
+    [b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x0a\x00\x01".as_slice(), &[client_id]].concat()
+}
+
+fn transmitted(connection: &mut SansIoConnection, now: Instant) -> Vec<u8> {
+    let mut out = Vec::new();
+    while connection.poll_transmit(now, Waker::noop(), &mut out) {}
+    out
+}
+
+fn connected(broker: &Broker, client_id: u8, now: Instant) -> SansIoConnection {
+    let mut connection = SansIoConnection::new(broker, from(), now);
+    connection.handle_bytes(now, &connect(client_id));
+    assert_eq!(transmitted(&mut connection, now), CONNACK);
+    connection
+}
+
+#[test]
+fn a_message_goes_from_one_connection_to_another() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let mut subscriber = connected(&broker, b's', now);
+    subscriber.handle_bytes(now, b"\x82\x06\x00\x01\x00\x01t\x01");
+    assert_eq!(transmitted(&mut subscriber, now), [0x90, 3, 0, 1, 1]);
+    let mut publisher = connected(&broker, b'p', now);
+    // In two pieces, as a transport may bring it.
+    publisher.handle_bytes(now, b"\x32\x07\x00\x01");
+    publisher.handle_bytes(now, b"t\x00\x05hi");
+    assert_eq!(transmitted(&mut publisher, now), [0x40, 2, 0, 5]);
+    assert_eq!(transmitted(&mut subscriber, now), b"\x32\x07\x00\x01t\x00\x01hi");
+    assert_eq!(broker.counts().publishes_sent, [0, 1, 0]);
+}
+
+#[test]
+fn time_comes_from_outside() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let mut silent = SansIoConnection::new(&broker, from(), now);
+    let due = silent.poll_timeout().expect("a time to CONNECT");
+    assert_eq!(due, now + Limits::default().connect_timeout);
+    silent.handle_timeout(due);
+    assert_eq!(silent.closed(), Some(&CloseReason::ConnectTimeout));
+
+    let mut kept = connected(&broker, b'k', now);
+    let due = kept.poll_timeout().expect("a keep alive");
+    assert_eq!(due, now + Duration::from_secs(15));
+    kept.handle_bytes(now + Duration::from_secs(5), &[0xc0, 0]);
+    kept.handle_timeout(due);
+    assert_eq!(kept.closed(), None);
+    kept.handle_loss(due);
+    assert_eq!(kept.closed(), Some(&CloseReason::ConnectionLost));
+}
+
+#[test]
+fn a_hook_decides_and_may_await() {
+    let broker = Broker::builder()
+        .on_connect(|request| async move {
+            if &*request.client.client_id == "a" { ConnectDecision::Accept } else { panic!("as tests may") }
+        })
+        .build();
+    let now = Instant::now();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut decided = |client_id| {
+        let mut connection = SansIoConnection::new(&broker, from(), now);
+        connection.handle_bytes(now, &connect(client_id));
+        assert!(!connection.wants_bytes());
+        assert!(connection.poll_decision(now, &mut cx));
+        assert!(!connection.poll_decision(now, &mut cx));
+        (transmitted(&mut connection, now), connection.closed().cloned())
+    };
+    assert_eq!(decided(b'a'), (CONNACK.to_vec(), None));
+    assert_eq!(decided(b'b').1, Some(CloseReason::HookFailed));
+}
+
+#[test]
+fn a_taken_over_connection_learns_it_when_it_is_polled() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let mut older = connected(&broker, b'c', now);
+    let _newer = connected(&broker, b'c', now);
+    transmitted(&mut older, now);
+    assert_eq!(older.closed(), Some(&CloseReason::TakenOver));
+}
