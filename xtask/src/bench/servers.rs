@@ -16,6 +16,8 @@ pub(super) const RELAY: &str = "relay";
 /// A server that can be started as often as one likes.
 pub(super) struct Server {
     pub(super) measured: Measured,
+    /// What its clients ask for; 0 is none.
+    pub(super) keep_alive_secs: u16,
     start: Start,
 }
 
@@ -54,7 +56,7 @@ const MOSQUITTO_DEFAULTS: &str = "listener {port} 127.0.0.1\nallow_anonymous tru
 impl Server {
     fn new(name: &str, version: impl Into<String>, start: Start) -> Server {
         let measured = Measured { name: name.into(), defaults: false, version: version.into() };
-        Server { measured, start }
+        Server { measured, keep_alive_secs: 0, start }
     }
 
     pub(super) fn gmqtt(binary: &Path) -> Result<Server> {
@@ -100,9 +102,13 @@ impl Server {
         let [equal, defaults] = configs.map(|config| (command.clone(), config));
         let server =
             |(command, config)| Server::new(name, &version, Start::OnPort { command, config: Some(config) });
-        let (equal, mut defaults) = (server(equal), server(defaults));
-        defaults.measured.defaults = true;
-        Ok([equal, defaults])
+        let mut servers = [equal, defaults].map(server);
+        servers[1].measured.defaults = true;
+        if known == Known::Rumqttd {
+            // It closes the connection of a client that wants no keep alive.
+            servers.iter_mut().for_each(|server| server.keep_alive_secs = 600);
+        }
+        Ok(servers)
     }
 
     /// Starts it; what it says goes to a file below target/bench/log.
@@ -116,7 +122,8 @@ impl Server {
             }
             Start::OnPort { command, config } => {
                 let addr = free_addr()?;
-                let file = folder("peers")?.join(format!("{}.conf", self.label()));
+                // rumqttd goes by the name's end, mosquitto does not mind.
+                let file = folder("peers")?.join(format!("{}.toml", self.label()));
                 let filled = |text: &str| {
                     let text = text.replace("{port}", &addr.port().to_string());
                     text.replace("{config}", &file.display().to_string())
