@@ -106,7 +106,9 @@ impl Server {
         servers[1].measured.defaults = true;
         if known == Known::Rumqttd {
             // It closes the connection of a client that wants no keep alive.
-            servers.iter_mut().for_each(|server| server.keep_alive_secs = 600);
+            for server in &mut servers {
+                server.keep_alive_secs = 600;
+            }
         }
         Ok(servers)
     }
