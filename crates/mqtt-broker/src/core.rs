@@ -295,7 +295,7 @@ impl Core {
 
     /// Puts a message back that an earlier process retained.
     pub(crate) fn restore_retained(&self, message: &Message, expires_at: Option<Instant>) {
-        if let Ok(topic) = TopicName::new(message.topic_bytes().to_vec()) {
+        if let Some(topic) = message.topic_name() {
             let plain = message.with_retain(false);
             // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
             let _ = self.retained.write().set(&topic, plain, message.size(), expires_at);
@@ -478,8 +478,7 @@ impl Core {
         let mut burst = self.burst();
         for _ in 0..EXPIRED_AT_A_TIME {
             let Some(session) = self.sessions.next_due(now) else {
-                return self.limits.retained_expiry.is_some()
-                    && self.retained.write().expire(now, EXPIRED_AT_A_TIME) == EXPIRED_AT_A_TIME;
+                return self.expire_retained(now) == EXPIRED_AT_A_TIME;
             };
             if self.sessions.expire(&session, now, &self.limits) {
                 self.forget(&session, SessionEnd::Expired, &mut burst);
@@ -487,6 +486,18 @@ impl Core {
             }
         }
         true
+    }
+
+    /// Says how many were removed.
+    fn expire_retained(&self, now: Instant) -> usize {
+        let mut retained = self.retained.write();
+        let expired = retained.expire(now, EXPIRED_AT_A_TIME);
+        if self.durability.is_on() {
+            // As in `retain`, under the lock.
+            let cleared = expired.iter().filter_map(Message::topic_name);
+            self.durability.append(cleared.map(|topic| Record::RetainedCleared { topic }).collect());
+        }
+        expired.len()
     }
 
     fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {

@@ -59,6 +59,10 @@ impl Message {
         self.0.get(HEAD..HEAD + self.topic_len()).unwrap_or_default()
     }
 
+    pub(crate) fn topic_name(&self) -> Option<TopicName> {
+        TopicName::new(self.topic_bytes().to_vec()).ok()
+    }
+
     /// The payload.
     pub fn payload(&self) -> &[u8] {
         self.0.get(HEAD + self.topic_len()..).unwrap_or_default()

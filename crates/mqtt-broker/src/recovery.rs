@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     mem,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mqtt_codec::{PacketId, QoS};
@@ -27,6 +27,8 @@ pub(crate) struct Recovery<'a> {
     /// A message about which more may follow.
     waiting: Option<Waiting>,
     wills: Vec<(Arc<str>, Will)>,
+    /// Retained messages that the store is to forget.
+    expired: Vec<Record>,
 }
 
 struct Waiting {
@@ -42,7 +44,7 @@ struct Waiting {
 impl<'a> Recovery<'a> {
     pub(crate) fn new(core: &'a Core, now: Instant) -> Self {
         let (sessions, attached) = (HashMap::new(), HashSet::new());
-        Self { core, now, sessions, attached, waiting: None, wills: Vec::new() }
+        Self { core, now, sessions, attached, waiting: None, wills: Vec::new(), expired: Vec::new() }
     }
 
     pub(crate) fn visit(&mut self, record: Record) {
@@ -90,11 +92,7 @@ impl<'a> Recovery<'a> {
                 self.core.sessions.skip_serial(key);
                 self.wills.push((client_id, Will { key, message: will }));
             }
-            Record::Retained { message, expires_at } => {
-                let expires_at =
-                    expires_at.and_then(|at| self.now.checked_add(self.core.durability.time_until(at)));
-                self.core.restore_retained(&message, expires_at);
-            }
+            Record::Retained { message, expires_at } => self.restore_retained(&message, expires_at),
             // Only what is left of these is told, not that they happened.
             Record::SessionAttached { .. }
             | Record::SessionEnded { .. }
@@ -116,6 +114,7 @@ impl<'a> Recovery<'a> {
                 core.durability.write_detached(*key, self.now);
             }
         }
+        core.durability.append(mem::take(&mut self.expired));
         let mut burst = core.burst();
         for (client_id, will) in mem::take(&mut self.wills) {
             let client = ClientInfo {
@@ -128,6 +127,16 @@ impl<'a> Recovery<'a> {
             };
             core.publish_will(self.now, &client, will, Vec::new(), &mut burst);
         }
+    }
+
+    /// What has expired meanwhile takes no room from others.
+    fn restore_retained(&mut self, message: &Message, expires_at: Option<SystemTime>) {
+        let left = expires_at.map(|at| self.core.durability.time_until(at));
+        if left.is_some_and(|left| left.is_zero()) {
+            self.expired.extend(message.topic_name().map(|topic| Record::RetainedCleared { topic }));
+            return;
+        }
+        self.core.restore_retained(message, left.and_then(|left| self.now.checked_add(left)));
     }
 
     fn restore_waiting(&mut self) {

@@ -10,6 +10,7 @@ mod completions;
 mod exit;
 mod format;
 mod logging;
+mod private_files;
 mod publish;
 mod quantity;
 mod runtime;

@@ -1,4 +1,4 @@
-//! Requests to end, from the terminal or the system.
+//! Signals: requests to end, from the terminal or the system, and one that must not end the program.
 
 use std::io;
 
@@ -23,6 +23,22 @@ impl EndRequests {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// From here on a write beyond the limit of a file's size (`ulimit -f`, systemd's `LimitFSIZE`) is an error like any other of
+/// the disk, and does not kill the program.
+#[cfg(unix)]
+pub(crate) fn take_size_limit_as_an_error() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // What was installed stays so when the listener is gone.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
+/// There is no such limit.
+#[cfg(not(unix))]
+pub(crate) fn take_size_limit_as_an_error() -> io::Result<()> {
+    Ok(())
 }
 
 /// Ctrl-C, time after time.

@@ -1,6 +1,6 @@
 //! [`StoreOptions`]: where a store lives, and how much it survives.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 /// What an acknowledged message survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub struct StoreOptions {
     ///
     /// Clients that wait for acknowledgements keep it far below: it is there for a disk that hangs.
     pub max_pending_bytes: usize,
+    /// How long one batch may take to be written before the store counts as failed: a disk that hangs says nothing, and
+    /// nor does the engine when it waits for room that never comes. In whole seconds. Default 30 s.
+    pub max_stall: Duration,
     /// Memory for blocks of the files that were read lately, in bytes. Default 32 MiB.
     pub cache_bytes: u64,
 }
@@ -61,6 +64,7 @@ impl StoreOptions {
             dir: dir.into(),
             durability: Durability::default(),
             max_pending_bytes: 64 * 1024 * 1024,
+            max_stall: Duration::from_secs(30),
             cache_bytes: 32 * 1024 * 1024,
         }
     }

@@ -62,7 +62,7 @@ impl FjallStore {
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options)?);
         let ledger = Ledger::open(Arc::clone(&engine), expected)?;
-        let writer = Writer::start(ledger, options.durability, options.max_pending_bytes)?;
+        let writer = Writer::start(ledger, options)?;
         Ok(Self(Arc::new(Inner { writer, engine, directory })))
     }
 
@@ -186,7 +186,10 @@ impl Store for FjallStore {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
+        // A failure of the writer's has been told.
+        if let Err(error) = self.finish()
+            && self.writer.failure().is_none()
+        {
             tracing::error!("the store in {} was not closed well: {error}", self.directory.path().display());
         }
     }

@@ -4,29 +4,38 @@
 //! sync, and publishes the mark: while it syncs, the next batch gathers. Nobody ever waits for a batch to fill.
 //!
 //! A batch that fails is the last one: what was not durable then never becomes so, and everybody who waits is woken to see
-//! the failure. It is not tried again, because after a failed sync nobody knows what the disk has.
+//! the failure. It is not tried again, because after a failed sync nobody knows what the disk has. A second thread looks
+//! once a second whether the first still moves: a batch that takes too long has failed, though nobody says so.
 
 use std::{
     mem,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Wake, Waker},
     thread::{self, JoinHandle, Thread},
+    time::Duration,
 };
 
 use mqtt_broker::store::{Mark, Record, StoreError};
 use parking_lot::{Condvar, Mutex};
 
-use crate::{engine::Engine, ledger::Ledger, options::Durability};
+use crate::{
+    engine::Engine,
+    ledger::Ledger,
+    options::{Durability, StoreOptions},
+};
 
 /// What a record costs in memory besides its message.
 const RECORD_BYTES: usize = mem::size_of::<Record>();
+/// How often somebody looks whether a batch is stuck.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) struct Writer {
     desk: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<Option<u64>>>>,
+    watch: Thread,
 }
 
 /// What appenders, waiters and the thread share.
@@ -40,6 +49,10 @@ struct Desk {
     waiters: Mutex<Vec<(Mark, Waker)>>,
     failure: OnceLock<StoreError>,
     max_pending_bytes: usize,
+    /// Counts the beginnings and the ends of batches: odd while one is being written.
+    steps: AtomicU64,
+    stalled: AtomicBool,
+    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -53,11 +66,7 @@ struct Inbox {
 }
 
 impl Writer {
-    pub(crate) fn start<E: Engine>(
-        ledger: Ledger<E>,
-        durability: Durability,
-        max_pending_bytes: usize,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn start<E: Engine>(ledger: Ledger<E>, options: &StoreOptions) -> Result<Self, StoreError> {
         let desk = Arc::new(Desk {
             inbox: Mutex::default(),
             work: Condvar::new(),
@@ -65,14 +74,16 @@ impl Writer {
             durable: AtomicU64::new(0),
             waiters: Mutex::default(),
             failure: OnceLock::new(),
-            max_pending_bytes,
+            max_pending_bytes: options.max_pending_bytes,
+            steps: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
-        let theirs = Arc::clone(&desk);
-        let thread = thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || write_all(&theirs, ledger, durability))
-            .map_err(|error| StoreError::new(format!("the store's writer could not be started: {error}")))?;
-        Ok(Self { desk, thread: Mutex::new(Some(thread)) })
+        let (theirs, durability) = (Arc::clone(&desk), options.durability);
+        let thread = spawn("store-writer", move || write_all(&theirs, ledger, durability))?;
+        let (theirs, options) = (Arc::clone(&desk), options.clone());
+        let watch = spawn("store-watch", move || watch(&theirs, &options))?.thread().clone();
+        Ok(Self { desk, thread: Mutex::new(Some(thread)), watch })
     }
 
     pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
@@ -131,7 +142,12 @@ impl Writer {
             self.desk.work.notify_one();
             self.desk.room.notify_all();
         }
+        self.desk.ended.store(true, Ordering::Relaxed);
+        self.watch.unpark();
         let thread = self.thread.lock().take()?;
+        if self.desk.stalled.load(Ordering::Relaxed) {
+            return None; // It may never end.
+        }
         thread.join().unwrap_or_else(|_| {
             self.desk.fail(StoreError::new("the store's writer stumbled; what it had not written is lost"));
             None
@@ -191,13 +207,46 @@ fn write_all<E: Engine>(desk: &Desk, mut ledger: Ledger<E>, durability: Durabili
     let mut records = Vec::new();
     while let Some((taken, mark)) = desk.next(records, !ledger.has_leftovers()) {
         records = taken;
-        if let Err(error) = ledger.write(&mut records, durability) {
+        desk.steps.fetch_add(1, Ordering::Relaxed);
+        let written = ledger.write(&mut records, durability);
+        desk.steps.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = written {
             desk.fail(error);
             return None;
+        }
+        if desk.failure.get().is_some() {
+            return None; // It took too long, and everybody was told that it had failed.
         }
         desk.publish(mark);
     }
     Some(ledger.number())
+}
+
+/// Calls a batch failed that is stuck. It counts its own looks, and so no time in which the whole process stood still.
+fn watch(desk: &Desk, options: &StoreOptions) {
+    let (mut last, mut looks) = (0, 0_u64);
+    while !desk.ended.load(Ordering::Relaxed) && desk.failure.get().is_none() {
+        thread::park_timeout(LOOK);
+        let steps = desk.steps.load(Ordering::Relaxed);
+        looks = if steps == last && steps % 2 == 1 { looks + 1 } else { 0 };
+        last = steps;
+        if looks >= options.max_stall.as_secs().max(1) {
+            desk.stalled.store(true, Ordering::Relaxed);
+            desk.fail(StoreError::new(format!(
+                "the store in {} could not be written: nothing has moved for {looks} s; look at the disk and the room \
+                 on it",
+                options.dir.display()
+            )));
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StoreError> {
+    let spawned = thread::Builder::new().name(name.into()).spawn(work);
+    spawned.map_err(|error| StoreError::new(format!("the store's thread could not be started: {error}")))
 }
 
 /// A thread that waits.

@@ -15,7 +15,10 @@ use mqtt_broker::{
 };
 use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
 
-use crate::client::{Client, connect, id, persistent, publish, will};
+use crate::{
+    client::{Client, connect, id, persistent, publish, will},
+    journal::eventually,
+};
 
 /// A broker on this store. Dropping it is a crash: nothing is told, nobody says farewell.
 async fn start_on(store: impl Store) -> (Broker, std::net::SocketAddr) {
@@ -158,6 +161,67 @@ async fn an_absent_session_goes_on_aging() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!Client::accepted(address, persistent("s")).await.1);
+}
+
+/// What a store says of itself.
+fn kept(store: &MemoryStore) -> Vec<Record> {
+    let mut kept = Vec::new();
+    store.recover(&mut |record| kept.push(record)).unwrap();
+    kept
+}
+
+/// Who was connected when the broker died is gone from the next start on, and that start says so to the one after it.
+#[tokio::test]
+async fn a_session_that_was_connected_ages_from_the_restart() {
+    let is_aging = |record: &Record| matches!(record, Record::SessionDetached { .. });
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let _connected = Client::accepted(address, persistent("s")).await;
+    assert!(!kept(&store).iter().any(is_aging));
+    let _second = start_on(store.clone()).await;
+    assert!(kept(&store).iter().any(is_aging));
+}
+
+/// A retained message that has expired while no broker ran is gone, from the store too, and takes no room from others.
+#[tokio::test]
+async fn a_retained_message_goes_on_aging() {
+    let store = MemoryStore::default();
+    let retained = |topic: &str, expires_at| {
+        let topic = mqtt_broker::TopicName::try_from(topic).unwrap();
+        let message = mqtt_broker::Message::new(&topic, b"kept", QoS::AtLeastOnce).retained();
+        store.append(vec![Record::Retained { message, expires_at }]);
+    };
+    retained("r/expired", Some(std::time::SystemTime::UNIX_EPOCH));
+    retained("r/soon", Some(std::time::SystemTime::now() + Duration::from_millis(500)));
+    retained("r/kept", None);
+    let mut limits = Limits::default();
+    limits.max_retained_messages = 2;
+    let broker = Broker::builder().limits(limits).build_on(store.clone()).unwrap();
+    assert_eq!(kept(&store).len(), 2);
+    assert_eq!(broker.snapshot().retained_messages, 2);
+    let _address = broker.listen("127.0.0.1:0").await.unwrap();
+    eventually("the end of r/soon", || kept(&store).len() == 1).await;
+    assert!(matches!(&kept(&store)[..], [Record::Retained { message, .. }] if message.topic() == "r/kept"));
+}
+
+/// Neither a clean session nor a message that nobody durable waits for costs a write.
+#[tokio::test]
+async fn what_needs_no_store_is_not_written() {
+    let store = Groups::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut subscriber = Client::connected(address, "s").await;
+    subscriber.subscribe("t", QoS::ExactlyOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        publisher.publish("t", "passes", qos).await;
+        publisher.publish("nobody", "is there", qos).await;
+        assert_eq!(subscriber.message().await, "t passes");
+    }
+    subscriber.ping().await;
+    subscriber.unsubscribe(&["t"]).await;
+    subscriber.disconnect().await;
+    publisher.ping().await;
+    assert_eq!(store.all.lock().unwrap().iter().flatten().count(), 0);
 }
 
 /// A store whose disk is as fast as the test says.

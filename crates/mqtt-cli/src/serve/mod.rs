@@ -18,9 +18,10 @@ use self::{limits::LimitArguments, listeners::ListenerArguments, storage::Storag
 use crate::{
     exit::Ending,
     logging::{self, LogArguments},
+    private_files,
     quantity::{self, Size, Span},
     runtime,
-    signals::EndRequests,
+    signals::{self, EndRequests},
 };
 
 /// Run the broker
@@ -56,6 +57,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     refuse_to_be_open_unasked(options)?;
     logging::start(&options.log);
+    private_files::from_here_on();
     let runtime = runtime::for_broker().context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(options));
     // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
@@ -77,6 +79,7 @@ fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
 async fn serve(options: &Options) -> anyhow::Result<()> {
     // Before anything is promised to anybody: from here on a signal means a graceful end.
     let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
+    signals::take_size_limit_as_an_error().context("cannot wait for signals")?;
     let mut limits = options.limits.limits();
     let (connections, open_files) = open_files::make_room_for(limits.max_connections);
     limits.max_connections = connections;

@@ -13,7 +13,7 @@ use anyhow::Context;
 use mqtt_store::{Durability, FjallStore, StoreOptions};
 
 use self::{output::Output, progress::Bar};
-use crate::exit;
+use crate::{exit, private_files};
 
 /// Look at, check and copy a data directory
 ///
@@ -70,6 +70,7 @@ struct Place {
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    private_files::from_here_on();
     match options.act {
         Act::Info { store } => info(&store.open()?),
         Act::Check { store } => check(&store.open()?),

@@ -11,19 +11,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::rng::Rng;
+
 /// Nothing here takes so long: whatever does is stuck.
 pub(crate) const STUCK: Duration = Duration::from_mins(1);
 
 pub(crate) struct Broker {
+    rng: Rng,
     directory: PathBuf,
     process: Option<Child>,
 }
 
 impl Broker {
     /// It keeps its data, its log and itself below this directory: what failed can be looked at, whatever is built since.
-    pub(crate) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path, rng: Rng) -> Self {
         fs::copy(env!("CARGO_BIN_EXE_gmqtt"), directory.join("gmqtt")).unwrap();
-        Self { directory: directory.to_owned(), process: None }
+        Self { rng, directory: directory.to_owned(), process: None }
     }
 
     /// Starts it, and waits until it listens.
@@ -82,8 +85,10 @@ impl Broker {
 
     fn spawn(&mut self) -> Receiver<String> {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        // A kill of the process takes nothing from either.
+        let durability = if self.rng.percent(50) { "sync" } else { "os" };
         let mut process = Command::new(self.directory.join("gmqtt"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--durability", "sync", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--durability", durability, "--data-dir"])
             .arg(self.directory.join("data"))
             // A queue that drops by its limits would look like a loss.
             .args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB", "--log-level", "warn"])

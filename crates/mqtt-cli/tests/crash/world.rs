@@ -55,7 +55,7 @@ impl World {
             mortals: [("mortal", false), ("mortal-clean", true)]
                 .map(|(name, clean)| Mortal::new(name, clean, rng.fork()))
                 .into(),
-            broker: Broker::new(directory),
+            broker: Broker::new(directory, rng.fork()),
             start: Duration::from_millis(100),
             probes: 0,
             tally: Tally::default(),

@@ -133,11 +133,42 @@ fn a_store_can_be_described_checked_copied_and_exported() {
     }
 }
 
-/// It stops acknowledging, says why, and ends: on a file system of a few MiB, which takes the right to mount one.
+/// Clients that fill a disk: how many messages of 100,000 bytes were acknowledged before the connection was closed.
+#[cfg(target_os = "linux")]
+fn fill(broker: &Broker) -> usize {
+    let mut socket = broker.socket();
+    socket.write_all(CONNECT).unwrap();
+    let mut answer = [0; 4];
+    socket.read_exact(&mut answer).unwrap();
+    let mut is_refused = |n: usize| {
+        // QoS 1, retained, 100,000 bytes after the fixed header; identifier 1.
+        let mut publish = vec![0x33, 0xa0, 0x8d, 0x06, 0, 8];
+        publish.extend_from_slice(format!("kept/{n:03}\0\x01").as_bytes());
+        publish.resize(100_004, b'x');
+        socket.write_all(&publish).is_err() || socket.read_exact(&mut answer).is_err()
+    };
+    (0..1000).find(|n| is_refused(*n)).expect("a disk that is full at last")
+}
+
+/// It says why once, ends with a code of its own, and what it had acknowledged is there when there is room again.
+#[cfg(target_os = "linux")]
+fn assert_ended_well(broker: Broker, acknowledged: usize, why: &str, directory: &Path) {
+    let ended = broker.process.ended();
+    assert!(acknowledged > 5, "{acknowledged}");
+    let said = |line: &&String| line.contains(why);
+    assert_eq!(ended.stderr.iter().filter(said).count(), 2, "in the log, and as the last word: {ended:?}");
+    let last = ended.last_words(3);
+    assert!(last.starts_with("gmqtt: ") && last.contains(why) && last.contains("is kept"), "{last}");
+    let info = store(&["info", directory.to_str().unwrap()]).output();
+    let rows = |n: usize| info.contains(&format!("{n} rows in retained"));
+    assert!(rows(acknowledged) || rows(acknowledged + 1), "{acknowledged} acknowledged: {info:?}");
+}
+
+/// On a file system of a few MiB, which takes the right to mount one.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_the_broker_with_a_code_of_its_own() {
-    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
     let directory = tempfile::tempdir().unwrap();
     if let Err(error) = mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), Some(c"size=4194304"))
@@ -145,22 +176,78 @@ fn a_full_disk_ends_the_broker_with_a_code_of_its_own() {
         println!("not tested: a file system cannot be mounted here: {error}");
         return;
     }
-    let broker = broker_on(&directory.path().join("data"));
-    let mut socket = broker.socket();
-    socket.write_all(CONNECT).unwrap();
-    let mut answer = [0; 4];
-    socket.read_exact(&mut answer).unwrap();
-    let refused = (0..100).find(|n| {
-        // QoS 1, retained, 100,000 bytes after the fixed header; identifier 1.
-        let mut publish = vec![0x33, 0xa0, 0x8d, 0x06, 0, 7];
-        publish.extend_from_slice(format!("kept/{n:02}\0\x01").as_bytes());
-        publish.resize(100_004, b'x');
-        socket.write_all(&publish).is_err() || socket.read_exact(&mut answer).is_err()
-    });
-    let ended = broker.process.ended();
+    let data = directory.path().join("data");
+    let broker = broker_on(&data);
+    let acknowledged = fill(&broker);
+    mount_remount(directory.path(), MountFlags::empty(), c"size=268435456").unwrap();
+    assert_ended_well(broker, acknowledged, "No space left", &data);
     unmount(directory.path(), UnmountFlags::DETACH).unwrap();
-    assert!(refused.is_some_and(|first| first > 5), "{refused:?}");
-    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    let last = ended.stderr.last().unwrap();
-    assert!(last.starts_with("gmqtt: ") && last.contains("No space left"), "{ended:?}");
+}
+
+/// The same without any right: the journal may not grow beyond a few MiB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_may_not_grow_ends_the_broker_with_a_code_of_its_own() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_on(directory.path());
+    let limit = Rlimit { current: Some(4 << 20), maximum: Some(4 << 20) };
+    prlimit(Pid::from_raw(broker.process.id().cast_signed()), Resource::Fsize, limit).unwrap();
+    let acknowledged = fill(&broker);
+    assert_ended_well(broker, acknowledged, "File too large", directory.path());
+}
+
+/// Also what the engine makes long after the start, and whatever the user's own mask is.
+#[cfg(unix)]
+#[test]
+fn no_file_is_anybody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    fn files(directory: &Path) -> Vec<(std::path::PathBuf, u32)> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| {
+                if path.is_dir() {
+                    return files(&path);
+                }
+                // The engine deletes files too.
+                let mode = fs::metadata(&path).ok().map(|metadata| metadata.permissions().mode() & 0o777);
+                mode.map(|mode| (path, mode)).into_iter().collect()
+            })
+            .collect()
+    }
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "umask 000; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_gmqtt"),
+        "serve",
+        "--durability",
+        "os",
+    ]);
+    command
+        .args(["--listen", "127.0.0.1:0", "--max-packet-size", "4MiB", "--data-dir"])
+        .arg(directory.path());
+    let broker = Broker::prepared(Gmqtt::start_prepared(command, b""));
+    let first = files(directory.path());
+    // More than the engine keeps in memory: it writes files for it.
+    let payload = "x".repeat(3 << 20);
+    for n in 0..8 {
+        let topic = format!("kept/{n}");
+        let publisher =
+            broker.client_with_input(&["pub", "-t", &topic, "-s", "-q", "1", "-r"], payload.as_bytes());
+        assert_eq!(publisher.ended().output(), [""; 0]);
+    }
+    loop {
+        let now = files(directory.path());
+        assert!(now.iter().all(|(_, mode)| *mode == 0o600), "{now:?}");
+        if now.iter().any(|file| !first.contains(file)) {
+            break;
+        }
+        std::thread::yield_now();
+    }
 }

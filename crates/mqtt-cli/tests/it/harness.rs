@@ -154,7 +154,11 @@ impl Broker {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let process = Gmqtt::start(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
+        Self::prepared(Gmqtt::start(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    /// Of a broker that was just started.
+    pub(crate) fn prepared(process: Gmqtt) -> Self {
         let line = process.line_after_durability();
         let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(" (tcp)"));
         let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"));

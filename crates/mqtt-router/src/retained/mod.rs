@@ -224,16 +224,16 @@ impl<M: Clone> Retained<M> {
         found
     }
 
-    /// Removes messages that have expired by `now`, at most `limit`, and says how many. Costs what it removes.
+    /// Removes messages that have expired by `now`, at most `limit`, and gives them back. Costs what it removes.
     ///
-    /// If that is `limit` there may be more: let others have the store in between.
-    pub fn expire(&mut self, now: Instant, limit: usize) -> usize {
-        let mut removed = 0;
-        while removed < limit
+    /// If they are `limit` there may be more: let others have the store in between.
+    pub fn expire(&mut self, now: Instant, limit: usize) -> Vec<M> {
+        let mut removed = Vec::new();
+        while removed.len() < limit
             && self.due.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, key)) = self.due.pop_first()
         {
-            removed += usize::from(self.take(&key).is_some());
+            removed.extend(self.take(&key).map(|kept| kept.message));
         }
         removed
     }

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Write,
     /// It is written, but whether it survives nobody knows.
     Sync,
+    /// It never returns.
+    Hang,
 }
 
 impl Disk {
@@ -105,6 +107,12 @@ impl Engine for Disk {
         }
         content.failed = content.commits_left == Some(0);
         content.commits_left = content.commits_left.map(|left| left.saturating_sub(1));
+        if content.failed && content.fault == Fault::Hang {
+            drop(content);
+            loop {
+                std::thread::park();
+            }
+        }
         if content.failed && content.fault == Fault::Write {
             return Err(StoreError::new("the disk has failed to write"));
         }

@@ -7,6 +7,7 @@ use std::{
         mpsc,
     },
     task::{Wake, Waker},
+    time::Duration,
 };
 
 use mqtt_broker::store::{Mark, Record};
@@ -14,15 +15,22 @@ use proptest::prelude::*;
 
 use super::records::{groups, sorted, states};
 use crate::{
-    Durability,
+    Durability, StoreOptions,
     engine::double::{Disk, Fault},
     ledger::Ledger,
     reader::recover,
     writer::Writer,
 };
 
+fn start_with(disk: &Disk, options: StoreOptions) -> Writer {
+    Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), &options).unwrap()
+}
+
 fn start(disk: &Disk, durability: Durability) -> Writer {
-    Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), durability, usize::MAX).unwrap()
+    start_with(
+        disk,
+        StoreOptions { max_pending_bytes: usize::MAX, ..StoreOptions::new("").durability(durability) },
+    )
 }
 
 /// What a store opened on this disk says.
@@ -126,8 +134,7 @@ fn a_failure_wakes_everybody() {
 #[test]
 fn appenders_wait_for_a_slow_disk() {
     let disk = Disk::default();
-    let ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
-    let writer = Arc::new(Writer::start(ledger, Durability::Sync, 1).unwrap());
+    let writer = Arc::new(start_with(&disk, StoreOptions { max_pending_bytes: 1, ..StoreOptions::new("") }));
     let appended = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let appenders: Vec<_> = (0..4)
@@ -150,4 +157,32 @@ fn appenders_wait_for_a_slow_disk() {
     }
     assert!(writer.close().is_some());
     assert_eq!(writer.durable(), Mark(appended.load(Ordering::Relaxed) as u64));
+}
+
+/// A disk that hangs, or an engine that waits for room for ever: who waits is told, and so is who is kept from appending;
+/// and the end does not wait for what never ends.
+#[test]
+fn a_disk_that_hangs_has_failed() {
+    let disk = Disk::default();
+    let max_stall = Duration::from_secs(1);
+    let writer = start_with(
+        &disk,
+        StoreOptions { max_pending_bytes: 1, max_stall, ..StoreOptions::new("/data/here") },
+    );
+    let group = || vec![Record::SessionStarted { session: 1, client_id: "a".into() }];
+    writer.wait(writer.append(group())).unwrap();
+    disk.fail_after(0, Fault::Hang);
+    std::thread::scope(|scope| {
+        // One of them is being written, one is pending, and the third has no room.
+        for _ in 0..3 {
+            scope.spawn(|| writer.wait(writer.append(group())).unwrap_err());
+        }
+    });
+    let failure = writer.failure().unwrap();
+    assert!(
+        failure.message.contains("/data/here") && failure.message.contains("look at the disk"),
+        "{failure}"
+    );
+    assert_eq!(writer.durable(), Mark(1));
+    assert_eq!(writer.close(), None);
 }
