@@ -9,7 +9,7 @@ use loom::{future::block_on, model::Builder, thread};
 use mqtt_codec::{PacketId, QoS, TopicName};
 
 use super::*;
-use crate::{durability::Durability, message::Outgoing, net};
+use crate::{durability::Durability, message::Outgoing, net, store::Mark};
 
 /// More switches between threads than this, at moments that do not ask for one, are not tried: there would be too many.
 const MOST_PREEMPTIONS: usize = 2;
@@ -38,7 +38,8 @@ fn connect(session: &SessionRef) -> (Attachment, Option<Detached>) {
         keep_alive_secs: 0,
         connected_at: net::now(),
     };
-    session.attach(Arc::new(info), None, &limits())
+    let (attachment, taken_over, _) = session.attach(Arc::new(info), None, &limits(), || Mark::NOTHING);
+    (attachment, taken_over)
 }
 
 /// What a publisher's task does to one receiver.
