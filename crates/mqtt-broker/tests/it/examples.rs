@@ -24,7 +24,7 @@ struct Example {
 
 impl Example {
     fn start(name: &str) -> Self {
-        let mut process = Command::new(executable(name))
+        let mut process = Command::new(executable("mqtt-broker", name))
             .arg("127.0.0.1:0")
             .stdout(Stdio::piped())
             .spawn()
@@ -56,16 +56,17 @@ fn next_line(output: &mut impl BufRead) -> String {
 
 /// Where Cargo puts the example: beside the directory of this test. `cargo test` has built it, unless it was told to build
 /// this one target alone.
-fn executable(name: &str) -> PathBuf {
+fn executable(package: &str, name: &str) -> PathBuf {
     let own = env::current_exe().expect("the path of this test");
     let profile = own.ancestors().nth(2).expect("target/<profile>/deps/it");
     let path = profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(format!("{name}.rs"));
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates");
+    let source = crates.join(package).join("examples").join(format!("{name}.rs"));
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     if modified(&path) < modified(&source) {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "mqtt-broker", "--example", name]);
+        build.args(["build", "--quiet", "--package", package, "--example", name]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
@@ -123,4 +124,25 @@ async fn observer_prints_what_happens() {
     assert!(lines[1].starts_with("+ a from 127.0.0.1:"), "{lines:?}");
     assert!(lines[2].contains("Subscribed") && lines[3].contains("SessionEnded"), "{lines:?}");
     assert_eq!(lines[4], "- a: the client disconnected");
+}
+
+/// The examples of mqtt-codec that are clients, against a broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_codecs_clients_get_their_answers() {
+    let broker = mqtt_broker::Broker::builder().build();
+    let address = broker.listen("127.0.0.1:0").await.unwrap().to_string();
+    let accepted = "Connack(Accepted { session_present: false })\n";
+    for (name, printed) in [
+        (
+            "client",
+            "Suback(Suback { packet_id: PacketId(1), return_codes: [Granted(AtMostOnce)] })\ngreetings/world: hello\n",
+        ),
+        ("async_client", &format!("{accepted}Pingresp\n")),
+    ] {
+        let mut client = Command::new(executable("mqtt-codec", name));
+        client.arg(&address);
+        let output = tokio::task::spawn_blocking(move || client.output()).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), printed, "{name}");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

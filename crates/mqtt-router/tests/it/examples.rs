@@ -1,0 +1,31 @@
+//! The example does what its first lines say.
+
+use std::{
+    env,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Cargo builds the examples before it runs a package's tests, into the directory beside that of this test.
+fn executable(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("the path of this test");
+    let profile = own.ancestors().nth(2).expect("target/<profile>/deps/it");
+    profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))
+}
+
+#[test]
+fn matching_names_the_filters_of_each_topic() {
+    let mut process = Command::new(executable("matching"))
+        .args(["room/+/light", "#"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example");
+    let topics = b"room/1/light\nroom/2/door\n$SYS/uptime\n";
+    process.stdin.take().expect("a pipe").write_all(topics).expect("the topics");
+    let output = process.wait_with_output().expect("its end");
+    let lines = "room/1/light: #, room/+/light\nroom/2/door: #\n$SYS/uptime: -\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), lines);
+    assert!(output.status.success());
+}
