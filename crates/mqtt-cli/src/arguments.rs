@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, completions, publish, serve, store, subscribe};
+use crate::{bench, completions, man, publish, serve, store, subscribe};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Store(store::Options),
     Bench(Box<mqtt_bench::BenchArgs>),
     Completions(completions::Options),
+    Man(man::Options),
 }
 
 impl Arguments {

@@ -10,6 +10,7 @@ mod completions;
 mod exit;
 mod format;
 mod logging;
+mod man;
 mod private_files;
 mod publish;
 mod quantity;
@@ -18,6 +19,7 @@ mod serve;
 mod signals;
 mod store;
 mod subscribe;
+mod supervisor;
 
 use std::process::ExitCode;
 
@@ -35,5 +37,6 @@ fn main() -> ExitCode {
         Command::Store(options) => store::run(options),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(options) => completions::run(&options),
+        Command::Man(options) => man::run(&options),
     })
 }

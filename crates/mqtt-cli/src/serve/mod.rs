@@ -22,6 +22,7 @@ use crate::{
     quantity::{self, Size, Span},
     runtime,
     signals::{self, EndRequests},
+    supervisor,
 };
 
 /// Run the broker
@@ -91,10 +92,12 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         listeners::reload_on_hangup(tls).context("cannot wait for signals")?;
     }
     introduce(options, &limits, open_files);
+    supervisor::ready();
     let failure = tokio::select! {
         () = end_requests.next() => None,
         failure = broker.store_failed() => Some(failure),
     };
+    supervisor::stopping();
     let outcome = shut_down(&broker, options.shutdown_timeout, &mut end_requests).await;
     // What the shutdown itself has left to write may fail too.
     match failure.or_else(|| broker.store_failure()) {

@@ -8,3 +8,5 @@ mod program;
 mod publish_subscribe;
 mod reconnect;
 mod serve;
+#[cfg(unix)]
+mod supervisor;

@@ -61,6 +61,20 @@ fn completions_are_made_for_each_shell() {
     assert!(run(&["completions", "cobol"]).complaint(2).contains("possible values"));
 }
 
+#[test]
+fn manual_pages_are_written_for_each_subcommand() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = directory.path().join("man1");
+    assert_eq!(run(&["man", inner.to_str().unwrap()]).output(), [""; 0]);
+    for (page, part) in
+        [("gmqtt.1", "Exit codes"), ("gmqtt-serve.1", "max\\-inflight"), ("gmqtt-pub.1", "SYNOPSIS")]
+    {
+        let text = std::fs::read_to_string(inner.join(page)).unwrap();
+        assert!(text.contains(part), "{page}: {text}");
+    }
+    assert!(run(&["man", "/dev/null/here"]).complaint(1).contains("cannot make /dev/null/here"));
+}
+
 /// A pipe that is closed at its other end from the beginning.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
