@@ -8,15 +8,15 @@ use std::{
 use mqtt_codec::{QoS, TopicFilter};
 
 use crate::{
-    client::{ClientInfo, Peer},
+    client::ClientInfo,
     close_reason::CloseReason,
     core::{Core, SubscribeRefusal},
     counters::Counts,
     durability::Durability,
     event::Observer,
     hooks::{
-        ConnectDecision, ConnectRequest, HookSet, Hooks, PublishDecision, PublishRequest, SubscribeDecision,
-        SubscribeRequest, WillDecision,
+        AcceptRequest, ConnectDecision, ConnectRequest, HookSet, Hooks, PublishDecision, PublishRequest,
+        SubscribeDecision, SubscribeRequest, WillDecision,
     },
     limits::Limits,
     local::LocalSubscriber,
@@ -195,7 +195,7 @@ impl Builder {
     }
 
     /// See [`Hooks::on_accept`].
-    pub fn on_accept(mut self, hook: impl Fn(Peer) -> bool + Send + Sync + 'static) -> Self {
+    pub fn on_accept(mut self, hook: impl Fn(AcceptRequest<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.hooks.on_accept = Some(Box::new(hook));
         self
     }

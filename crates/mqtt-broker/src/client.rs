@@ -21,6 +21,9 @@ pub struct ClientInfo {
     pub user_name: Option<Arc<str>>,
     /// Where it connects from.
     pub peer: Peer,
+    /// The name of the [`Listener`](crate::Listener) that it came by; `None` if by none: a subscriber in this process, a
+    /// [`SansIoConnection`](crate::SansIoConnection), a client of an earlier process.
+    pub listener: Option<Arc<str>>,
     /// Whether the session ends with the connection.
     pub clean_session: bool,
     /// The keep alive in force, in seconds; 0 is off.

@@ -21,6 +21,16 @@ use crate::{
 /// What an asynchronous hook returns: see [`crate::Limits::hook_timeout`] for how long it may take.
 pub type HookFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A new connection to decide about, before anything of its MQTT is read.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AcceptRequest<'a> {
+    /// Where it comes from.
+    pub peer: Peer,
+    /// The name of the [`Listener`](crate::Listener) that it came by.
+    pub listener: &'a str,
+}
+
 /// A CONNECT to decide about.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -113,8 +123,8 @@ pub enum WillDecision {
 /// no other.
 pub trait Hooks: Send + Sync + 'static {
     /// A connection was accepted by a listener; `false` closes it at once.
-    fn on_accept(&self, peer: Peer) -> bool {
-        let _ = peer;
+    fn on_accept(&self, request: AcceptRequest<'_>) -> bool {
+        let _ = request;
         true
     }
 
@@ -166,7 +176,7 @@ pub(crate) fn survive<T>(what: &'static str, call: impl FnOnce() -> T) -> Option
     outcome.ok()
 }
 
-pub(crate) type AcceptHook = Box<dyn Fn(Peer) -> bool + Send + Sync>;
+pub(crate) type AcceptHook = Box<dyn Fn(AcceptRequest<'_>) -> bool + Send + Sync>;
 pub(crate) type ConnectHook = Box<dyn Fn(ConnectRequest) -> HookFuture<ConnectDecision> + Send + Sync>;
 pub(crate) type SubscribeHook = Box<dyn Fn(SubscribeRequest) -> HookFuture<SubscribeDecision> + Send + Sync>;
 pub(crate) type UnsubscribeHook = Box<dyn Fn(&ClientInfo, &TopicFilter) + Send + Sync>;
@@ -193,7 +203,7 @@ impl HookSet {
     pub(crate) fn install(&mut self, hooks: Arc<dyn Hooks>) {
         let on = || Arc::clone(&hooks);
         let h = on();
-        self.on_accept = Some(Box::new(move |peer| h.on_accept(peer)));
+        self.on_accept = Some(Box::new(move |request| h.on_accept(request)));
         let h = on();
         self.on_connect = Some(Box::new(move |request| h.on_connect(request)));
         let h = on();

@@ -34,6 +34,7 @@ mod connection;
 mod core;
 mod counters;
 mod durability;
+mod entrance;
 mod event;
 mod hooks;
 mod limits;
@@ -59,15 +60,16 @@ pub use self::{
     close_reason::{CloseReason, ProtocolViolation},
     core::SubscribeRefusal,
     counters::Counts,
+    entrance::ListenerLimits,
     event::{DropReason, Event, Observer, SessionEnd},
     hooks::{
-        ConnectDecision, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
+        AcceptRequest, ConnectDecision, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
         SubscribeDecision, SubscribeRequest, WillDecision,
     },
     limits::{DeliveryMode, Limits, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},
     message::Message,
-    net::Transport,
+    net::{Listener, Transport},
     sans_io::SansIoConnection,
     snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
 };

@@ -43,6 +43,7 @@ impl LocalSubscriber {
             client_id: ClientInfo::assigned_id(),
             user_name: None,
             peer: Peer::InProcess,
+            listener: None,
             clean_session: true,
             keep_alive_secs: 0,
             connected_at: now,

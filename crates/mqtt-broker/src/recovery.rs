@@ -122,6 +122,7 @@ impl<'a> Recovery<'a> {
                 client_id,
                 user_name: None,
                 peer: Peer::Unknown,
+                listener: None,
                 keep_alive_secs: 0,
                 connected_at: self.now,
             };

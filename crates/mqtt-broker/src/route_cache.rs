@@ -94,6 +94,7 @@ mod tests {
                     client_id: n.to_string().into(),
                     user_name: None,
                     peer: Peer::InProcess,
+                    listener: None,
                     clean_session: true,
                     keep_alive_secs: 0,
                     connected_at: net::now(),

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -43,7 +44,8 @@ pub struct SansIoConnection {
 impl SansIoConnection {
     /// A connection from this address that was just made, and waits for its CONNECT.
     pub fn new(broker: &Broker, from: SocketAddr, now: Instant) -> Self {
-        Self { connection: Connection::new(broker.core().clone(), Peer::Inet(from), now), asked: None }
+        let (core, entrance) = (broker.core().clone(), Arc::default());
+        Self { connection: Connection::new(core, entrance, Peer::Inet(from), now), asked: None }
     }
 
     /// Whether bytes may be handed in now. If not, hold the client back: what is handed in nevertheless is kept.

@@ -172,7 +172,7 @@ impl Connection {
         } else {
             connect.client_id.as_str().into()
         };
-        let keep_alive_secs = match self.core.limits.max_keep_alive_secs {
+        let keep_alive_secs = match self.entrance.max_keep_alive_secs(&self.core.limits) {
             Some(most) if connect.keep_alive_secs == 0 => most,
             Some(most) => connect.keep_alive_secs.min(most),
             None => connect.keep_alive_secs,
@@ -181,6 +181,7 @@ impl Connection {
             client_id,
             user_name: certified.cloned().or_else(|| claimed.map(|user_name| user_name.as_str().into())),
             peer,
+            listener: self.entrance.name.clone(),
             clean_session: connect.clean_session,
             keep_alive_secs,
             connected_at: now,

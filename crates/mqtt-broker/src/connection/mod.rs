@@ -34,6 +34,7 @@ use crate::{
     client::Peer,
     close_reason::{CloseReason, ProtocolViolation},
     core::Core,
+    entrance::Entrance,
     hooks::{ConnectDecision, HookFuture, SubscribeDecision, survive},
     route_cache::RouteCache,
     session::{Attachment, Sent},
@@ -42,6 +43,7 @@ use crate::{
 /// One network connection.
 pub(crate) struct Connection {
     core: Arc<Core>,
+    entrance: Arc<Entrance>,
     phase: Phase,
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
@@ -83,10 +85,11 @@ impl Question {
 const LARGE_READ: usize = 1024;
 
 impl Connection {
-    pub(crate) fn new(core: Arc<Core>, peer: Peer, now: Instant) -> Self {
-        let deadline = now.checked_add(core.limits.connect_timeout);
+    pub(crate) fn new(core: Arc<Core>, entrance: Arc<Entrance>, peer: Peer, now: Instant) -> Self {
+        let deadline = now.checked_add(entrance.connect_timeout(&core.limits));
         Self {
             core,
+            entrance,
             phase: Phase::AwaitConnect { deadline, peer, certificate_user_name: None },
             partial: Vec::new(),
             interrupted: false,
@@ -409,8 +412,8 @@ impl Connection {
 
     fn max_packet_size(&self) -> usize {
         match self.phase {
-            Phase::AwaitConnect { .. } => self.core.limits.max_connect_packet_size,
-            _ => self.core.limits.max_packet_size,
+            Phase::AwaitConnect { .. } => self.entrance.max_connect_packet_size(&self.core.limits),
+            _ => self.entrance.max_packet_size(&self.core.limits),
         }
     }
 }

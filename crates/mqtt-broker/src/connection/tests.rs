@@ -69,7 +69,7 @@ impl Fixture {
 }
 
 fn connection(core: &Arc<Core>, now: Instant) -> Connection {
-    Connection::new(Arc::clone(core), Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
+    Connection::new(Arc::clone(core), Arc::default(), Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
 }
 
 /// Of the client, with a session that stays and a Will that goes to itself.

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    listener::Place,
+    accept::Place,
     now,
     question::Asked,
     transport::{ByteStream, Newcomer},
@@ -89,8 +89,10 @@ impl<S: ByteStream> Future for ConnectionTask<S> {
 
 impl<S: ByteStream> ConnectionTask<S> {
     pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
-        let Newcomer { peer, accepted_at, certificate_user_name, core, place } = newcomer;
-        let connection = Connection::new(core, peer, accepted_at).certified_as(certificate_user_name);
+        let Newcomer { peer, accepted_at, certificate_user_name, place } = newcomer;
+        let (core, entrance) = (Arc::clone(&place.core), Arc::clone(&place.entrance));
+        let connection =
+            Connection::new(core, entrance, peer, accepted_at).certified_as(certificate_user_name);
         Self {
             socket: Some(socket),
             connection,

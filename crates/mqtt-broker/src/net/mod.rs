@@ -1,5 +1,6 @@
 //! The network: sockets, tasks, timers and the clock. All of tokio is in this folder.
 
+mod accept;
 mod connection_task;
 mod housekeeping;
 mod listener;
@@ -15,6 +16,7 @@ mod websocket;
 
 use std::time::{Instant, SystemTime};
 
+pub use self::listener::Listener;
 pub(crate) use self::tasks::Tasks;
 #[cfg(feature = "tls")]
 pub use self::tls::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};

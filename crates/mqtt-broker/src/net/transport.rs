@@ -7,7 +7,6 @@ use std::{io, sync::Arc, time::Instant};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::timeout_at,
 };
 
@@ -15,10 +14,10 @@ use tokio::{
 use super::tls::Tls;
 #[cfg(feature = "websocket")]
 use super::websocket::{self, WebSocketOptions};
-use super::{connection_task::ConnectionTask, listener::Place, tasks::Tasks};
-use crate::{client::Peer, core::Core};
+use super::{accept::Place, connection_task::ConnectionTask, tasks::Tasks};
+use crate::client::Peer;
 
-/// What a listener speaks below MQTT: see [`crate::Broker::listen_with`]. The default is nothing: MQTT over TCP.
+/// What a listener speaks below MQTT: see [`crate::Listener`]. The default is nothing: MQTT over TCP, as it is.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Transport {
@@ -39,7 +38,6 @@ pub(super) struct Newcomer {
     pub(super) accepted_at: Instant,
     /// What its certificate says: see [`crate::ConnectRequest::certificate_user_name`].
     pub(super) certificate_user_name: Option<Arc<str>>,
-    pub(super) core: Arc<Core>,
     pub(super) place: Place,
 }
 
@@ -64,7 +62,7 @@ impl Transport {
     }
 
     /// Starts the task of a connection.
-    pub(super) fn start(&self, socket: TcpStream, newcomer: Newcomer, tasks: &Tasks) {
+    pub(super) fn start<S: ByteStream>(&self, socket: S, newcomer: Newcomer, tasks: &Tasks) {
         if self.is_plain() {
             return newcomer.start(socket, tasks);
         }
@@ -72,12 +70,26 @@ impl Transport {
         tasks.tracker.spawn(handshake);
     }
 
-    fn is_plain(&self) -> bool {
-        #[cfg(feature = "tls")]
-        if self.tls.is_some() {
-            return false;
+    /// What it is called, unless its listener has a name.
+    pub(super) fn name(&self) -> &'static str {
+        match (self.is_tls(), self.is_websocket()) {
+            (false, false) => "tcp",
+            (false, true) => "ws",
+            (true, false) => "tls",
+            (true, true) => "wss",
         }
-        !self.is_websocket()
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.is_tls() && !self.is_websocket()
+    }
+
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "only TLS asks"))]
+    fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
     }
 
     #[cfg_attr(not(feature = "websocket"), expect(clippy::unused_self, reason = "only WebSocket asks"))]
@@ -88,9 +100,9 @@ impl Transport {
         return false;
     }
 
-    async fn shake_hands_in_time(self, socket: TcpStream, newcomer: Newcomer, tasks: Tasks) {
+    async fn shake_hands_in_time<S: ByteStream>(self, socket: S, newcomer: Newcomer, tasks: Tasks) {
         let (peer, stop) = (newcomer.peer, tasks.stop.clone());
-        let time_limit = newcomer.core.limits.connect_timeout;
+        let time_limit = newcomer.place.entrance.connect_timeout(&newcomer.place.core.limits);
         // Large, and over soon: on the heap it is not moved about.
         let handshake = Box::pin(self.shake_hands(socket, newcomer, &tasks));
         let outcome = match Instant::now().checked_add(time_limit) {
@@ -105,7 +117,12 @@ impl Transport {
     }
 
     #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "only TLS learns of a certificate"))]
-    async fn shake_hands(&self, socket: TcpStream, mut newcomer: Newcomer, tasks: &Tasks) -> io::Result<()> {
+    async fn shake_hands<S: ByteStream>(
+        &self,
+        socket: S,
+        mut newcomer: Newcomer,
+        tasks: &Tasks,
+    ) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let (stream, user_name) = tls.accept(socket, self.is_websocket()).await?;
@@ -119,7 +136,7 @@ impl Transport {
     async fn upgrade<S: ByteStream>(&self, socket: S, newcomer: Newcomer, tasks: &Tasks) -> io::Result<()> {
         #[cfg(feature = "websocket")]
         if let Some(options) = &self.websocket {
-            let stream = websocket::accept(socket, options, &newcomer.core.limits).await?;
+            let stream = websocket::accept(socket, options, newcomer.largest_packet()).await?;
             newcomer.start(stream, tasks);
             return Ok(());
         }
@@ -129,6 +146,13 @@ impl Transport {
 }
 
 impl Newcomer {
+    /// The size of the largest packet that it may send, now or later.
+    #[cfg(feature = "websocket")]
+    fn largest_packet(&self) -> usize {
+        let Place { core, entrance } = &self.place;
+        entrance.max_packet_size(&core.limits).max(entrance.max_connect_packet_size(&core.limits))
+    }
+
     /// A task of its own, so that a connection is no larger for the handshake that it had.
     pub(super) fn start<S: ByteStream>(self, socket: S, tasks: &Tasks) {
         tasks.tracker.spawn(ConnectionTask::new(socket, self, tasks.stop.clone()));

@@ -11,27 +11,35 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
+use super::{listener::Listener, transport::Transport};
 use crate::{broker::Broker, client::Peer};
 
 impl Broker {
     /// Listens for MQTT on a Unix socket at `path`, with these permissions: 0o660, say. A socket that an earlier process has
     /// left there is replaced; one that is served, or a file of another kind, is an error. It is removed at the shutdown.
     pub fn listen_unix(&self, path: impl Into<PathBuf>, mode: u32) -> io::Result<()> {
+        self.listen_unix_with(path, mode, Listener::new("unix", Transport::tcp()))
+    }
+
+    /// The same, as a [`Listener`] says: for a proxy on this machine that speaks WebSocket, say.
+    pub fn listen_unix_with(
+        &self,
+        path: impl Into<PathBuf>,
+        mode: u32,
+        listener: impl Into<Listener>,
+    ) -> io::Result<()> {
         let path = path.into();
         if is_served(&path)? {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"));
         }
-        let (listener, file) = bind(path, mode)?;
-        self.accept(
-            move |cx| {
-                let _until_the_end = &file;
-                listener.poll_accept(cx).map_ok(|(socket, _)| {
-                    let peer = peer(&socket);
-                    (socket, peer)
-                })
-            },
-            |socket, newcomer, tasks| newcomer.start(socket, tasks),
-        )
+        let (socket, file) = bind(path, mode)?;
+        self.accept(listener.into(), move |cx| {
+            let _until_the_end = &file;
+            socket.poll_accept(cx).map_ok(|(socket, _)| {
+                let peer = peer(&socket);
+                (socket, peer)
+            })
+        })
     }
 }
 

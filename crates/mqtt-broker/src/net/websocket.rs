@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use self::upgrade::WebSocketOptions;
 use super::transport::ByteStream;
-use crate::{close_reason::ProtocolViolation, limits::Limits};
+use crate::close_reason::ProtocolViolation;
 
 /// What is read from the socket at a time; an idle connection owns as much.
 const READ_BUFFER: usize = 4 * 1024;
@@ -41,13 +41,12 @@ pub(super) struct WebSocketBytes<S> {
     close_sent: bool,
 }
 
-/// Upgrades an HTTP connection.
+/// Upgrades an HTTP connection; no message within it may be larger than `largest` bytes.
 pub(super) async fn accept<S: ByteStream>(
     socket: S,
     options: &WebSocketOptions,
-    limits: &Limits,
+    largest: usize,
 ) -> io::Result<WebSocketBytes<S>> {
-    let largest = limits.max_packet_size.max(limits.max_connect_packet_size);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)

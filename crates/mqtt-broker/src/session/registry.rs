@@ -256,6 +256,7 @@ mod tests {
             client_id: "a".into(),
             user_name: None,
             peer: Peer::Inet(([127, 0, 0, 1], 1883).into()),
+            listener: None,
             clean_session: false,
             keep_alive_secs: 0,
             connected_at: net::now(),

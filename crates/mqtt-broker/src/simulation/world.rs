@@ -238,7 +238,7 @@ impl World {
         }
         let link = self.links.len();
         self.links.push(Link::new(if self.is_calm { usize::MAX } else { self.plan.link_capacity }));
-        let connection = Connection::new(Arc::clone(&self.core), peer(link), self.instant());
+        let connection = Connection::new(Arc::clone(&self.core), Arc::default(), peer(link), self.instant());
         self.tasks.push(Some(Task::new(connection)));
         let will = (role.is_unsteady && self.rng.chance(400)).then(|| {
             self.next_mark += 1;

@@ -27,8 +27,8 @@ use crate::{
 async fn on_accept_closes_who_is_not_wanted_before_a_byte_is_read() {
     let (journal, open) = (Journal::default(), Arc::new(AtomicBool::new(false)));
     let (noted, is_open) = (journal.clone(), Arc::clone(&open));
-    let (broker, address) = start(Broker::builder().on_accept(move |peer| {
-        noted.note(peer.to_string());
+    let (broker, address) = start(Broker::builder().on_accept(move |request| {
+        noted.note(request.peer.to_string());
         is_open.load(Ordering::Relaxed)
     }))
     .await;
@@ -474,7 +474,7 @@ mod as_a_trait {
     //! The same hooks, as one implementation of the trait.
 
     use mqtt_broker::{
-        ClientInfo, CloseReason, ConnectRequest, HookFuture, Hooks, Message, Peer, PublishRequest,
+        AcceptRequest, ClientInfo, CloseReason, ConnectRequest, HookFuture, Hooks, Message, PublishRequest,
         SubscribeRequest, TopicFilter,
     };
 
@@ -483,7 +483,7 @@ mod as_a_trait {
     struct Everything(Journal);
 
     impl Hooks for Everything {
-        fn on_accept(&self, _: Peer) -> bool {
+        fn on_accept(&self, _: AcceptRequest<'_>) -> bool {
             self.0.note("accept");
             true
         }

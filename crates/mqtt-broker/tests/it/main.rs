@@ -15,6 +15,7 @@ mod hooks;
 mod hostile;
 mod journal;
 mod limits;
+mod listeners;
 mod local;
 mod panics;
 mod queue;

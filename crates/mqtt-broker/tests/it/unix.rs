@@ -82,7 +82,7 @@ async fn a_socket_left_behind_is_replaced_and_nothing_else() {
 #[tokio::test]
 async fn the_hook_and_the_limit_act_here_too() {
     let place = Place::new("hook");
-    let builder = Broker::builder().on_accept(|peer| !matches!(peer, Peer::Unix { .. }));
+    let builder = Broker::builder().on_accept(|request| !matches!(request.peer, Peer::Unix { .. }));
     let broker = builder.build();
     broker.listen_unix(&place.0, 0o600).unwrap();
     let mut refused = UnixStream::connect(&place.0).await.unwrap();

@@ -310,8 +310,8 @@ async fn the_end_of_a_connection_is_a_close_frame_behind_the_last_packet() {
 async fn the_hooks_see_the_peer_as_over_tcp() {
     let journal = Journal::default();
     let noted = journal.clone();
-    let builder = Broker::builder().on_accept(move |peer| {
-        noted.note(peer.to_string());
+    let builder = Broker::builder().on_accept(move |request| {
+        noted.note(request.peer.to_string());
         false
     });
     let (broker, address) = start_websocket(builder, WebSocketOptions::default()).await;

@@ -1,0 +1,75 @@
+//! [`Entrance`]: what of a listener those need to know who have no socket. Its name, and the numbers that are its own.
+//!
+//! The listener itself, with its address and what is spoken there, is in [`crate::net`].
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::limits::Limits;
+
+/// What a listener has of its own in place of the broker's [`Limits`]; `None` takes the broker's.
+///
+/// Only what belongs to a connection is here. A session outlives its connection and may go on by another listener, so
+/// what waits for it is the same whichever way its client comes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListenerLimits {
+    /// Connections of this listener at a time, within [`Limits::max_connections`]. Default: no bound but that.
+    pub max_connections: Option<usize>,
+    /// See [`Limits::connect_timeout`].
+    pub connect_timeout: Option<Duration>,
+    /// See [`Limits::max_connect_packet_size`].
+    pub max_connect_packet_size: Option<usize>,
+    /// See [`Limits::max_packet_size`].
+    pub max_packet_size: Option<usize>,
+    /// See [`Limits::max_keep_alive_secs`].
+    pub max_keep_alive_secs: Option<u16>,
+}
+
+/// By which way a connection came.
+#[derive(Debug, Default)]
+pub(crate) struct Entrance {
+    /// Of the listener; none for connections that came by none.
+    pub(crate) name: Option<Arc<str>>,
+    limits: ListenerLimits,
+    connections: AtomicUsize,
+}
+
+impl Entrance {
+    pub(crate) fn new(name: Arc<str>, limits: ListenerLimits) -> Self {
+        Self { name: Some(name), limits, connections: AtomicUsize::new(0) }
+    }
+
+    /// Takes a place among the connections of this listener; `false` if it has none left.
+    pub(crate) fn enter(&self) -> bool {
+        let most = self.limits.max_connections.unwrap_or(usize::MAX);
+        let grown = |connections| (connections < most).then(|| connections + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
+    }
+
+    /// Gives the place back.
+    pub(crate) fn leave(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connect_timeout(&self, limits: &Limits) -> Duration {
+        self.limits.connect_timeout.unwrap_or(limits.connect_timeout)
+    }
+
+    pub(crate) fn max_connect_packet_size(&self, limits: &Limits) -> usize {
+        self.limits.max_connect_packet_size.unwrap_or(limits.max_connect_packet_size)
+    }
+
+    pub(crate) fn max_packet_size(&self, limits: &Limits) -> usize {
+        self.limits.max_packet_size.unwrap_or(limits.max_packet_size)
+    }
+
+    pub(crate) fn max_keep_alive_secs(&self, limits: &Limits) -> Option<u16> {
+        self.limits.max_keep_alive_secs.or(limits.max_keep_alive_secs)
+    }
+}
