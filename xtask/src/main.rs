@@ -3,6 +3,7 @@
 //! Nothing of the broker is linked in: these commands read the sources, start cargo and start foreign programs.
 
 mod bench;
+mod book;
 mod broker_process;
 mod conformance;
 mod crash;
@@ -38,6 +39,7 @@ enum Command {
     Fuzz(fuzz::Options),
     Deny(deny::Options),
     Bench(bench::Options),
+    Book(book::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Book(options) => book::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

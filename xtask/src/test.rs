@@ -2,7 +2,7 @@
 
 use crate::bench::cost;
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::{conformance, crash, interop, tidy};
+use crate::{book, conformance, crash, interop, tidy};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ enum Part {
     Doctest,
     /// cargo doc without warnings
     Docs,
+    /// cargo xtask book: docs/ as a book
+    Book,
     /// cargo xtask conformance
     Conformance,
     /// the concurrency tests of mqtt-broker, every interleaving tried
@@ -91,6 +93,7 @@ impl Part {
             ])),
             Part::Doctest => run_counting(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])),
             Part::Docs => docs(),
+            Part::Book => uncounted(book::run(&book::Options::default())),
             Part::Conformance => uncounted(conformance::run(&conformance::Options::default())),
             Part::Loom => loom(),
             Part::Crash => crash::run(&crash::Options::default()),

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the design that no compiler checks, as small functions over sources and manifests.
 
 mod arrows;
+mod links;
 mod shape;
 mod words;
 
@@ -13,7 +14,8 @@ use std::fmt;
 ///
 /// Dependency arrows between the crates and what each may never depend on; a `//!` at the head of each module; no file
 /// over 600 lines, no function over 70; in mqtt-broker tokio only in net/, and no clock anywhere below it; no todo!,
-/// unimplemented!, dbg!; no `#[ignore]` without its reason.
+/// unimplemented!, dbg!; no `#[ignore]` without its reason; no link between the project's pages that leads nowhere, and
+/// no page that the book's contents forget.
 ///
 /// Each finding is one line: where, what, and what to do about it.
 #[derive(clap::Args)]
@@ -26,6 +28,7 @@ pub(crate) fn run(_options: &Options) -> Result<()> {
         shape::check(file, &mut findings);
         words::check(file, &mut findings);
     }
+    links::check(&process::root(), &mut findings)?;
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for finding in &findings {
         println!("{finding}");
