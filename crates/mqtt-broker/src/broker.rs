@@ -135,6 +135,11 @@ impl Broker {
         self.core.counters.snapshot()
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.core.limits
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }

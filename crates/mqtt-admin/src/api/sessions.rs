@@ -1,0 +1,65 @@
+//! Sessions, connected or not: a list, one of them, and its end.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use mqtt_broker::SessionSnapshot;
+
+use super::{
+    Noted,
+    clients::{Query, all_sessions},
+    noted,
+    view::Session,
+};
+use crate::{
+    admin::Admin,
+    input::{Asked, Name},
+    list::Page,
+    problem::{Problem, Result},
+};
+
+/// Sessions, connected or not, a page at a time.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", params(Query),
+    responses((status = 200, body = Page<Session>), (status = 400, body = Problem)))]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Asked(query): Asked<Query>,
+) -> Result<Json<Page<Session>>> {
+    let selection = query.selection()?;
+    admin
+        .heavy(move |admin| {
+            let wanted = all_sessions(admin).filter(|session| query.wants(session));
+            let place = |session: &SessionSnapshot| {
+                (query.sort.key(admin, session), vec![session.client_id.to_string()])
+            };
+            let page = selection.page_of(wanted, place);
+            Json(page.filter_map(|session| Some(Session::of(admin, &session))))
+        })
+        .await
+}
+
+/// A session.
+#[utoipa::path(get, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path)),
+    responses((status = 200, body = Session), (status = 404, body = Problem)))]
+pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Result<Json<Session>> {
+    let session = admin.broker().session(&client_id);
+    session
+        .map(|session| Json(Session::of(&admin, &session)))
+        .ok_or_else(|| Problem::not_found(format!("{client_id:?} has no session")))
+}
+
+/// End a session, and its connection if it has one: its subscriptions and what waits for it are gone.
+#[utoipa::path(delete, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path)),
+    responses((status = 204, description = "it has ended"), (status = 404, body = Problem)))]
+pub(super) async fn end(
+    State(admin): State<Admin>,
+    Name(client_id): Name,
+) -> Result<(StatusCode, Extension<Noted>)> {
+    let what = format!("end the session of {client_id:?}");
+    let ended = admin.heavy({
+        let client_id = client_id.clone();
+        move |admin| admin.broker().end_session(&client_id)
+    });
+    if !ended.await? {
+        return Err(Problem::not_found(format!("{client_id:?} has no session")));
+    }
+    Ok((StatusCode::NO_CONTENT, noted(what)))
+}

@@ -1,0 +1,174 @@
+//! Subscriptions: lists, and to make and remove one for a client.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use mqtt_broker::{Page as BrokerPage, QoS, SubscribeRefusal, SubscriptionSnapshot, TopicFilter};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Noted, noted, view::Subscription};
+use crate::{
+    admin::Admin,
+    input::{Asked, Body, Name},
+    list::{Key, Order, Page, Selection},
+    problem::{Problem, Result},
+};
+
+/// Which subscriptions, which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Query {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The number of a page, from 1, in place of a cursor.
+    page: Option<usize>,
+    /// Items a page, 20 unless given, 1,000 at most.
+    #[serde(rename = "per-page")]
+    per_page: Option<usize>,
+    /// Only those with this in their filter.
+    name: Option<String>,
+    /// Only those with this in their client identifier.
+    client_id: Option<String>,
+}
+
+impl Query {
+    fn wants(&self, subscription: &SubscriptionSnapshot) -> bool {
+        self.name.as_ref().is_none_or(|part| subscription.filter.as_str().contains(part.as_str()))
+            && self.client_id.as_ref().is_none_or(|part| subscription.client_id.contains(part.as_str()))
+    }
+
+    fn page_of(
+        &self,
+        admin: &Admin,
+        all: impl Iterator<Item = SubscriptionSnapshot>,
+    ) -> Result<Page<Subscription>> {
+        let selection = Selection::new(self.cursor.as_deref(), self.page, self.per_page, Order::Asc)?;
+        let wanted = all.filter(|subscription| self.wants(subscription));
+        let place = |one: &SubscriptionSnapshot| {
+            (Key::Nothing, vec![one.client_id.to_string(), one.filter.as_str().to_owned()])
+        };
+        let page = selection.page_of(wanted, place);
+        Ok(page.filter_map(|subscription| Some(Subscription::of(admin, &subscription))))
+    }
+}
+
+/// Subscriptions of all sessions, a page at a time, by client and filter.
+#[utoipa::path(get, path = "/api/v1/subscriptions", tag = "subscriptions", params(Query),
+    responses((status = 200, body = Page<Subscription>), (status = 400, body = Problem)))]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Asked(query): Asked<Query>,
+) -> Result<Json<Page<Subscription>>> {
+    admin.heavy(move |admin| query.page_of(admin, all_subscriptions(admin)).map(Json)).await?
+}
+
+/// Subscriptions of one client; none if it is unknown.
+#[utoipa::path(get, path = "/api/v1/subscriptions/{client_id}", tag = "subscriptions",
+    params(("client_id" = String, Path), Query),
+    responses((status = 200, body = Page<Subscription>), (status = 400, body = Problem)))]
+pub(super) async fn of_client(
+    State(admin): State<Admin>,
+    Name(client_id): Name,
+    Asked(query): Asked<Query>,
+) -> Result<Json<Page<Subscription>>> {
+    let page = move |admin: &Admin| {
+        query.page_of(admin, admin.broker().subscriptions_of(&client_id).into_iter()).map(Json)
+    };
+    admin.heavy(page).await?
+}
+
+fn all_subscriptions(admin: &Admin) -> impl Iterator<Item = SubscriptionSnapshot> {
+    let mut after = None;
+    std::iter::from_fn(move || {
+        let page = BrokerPage { after: after.as_deref(), limit: CHUNK };
+        let chunk = admin.broker().subscriptions(page);
+        after = Some(chunk.last()?.client_id.clone());
+        Some(chunk)
+    })
+    .flatten()
+}
+
+/// Clients at a time.
+const CHUNK: usize = 64;
+
+/// A subscription to make.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Subscribe {
+    #[serde(default)]
+    qos: u8,
+    /// The filter.
+    topic: String,
+    /// Whose; `clientID` and `clientId` are understood too.
+    #[serde(alias = "clientID", alias = "clientId")]
+    client_id: String,
+}
+
+/// A subscription to remove.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Unsubscribe {
+    /// The filter.
+    topic: String,
+    /// Whose; `clientID` and `clientId` are understood too.
+    #[serde(alias = "clientID", alias = "clientId")]
+    client_id: String,
+}
+
+/// Done, as the system of 2018 said it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Done {
+    /// Always 0.
+    code: u8,
+    /// Always empty.
+    #[schema(value_type = Vec<String>)]
+    result: [(); 0],
+}
+
+impl Done {
+    pub(super) const DONE: Json<Self> = Json(Self { code: 0, result: [] });
+}
+
+/// Subscribe a client, connected or with a stored session, as if it had asked; no access rule is applied.
+#[utoipa::path(post, path = "/api/v1/subscribe", tag = "subscriptions", request_body = Subscribe,
+    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn subscribe(
+    State(admin): State<Admin>,
+    Body(wanted): Body<Subscribe>,
+) -> Result<(Extension<Noted>, Json<Done>)> {
+    let Subscribe { qos, topic, client_id } = wanted;
+    let (filter, qos) = (filter(&topic)?, qos_of(qos)?);
+    admin.broker().subscribe(&client_id, &filter, qos).map_err(|refusal| refused(refusal, &client_id))?;
+    Ok((noted(format!("subscribe {client_id:?} to {topic:?}")), Done::DONE))
+}
+
+/// Remove a subscription of a client.
+#[utoipa::path(post, path = "/api/v1/unsubscribe", tag = "subscriptions", request_body = Unsubscribe,
+    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn unsubscribe(
+    State(admin): State<Admin>,
+    Body(wanted): Body<Unsubscribe>,
+) -> Result<(Extension<Noted>, Json<Done>)> {
+    let Unsubscribe { topic, client_id } = wanted;
+    if !admin.broker().unsubscribe(&client_id, &filter(&topic)?) {
+        return Err(Problem::not_found(format!("{client_id:?} does not subscribe to {topic:?}")));
+    }
+    Ok((noted(format!("unsubscribe {client_id:?} from {topic:?}")), Done::DONE))
+}
+
+pub(super) fn filter(text: &str) -> Result<TopicFilter> {
+    TopicFilter::try_from(text)
+        .map_err(|error| Problem::bad_request(format!("`topic` is no topic filter: {error}")))
+}
+
+pub(super) fn qos_of(qos: u8) -> Result<QoS> {
+    QoS::from_u8(qos).ok_or_else(|| Problem::bad_request("`qos` must be 0, 1 or 2"))
+}
+
+fn refused(refusal: SubscribeRefusal, client_id: &str) -> Problem {
+    match refusal {
+        SubscribeRefusal::NoSession => Problem::not_found(format!("{client_id:?} has no session")),
+        SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`topic`: {error}")),
+        _ => Problem::new(
+            StatusCode::CONFLICT,
+            format!("{client_id:?} has as many subscriptions as a client may have"),
+        ),
+    }
+}

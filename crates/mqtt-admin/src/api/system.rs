@@ -1,0 +1,126 @@
+//! The broker as a whole, and what the program around it can do.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Noted, noted};
+use crate::{
+    admin::Admin,
+    clock::rfc3339,
+    input::Body,
+    operations::OperationError,
+    problem::{Problem, Result},
+};
+
+/// The broker in numbers. Rates are the reader's business: all that is counted only grows.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Overview {
+    version: &'static str,
+    /// When these numbers were read.
+    at: String,
+    connections: usize,
+    sessions: usize,
+    subscriptions: usize,
+    retained_messages: usize,
+    retained_bytes: usize,
+}
+
+/// The broker in numbers.
+#[utoipa::path(get, path = "/api/v1/overview", tag = "broker", responses((status = 200, body = Overview)))]
+pub(super) async fn overview(State(admin): State<Admin>) -> Result<Json<Overview>> {
+    let snapshot = admin.broker().snapshot();
+    Ok(Json(Overview {
+        version: env!("CARGO_PKG_VERSION"),
+        at: rfc3339(std::time::SystemTime::now()),
+        connections: snapshot.connections,
+        sessions: snapshot.sessions,
+        subscriptions: snapshot.subscriptions,
+        retained_messages: snapshot.retained_messages,
+        retained_bytes: snapshot.retained_bytes,
+    }))
+}
+
+/// The configuration in force; secrets are masked.
+#[utoipa::path(get, path = "/api/v1/config", tag = "broker",
+    responses((status = 200, body = Object), (status = 501, body = Problem)))]
+pub(super) async fn config(State(admin): State<Admin>) -> Result<Json<Value>> {
+    let config = admin.heavy(|admin| admin.shared().operations.config()).await?;
+    Ok(Json(config?))
+}
+
+/// What was done, in a sentence.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Report {
+    report: String,
+}
+
+/// Read the configuration again.
+#[utoipa::path(post, path = "/api/v1/reload", tag = "broker",
+    responses((status = 200, body = Report), (status = 400, body = Problem), (status = 501, body = Problem)))]
+pub(super) async fn reload(State(admin): State<Admin>) -> Result<Json<Report>> {
+    let report = admin.heavy(|admin| admin.shared().operations.reload()).await??;
+    Ok(Json(Report { report }))
+}
+
+/// What is logged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct LogLevel {
+    /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or a level for a part: `info,mqtt_broker=debug`.
+    level: String,
+}
+
+/// What is logged.
+#[utoipa::path(get, path = "/api/v1/log-level", tag = "broker",
+    responses((status = 200, body = LogLevel), (status = 501, body = Problem)))]
+pub(super) async fn log_level(State(admin): State<Admin>) -> Result<Json<LogLevel>> {
+    Ok(Json(LogLevel { level: admin.shared().operations.log_level()? }))
+}
+
+/// Log more, or less, until the next start.
+#[utoipa::path(put, path = "/api/v1/log-level", tag = "broker", request_body = LogLevel,
+    responses((status = 200, body = LogLevel), (status = 400, body = Problem), (status = 501, body = Problem)))]
+pub(super) async fn set_log_level(
+    State(admin): State<Admin>,
+    Body(wanted): Body<LogLevel>,
+) -> Result<(Extension<Noted>, Json<LogLevel>)> {
+    let operations = &admin.shared().operations;
+    operations.set_log_level(&wanted.level)?;
+    let level = operations.log_level()?;
+    Ok((noted(format!("log {level:?}")), Json(LogLevel { level })))
+}
+
+/// Where to put a backup.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Backup {
+    /// The name of a new directory: letters, digits, `-` and `_`.
+    name: String,
+}
+
+/// Back the store up, while the broker runs.
+#[utoipa::path(post, path = "/api/v1/backup", tag = "broker", request_body = Backup,
+    responses((status = 200, body = Report), (status = 400, body = Problem), (status = 501, body = Problem)))]
+pub(super) async fn backup(
+    State(admin): State<Admin>,
+    Body(Backup { name }): Body<Backup>,
+) -> Result<(Extension<Noted>, Json<Report>)> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+        return Err(Problem::bad_request("`name` must be 1 to 64 letters, digits, `-` and `_`"));
+    }
+    let what = format!("backup {name}");
+    let report = admin.heavy(move |admin| admin.shared().operations.backup(&name)).await??;
+    Ok((noted(what), Json(Report { report })))
+}
+
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
+        let status = match error {
+            OperationError::Unavailable => StatusCode::NOT_IMPLEMENTED,
+            OperationError::Invalid(_) => StatusCode::BAD_REQUEST,
+            OperationError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}

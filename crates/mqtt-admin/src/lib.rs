@@ -1,0 +1,28 @@
+//! The HTTP API of a broker: what an operator looks at, and what he does.
+//!
+//! [`Admin`] serves it on a listener: JSON under `/api/v1`, its description at `/api/openapi.json`, metrics at `/metrics`,
+//! `/livez` and `/readyz`. It reads the broker's public snapshots and calls its public API, no more; what only the program
+//! around the broker can do (reload its configuration, back up its store) comes in through [`Operations`].
+//!
+//! Every request but for those that ask whether the process lives shows a bearer token: see [`Tokens`].
+
+mod admin;
+mod api;
+mod auth;
+mod clock;
+mod input;
+mod list;
+mod operations;
+mod problem;
+mod server;
+
+pub use self::{
+    admin::{Admin, AdminOptions},
+    auth::{Role, Token, TokenError, Tokens},
+    operations::{OperationError, Operations},
+};
+
+/// The description of the API in the OpenAPI format, as JSON.
+pub fn openapi_json() -> String {
+    api::description().to_pretty_json().unwrap_or_default()
+}

@@ -1,0 +1,79 @@
+//! The connections of the API: how many, how long, and over which transport.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{admin::Admin, api};
+
+/// For the head of a request to come; an idle connection is closed after it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a connection may buffer of a request's head.
+const BUFFER: usize = 64 * 1024;
+const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
+/// For the requests under way at a shutdown.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Admin {
+    /// Serves the API over plain HTTP on a listener, until `stop` is cancelled.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop).await;
+    }
+
+    async fn accept(&self, listener: TcpListener, stop: CancellationToken) {
+        let router = api::router(self);
+        let places = Arc::new(Semaphore::new(self.shared().options.max_connections));
+        let tasks = TaskTracker::new();
+        while let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
+            let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
+            match accepted {
+                Ok((socket, _)) => {
+                    let (router, stop) = (router.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        serve_connection(socket, router, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the API cannot accept connections for the moment");
+                    sleep(OUT_OF_RESOURCES).await;
+                }
+            }
+        }
+        tasks.close();
+        let _ = timeout(FAREWELL, tasks.wait()).await;
+    }
+}
+
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: S,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);
+    let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection of the API");
+    }
+}

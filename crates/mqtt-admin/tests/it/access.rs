@@ -1,0 +1,92 @@
+//! Who may do what, and what becomes of requests that make no sense.
+
+use mqtt_admin::{AdminOptions, Token, Tokens};
+use serde_json::json;
+
+use crate::{World, http::Http};
+
+#[tokio::test]
+async fn nothing_but_health_and_the_description_is_open() {
+    let world = World::start().await;
+    let http = Http::new(world.address);
+    let description = http.get("/api/openapi.json").await.json();
+    let paths = description["paths"].as_object().unwrap();
+    let mut guarded = 0;
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            let answer = http.request(&method.to_uppercase(), &path.replace(['{', '}'], ""), "", "").await;
+            if operation.get("security") == Some(&json!([{}])) {
+                assert_eq!(answer.status, 200, "{method} {path}");
+            } else {
+                answer.problem(401);
+                assert!(answer.head.contains("www-authenticate: bearer"), "{answer:?}");
+                guarded += 1;
+            }
+        }
+    }
+    assert!(guarded >= 18, "{guarded}");
+    http.get("/api/v1/nothing").await.problem(401);
+}
+
+#[tokio::test]
+async fn a_token_for_reading_changes_nothing() {
+    let world = World::start().await;
+    let reader = Http::new(world.address).token(world.read.secret());
+    assert_eq!(reader.get("/api/v1/clients").await.status, 200);
+    let publish = json!({"topic": "a", "payload": "x", "retain": true});
+    assert!(reader.post("/api/v1/publish", &publish).await.problem(403).contains("role write"));
+    assert_eq!(world.broker.snapshot().retained_messages, 0);
+    assert_eq!(world.http().post("/api/v1/publish", &publish).await.status, 200);
+    assert_eq!(world.broker.snapshot().retained_messages, 1);
+}
+
+#[tokio::test]
+async fn tokens_can_be_exchanged() {
+    let world = World::start().await;
+    let (old, new) = (world.write.clone(), Token::generate().unwrap());
+    let with = |token| Http::new(world.address).token(token);
+    with(new.secret()).get("/api/v1/clients").await.problem(401);
+    world.admin.set_tokens(Tokens::parse(&new.line("new", mqtt_admin::Role::Read)).unwrap());
+    assert_eq!(with(new.secret()).get("/api/v1/clients").await.status, 200);
+    assert!(with(old.secret()).get("/api/v1/clients").await.problem(401).contains("no longer"));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_a_problem_that_says_so() {
+    let options = {
+        let mut options = AdminOptions::default();
+        options.max_body_size = 1_000;
+        options
+    };
+    let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
+    let http = world.http();
+    http.get("/api/v1/nothing").await.problem(404);
+    http.post("/api/v1/clients", &json!({})).await.problem(405);
+    http.request("POST", "/api/v1/publish", "text/plain", "x").await.problem(415);
+    http.request("POST", "/api/v1/publish", "application/json", "{").await.problem(400);
+    assert!(http.post("/api/v1/publish", &json!({"payload": "x"})).await.problem(422).contains("topic"));
+    let large = json!({"topic": "a", "payload": "x".repeat(2_000)});
+    http.post("/api/v1/publish", &large).await.problem(413);
+    assert!(http.get("/api/v1/clients?per-page=x").await.problem(400).contains("per-page"));
+    assert!(http.get("/api/v1/clients?per-page=0").await.problem(400).contains("per-page"));
+    assert!(http.get("/api/v1/clients?cursor=x").await.problem(400).contains("cursor"));
+    assert!(http.get("/api/v1/config").await.problem(501).contains("no such operation"));
+}
+
+#[tokio::test]
+async fn a_request_that_comes_too_slowly_is_not_waited_for() {
+    use tokio::io::AsyncReadExt;
+    let mut options = AdminOptions::default();
+    options.request_timeout = std::time::Duration::from_millis(50);
+    let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
+    let mut socket = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 9\r\n\r\n{{",
+        world.write.secret()
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut socket, head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(crate::http::STUCK, socket.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
