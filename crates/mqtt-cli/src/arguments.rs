@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, completions, man, publish, serve, store, subscribe};
+use crate::{admin, bench, completions, man, publish, serve, store, subscribe};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Serve(Box<serve::Options>),
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
+    Admin(admin::Options),
     Store(store::Options),
     Bench(Box<mqtt_bench::BenchArgs>),
     Completions(completions::Options),

@@ -2,6 +2,7 @@
 //!
 //! This program parses, wires and runs. What it wires is in the library crates; each subcommand has a file of its own.
 
+mod admin;
 mod arguments;
 mod bench;
 mod client;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
+        Command::Admin(options) => admin::run(&options),
         Command::Store(options) => store::run(options),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(options) => completions::run(&options),

@@ -48,7 +48,8 @@ pub(super) struct Given {
 const RUMQTTD: &str = "rumqttd@0.20.0";
 
 /// Equal settings are: TCP_NODELAY where it can be asked for, nothing kept on disk, and limits that no case reaches.
-const GMQTT_EQUAL: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--durability", "memory"];
+const GMQTT_EQUAL: [&str; 7] =
+    ["serve", "--listen", "127.0.0.1:0", "--durability", "memory", "--admin", "off"];
 const MOSQUITTO_EQUAL: &str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
     set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 1000\n";
 const MOSQUITTO_DEFAULTS: &str = "listener {port} 127.0.0.1\nallow_anonymous true\n";

@@ -1,6 +1,7 @@
 //! `gmqtt serve`: the broker, until a signal ends it.
 
 mod address;
+mod admin;
 mod limits;
 mod listeners;
 mod open_files;
@@ -13,8 +14,11 @@ use std::{
 
 use anyhow::Context;
 use mqtt_broker::{Broker, Limits, store::StoreError};
+use tokio_util::sync::CancellationToken;
 
-use self::{limits::LimitArguments, listeners::ListenerArguments, storage::StorageArguments};
+use self::{
+    admin::AdminArguments, limits::LimitArguments, listeners::ListenerArguments, storage::StorageArguments,
+};
 use crate::{
     exit::Ending,
     logging::{self, LogArguments},
@@ -44,6 +48,9 @@ pub(crate) struct Options {
     /// Time for a shutdown
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = quantity::finite)]
     shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    admin: AdminArguments,
 
     #[command(flatten)]
     storage: StorageArguments,
@@ -92,12 +99,15 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         listeners::reload_on_hangup(tls).context("cannot wait for signals")?;
     }
     introduce(options, &limits, open_files);
+    let stop_admin = CancellationToken::new();
+    options.admin.start(&broker, options.storage.directory().as_deref(), stop_admin.clone()).await?;
     supervisor::ready();
     let failure = tokio::select! {
         () = end_requests.next() => None,
         failure = broker.store_failed() => Some(failure),
     };
     supervisor::stopping();
+    stop_admin.cancel();
     let outcome = shut_down(&broker, options.shutdown_timeout, &mut end_requests).await;
     // What the shutdown itself has left to write may fail too.
     match failure.or_else(|| broker.store_failure()) {

@@ -37,6 +37,12 @@ impl StorageArguments {
         self.resolve_in(|name| env::var_os(name).map(PathBuf::from), env::home_dir())
     }
 
+    /// The data directory, even if nothing is kept of sessions and messages.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        let variable = |name: &str| env::var_os(name).map(PathBuf::from);
+        self.data_dir.clone().or_else(|| default_directory(variable, env::home_dir()))
+    }
+
     fn resolve_in(
         &self,
         variable: impl Fn(&str) -> Option<PathBuf>,

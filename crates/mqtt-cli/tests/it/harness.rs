@@ -53,7 +53,7 @@ impl Gmqtt {
 
     pub(crate) fn start_command(mut command: Command, input: &[u8]) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
-        command.env("GMQTT_DATA_DIR", data_dir.path());
+        command.env("GMQTT_DATA_DIR", data_dir.path()).env("GMQTT_ADMIN", "off");
         let mut gmqtt = Self::start_prepared(command, input);
         gmqtt.data_dir = Some(data_dir);
         gmqtt

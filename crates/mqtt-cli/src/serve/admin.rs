@@ -1,0 +1,167 @@
+//! The HTTP API of the broker: where it is served, and for the bearers of which tokens.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context, anyhow};
+use mqtt_admin::{Admin, AdminOptions, Role, Token, Tokens};
+use mqtt_broker::Broker;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::say;
+use crate::exit::Ending;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "HTTP API")]
+pub(crate) struct AdminArguments {
+    /// Serve the HTTP API on this address, or `off` [default: 127.0.0.1:18083, if it is free]
+    #[arg(long, value_name = "ADDRESS", env = "GMQTT_ADMIN")]
+    admin: Option<AdminAddress>,
+
+    /// The tokens that are accepted, a line each as `gmqtt admin token create` prints it
+    /// [default: one for everything, in DATA_DIR/admin-token]
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AdminAddress {
+    Off,
+    Socket(SocketAddr),
+}
+
+/// Beyond this machine the token would go over the network for all to read.
+const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18_083);
+/// In the data directory.
+const TOKEN_FILE: &str = "admin-token";
+
+impl FromStr for AdminAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::Socket).map_err(|_| "write it like 127.0.0.1:18083 or [::1]:18083, or: off")
+    }
+}
+
+impl AdminArguments {
+    /// Starts the API, and says where it is. `data_dir` is where a token may be kept.
+    pub(crate) async fn start(
+        &self,
+        broker: &Broker,
+        data_dir: Option<&Path>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Some(listener) = self.listener().await? else { return Ok(()) };
+        let Some((tokens, kept_in)) = self.tokens(data_dir)? else { return Ok(()) };
+        let address = listener.local_addr().context("the HTTP API")?;
+        let admin = Admin::new(broker.clone(), tokens, (), AdminOptions::default());
+        tokio::spawn(async move { admin.serve(listener, stop).await });
+        say(&format!("HTTP API on http://{address}/ (token in {})", kept_in.display()));
+        Ok(())
+    }
+
+    /// A second broker on this machine starts without an API rather than not at all, unless it was told where to serve it.
+    async fn listener(&self) -> anyhow::Result<Option<TcpListener>> {
+        let address = match self.admin {
+            Some(AdminAddress::Off) => return Ok(None),
+            Some(AdminAddress::Socket(address)) => address,
+            None => DEFAULT,
+        };
+        match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) if self.admin.is_none() => {
+                tracing::warn!(
+                    %error,
+                    "no HTTP API: cannot listen on {address}; take another port: --admin 127.0.0.1:0, or none: --admin off"
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                Err(anyhow!("cannot serve the HTTP API on {address}: {error}; name another: --admin ADDRESS"))
+            }
+        }
+    }
+
+    fn tokens(&self, data_dir: Option<&Path>) -> anyhow::Result<Option<(Tokens, PathBuf)>> {
+        if let Some(file) = &self.admin_token_file {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let tokens = Tokens::parse(&text).with_context(|| format!("{}", file.display()))?;
+            if tokens.is_empty() {
+                let file = file.display();
+                return Err(Ending::Usage(format!(
+                    "{file} holds no token: make one with gmqtt admin token create"
+                ))
+                .into());
+            }
+            return Ok(Some((tokens, file.clone())));
+        }
+        let Some(directory) = data_dir else {
+            tracing::warn!(
+                "no HTTP API: there is no place for its token; name one: --data-dir or --admin-token-file"
+            );
+            return Ok(None);
+        };
+        let file = directory.join(TOKEN_FILE);
+        let secret =
+            read_or_make(&file).with_context(|| format!("the token of the HTTP API, {}", file.display()))?;
+        let mut tokens = Tokens::new();
+        tokens
+            .add("admin-token", Role::Write, &secret)
+            .with_context(|| format!("{}: delete it", file.display()))?;
+        Ok(Some((tokens, file)))
+    }
+}
+
+/// The token of an earlier start, or a new one that its owner alone can read.
+fn read_or_make(file: &Path) -> anyhow::Result<String> {
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let token = Token::generate()?;
+    match private(OpenOptions::new().write(true).create_new(true)).open(file) {
+        Ok(mut new) => {
+            writeln!(new, "{}", token.secret())?;
+            new.sync_all()?;
+            Ok(token.secret().to_owned())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(fs::read_to_string(file)?.trim().to_owned())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    options.mode(0o600)
+}
+
+#[cfg(not(unix))]
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!("off".parse(), Ok(AdminAddress::Off));
+        assert_eq!("127.0.0.1:18083".parse(), Ok(AdminAddress::Socket(DEFAULT)));
+        for wrong in ["", "on", "18083", "localhost"] {
+            assert!(wrong.parse::<AdminAddress>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `gmqtt serve --admin` and `gmqtt admin token`: the API of the real binary.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use super::harness::{Gmqtt, STUCK};
+
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+
+/// The address of the API, and what the line says of its token.
+fn api(broker: &Gmqtt) -> (String, String) {
+    loop {
+        let line = broker.line();
+        if let Some(rest) = line.strip_prefix("HTTP API on http://") {
+            let (address, token) = rest.split_once("/ (token in ").unwrap();
+            return (address.to_owned(), token.trim_end_matches(')').to_owned());
+        }
+    }
+}
+
+/// The status of the answer.
+fn get(address: &str, path: &str, token: &str) -> u16 {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(STUCK)).unwrap();
+    let head = "HTTP/1.1\r\nHost: x\r\nConnection: close";
+    write!(socket, "GET {path} {head}\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_first_start_makes_a_token_that_later_ones_keep() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("admin-token");
+    let arguments = [&SERVE[..], &["--data-dir", data.path().to_str().unwrap()]].concat();
+    let mut secrets = Vec::new();
+    for _ in 0..2 {
+        let broker = Gmqtt::start(&arguments);
+        let (address, place) = api(&broker);
+        assert_eq!(place, file.display().to_string());
+        let secret = fs::read_to_string(&file).unwrap();
+        assert_eq!(get(&address, "/api/v1/overview", secret.trim()), 200);
+        assert_eq!(get(&address, "/api/v1/overview", "admin"), 401);
+        assert_eq!(get(&address, "/readyz", ""), 200);
+        secrets.push(secret);
+    }
+    assert_eq!(secrets[0], secrets[1]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn tokens_that_were_made_are_accepted_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    let create = ["admin", "token", "create", "--name", "grafana", "--file", file.to_str().unwrap()];
+    let made = Gmqtt::start(&create).ended().output();
+    let [secret] = made.as_slice() else { panic!("{made:?}") };
+    assert!(!fs::read_to_string(&file).unwrap().contains(secret.as_str()));
+    let broker = Gmqtt::start(&[&SERVE[..], &["--admin-token-file", file.to_str().unwrap()]].concat());
+    let (address, place) = api(&broker);
+    assert_eq!(place, file.display().to_string());
+    assert_eq!((get(&address, "/metrics", secret), get(&address, "/metrics", "gmqtt_x")), (200, 401));
+    let printed =
+        Gmqtt::start(&["admin", "token", "create", "--name", "a", "--role", "write"]).ended().output();
+    assert!(printed[0].starts_with("gmqtt_") && printed[1].starts_with("write a sha256:"), "{printed:?}");
+}
+
+#[test]
+fn an_address_in_use_is_one_line_that_helps() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = Gmqtt::start(&["serve", "--listen", "127.0.0.1:0", "--admin", &address]).ended().complaint(1);
+    assert!(line.contains(&address) && line.contains("--admin ADDRESS"), "{line}");
+}
