@@ -37,6 +37,11 @@ const LAYERS: &[Layer] = &[
         never: &["tokio", "axum", "hyper", "toml", "anyhow", "clap"],
     },
     Layer {
+        name: "mqtt-access",
+        may_use: &["mqtt-broker", "mqtt-codec"],
+        never: &["axum", "fjall", "toml", "anyhow", "clap"],
+    },
+    Layer {
         name: "mqtt-admin",
         may_use: &["mqtt-broker", "mqtt-codec"],
         never: &["fjall", "anyhow", "clap"],
@@ -48,7 +53,15 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "mqtt-cli",
-        may_use: &["mqtt-codec", "mqtt-router", "mqtt-broker", "mqtt-store", "mqtt-admin", "mqtt-bench"],
+        may_use: &[
+            "mqtt-codec",
+            "mqtt-router",
+            "mqtt-broker",
+            "mqtt-store",
+            "mqtt-access",
+            "mqtt-admin",
+            "mqtt-bench",
+        ],
         never: &[],
     },
 ];

@@ -1,0 +1,132 @@
+//! [`Access`]: who may connect to a listener, and what he may do there.
+
+use std::sync::Arc;
+
+use mqtt_broker::{ClientInfo, ConnectRefusal, ConnectRequest};
+
+use crate::{
+    acl::Act,
+    authorize::{Authorizer, Opinion},
+    identity::{Identity, IdentityProvider, Verdict},
+    throttle::{Throttle, ThrottleLimits},
+};
+
+/// The rules of one listener, or of several. They never change: a reload makes new ones.
+///
+/// Of those that are asked who a client is, the first one with an opinion decides; so does the first one that is asked
+/// what it may do. When none has an opinion, the answer is no. But where nobody at all is asked what a client may do,
+/// whoever is let in may do everything.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Access {
+    anonymous: bool,
+    providers: Vec<Arc<dyn IdentityProvider>>,
+    authorizers: Vec<Arc<dyn Authorizer>>,
+    failures: Failures,
+}
+
+/// The count of failed attempts. All clones are the same: let it outlive a reload.
+#[derive(Clone)]
+pub struct Failures(Arc<Throttle>);
+
+impl Failures {
+    /// Bears so many.
+    pub fn new(limits: ThrottleLimits) -> Self {
+        Self(Arc::new(Throttle::new(limits)))
+    }
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self::new(ThrottleLimits::default())
+    }
+}
+
+impl Access {
+    /// Rules by which nobody is let in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets in whoever gives neither a user name nor a password. Who gives one has to prove it all the same.
+    pub fn allow_anonymous(mut self, allowed: bool) -> Self {
+        self.anonymous = allowed;
+        self
+    }
+
+    /// Asks this one too who a client is, after those before.
+    pub fn identify(mut self, provider: impl IdentityProvider) -> Self {
+        self.providers.push(Arc::new(provider));
+        self
+    }
+
+    /// Asks this one too what a client may do, after those before.
+    pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizers.push(Arc::new(authorizer));
+        self
+    }
+
+    /// Counts failed attempts here.
+    pub fn failures(mut self, failures: &Failures) -> Self {
+        self.failures = failures.clone();
+        self
+    }
+
+    /// Whether a client may do something.
+    pub fn allows(&self, client: &ClientInfo, act: Act<'_>) -> bool {
+        let opinions = self.authorizers.iter().map(|authorizer| authorizer.judge(client, act));
+        let first = { opinions }.find(|opinion| *opinion != Opinion::None);
+        first.map_or(self.authorizers.is_empty(), |opinion| opinion == Opinion::Allow)
+    }
+
+    /// Who asks to connect, if he may.
+    pub async fn admit(&self, request: &ConnectRequest) -> Result<Identity, ConnectRefusal> {
+        let (client, failures) = (&request.client, &self.failures.0);
+        let (now, user_name) = (client.connected_at, client.user_name.as_deref());
+        let gives_something = user_name.is_some() || request.password.is_some();
+        if gives_something && !failures.may_try(now, client.peer, user_name) {
+            tracing::warn!(peer = %client.peer, user_name, "refused: too many failed attempts");
+            return Err(ConnectRefusal::ServerUnavailable);
+        }
+        let admitted = self.ask_providers(request).await;
+        match (&admitted, user_name) {
+            (Ok(_), Some(user_name)) => failures.succeeded(client.peer, user_name),
+            (Ok(_), None) | (Err(ConnectRefusal::ServerUnavailable), _) => {}
+            (Err(_), _) if gives_something => failures.failed(now, client.peer, user_name),
+            (Err(_), _) => {}
+        }
+        let identity = admitted?;
+        self.refuse_foreign_will(request)?;
+        Ok(identity)
+    }
+
+    async fn ask_providers(&self, request: &ConnectRequest) -> Result<Identity, ConnectRefusal> {
+        for provider in &self.providers {
+            match provider.identify(request).await {
+                Verdict::NoOpinion => {}
+                Verdict::Allow(identity) => return Ok(identity),
+                Verdict::Deny(refusal) => return Err(refusal),
+            }
+        }
+        match (&request.client.user_name, &request.password) {
+            (None, None) if self.anonymous => Ok(Identity::default()),
+            (None, None) => Err(ConnectRefusal::NotAuthorized),
+            _ => Err(ConnectRefusal::BadUserNameOrPassword),
+        }
+    }
+
+    /// A Will that may not be published is refused while there is somebody to tell.
+    fn refuse_foreign_will(&self, request: &ConnectRequest) -> Result<(), ConnectRefusal> {
+        let Some(will) = &request.will else { return Ok(()) };
+        let act = Act::Publish { topic: will.topic(), retain: will.retain() };
+        if self.allows(&request.client, act) {
+            return Ok(());
+        }
+        tracing::info!(
+            client_id = &*request.client.client_id,
+            topic = will.topic(),
+            "refused: it may not publish its Will"
+        );
+        Err(ConnectRefusal::NotAuthorized)
+    }
+}
