@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{admin, bench, completions, man, publish, serve, store, subscribe};
+use crate::{acl, admin, bench, completions, man, passwd, publish, serve, store, subscribe};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
     Admin(admin::Options),
+    Passwd(passwd::Options),
+    Acl(acl::Options),
     Store(store::Options),
     Bench(Box<mqtt_bench::BenchArgs>),
     Completions(completions::Options),

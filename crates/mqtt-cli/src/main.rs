@@ -2,6 +2,7 @@
 //!
 //! This program parses, wires and runs. What it wires is in the library crates; each subcommand has a file of its own.
 
+mod acl;
 mod admin;
 mod arguments;
 mod bench;
@@ -12,6 +13,7 @@ mod exit;
 mod format;
 mod logging;
 mod man;
+mod passwd;
 mod private_files;
 mod publish;
 mod quantity;
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
         Command::Admin(options) => admin::run(&options),
+        Command::Passwd(options) => passwd::run(options),
+        Command::Acl(options) => acl::run(&options),
         Command::Store(options) => store::run(options),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(options) => completions::run(&options),

@@ -198,8 +198,8 @@ impl Section {
                     || rule.rights.has(Rights::SUBSCRIBE_WITHIN) && rule.covers(filter, subject)
             }
         };
-        let denied = self.deny.iter().find(|rule| denies(rule)).map(|rule| (false, rule));
-        let found = denied.or_else(|| self.grant.iter().find(|rule| grants(rule)).map(|rule| (true, rule)));
+        let first = self.deny.iter().find(|rule| denies(rule)).map(|rule| (false, rule));
+        let found = first.or_else(|| self.grant.iter().find(|rule| grants(rule)).map(|rule| (true, rule)));
         found.map(|(allowed, rule)| Ruling {
             allowed,
             because: Because::Line { number: rule.line, text: &rule.text },

@@ -40,10 +40,11 @@ pub(super) fn file(text: &str) -> Result<Acl, Vec<LineError>> {
     let mut place = Place::Anonymous;
     for (index, line) in text.lines().enumerate() {
         let (number, line) = (index + 1, line.trim());
-        if !line.is_empty() && !line.starts_with('#') {
-            if let Err(what) = parser.line(number, line, &mut place) {
-                parser.errors.push(LineError { line: number, what });
-            }
+        if !line.is_empty()
+            && !line.starts_with('#')
+            && let Err(what) = parser.line(number, line, &mut place)
+        {
+            parser.errors.push(LineError { line: number, what });
         }
     }
     parser.finish()
@@ -121,12 +122,11 @@ impl Parser {
         let mut users = HashMap::with_capacity(self.users.len());
         for (name, User { mut own, groups }) in self.users {
             for (line, group) in groups {
-                match self.groups.get(&group) {
-                    Some(section) => own.extend(section),
-                    None => {
-                        let what = format!("there is no `group {}` in this file", group.escape_debug());
-                        self.errors.push(LineError { line, what });
-                    }
+                if let Some(section) = self.groups.get(&group) {
+                    own.extend(section);
+                } else {
+                    let what = format!("there is no `group {}` in this file", group.escape_debug());
+                    self.errors.push(LineError { line, what });
                 }
             }
             users.insert(name, own);

@@ -103,7 +103,6 @@ impl Rule {
         for level in &self.levels {
             match (level, topic.next()) {
                 (Level::Rest, _) => return true, // `a/#` matches `a` too.
-                (_, None) => return false,
                 (level, Some(name)) if level.matches(name, subject) => {}
                 _ => return false,
             }
@@ -124,7 +123,6 @@ impl Rule {
         for level in &self.levels {
             match (level, wanted.next()) {
                 (Level::Rest, _) | (_, Some("#")) => return true,
-                (_, None) => return false,
                 (_, Some("+")) => {}
                 (level, Some(name)) if level.matches(name, subject) => {}
                 _ => return false,

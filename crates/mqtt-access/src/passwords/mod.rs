@@ -83,15 +83,10 @@ impl PasswordFile {
 
     /// Whether this is the user's password. It blocks for as long as hashing takes: tens of milliseconds.
     pub fn verify(&self, user_name: &str, password: &[u8]) -> Option<bool> {
-        match self.users.get(user_name) {
-            Some(hash) => Some(hash.is_of(password)),
-            None => {
-                if let Some(decoy) = &self.decoy {
-                    std::hint::black_box(decoy.is_of(password));
-                }
-                None
-            }
-        }
+        let hash = self.users.get(user_name);
+        let is_of = hash.or(self.decoy.as_ref()).is_some_and(|hash| hash.is_of(password));
+        // The compiler must not find out that for a decoy nobody wants to know.
+        hash.and(Some(std::hint::black_box(is_of)))
     }
 }
 

@@ -50,6 +50,11 @@ impl ListenerArguments {
         all.find(|address| !address.is_loopback())
     }
 
+    /// Whether clients over TLS prove by a certificate who they are.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.tls_client_ca.is_some()
+    }
+
     /// Starts all listeners; returns what has to be told when certificates change.
     pub(crate) async fn start(&self, broker: &Broker) -> anyhow::Result<Option<Tls>> {
         let tls = self.tls_options().map(Tls::load).transpose().context("cannot use TLS")?;
@@ -88,31 +93,5 @@ async fn listen(
             say(&format!("listening on {address} ({name})"));
         }
     }
-    Ok(())
-}
-
-/// Reads certificates and keys again at each SIGHUP, for as long as the program runs.
-#[cfg(unix)]
-pub(crate) fn reload_on_hangup(tls: Tls) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut hangups = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            let tls = tls.clone();
-            match tokio::task::spawn_blocking(move || tls.reload()).await {
-                Ok(Ok(())) => tracing::info!("certificates and keys were read again"),
-                Ok(Err(error)) => tracing::error!(%error, "the certificates and keys stay as they were"),
-                Err(error) => tracing::error!(%error, "reading certificates and keys again"),
-            }
-        }
-    });
-    Ok(())
-}
-
-/// Where there is no SIGHUP, a new certificate takes a restart.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same as where signals can fail")]
-pub(crate) fn reload_on_hangup(_tls: Tls) -> std::io::Result<()> {
     Ok(())
 }

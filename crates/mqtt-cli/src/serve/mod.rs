@@ -1,10 +1,12 @@
 //! `gmqtt serve`: the broker, until a signal ends it.
 
+mod access;
 mod address;
 mod admin;
 mod limits;
 mod listeners;
 mod open_files;
+mod reload;
 mod storage;
 
 use std::{
@@ -17,7 +19,8 @@ use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    admin::AdminArguments, limits::LimitArguments, listeners::ListenerArguments, storage::StorageArguments,
+    access::AccessArguments, admin::AdminArguments, limits::LimitArguments, listeners::ListenerArguments,
+    storage::StorageArguments,
 };
 use crate::{
     exit::Ending,
@@ -41,9 +44,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     listeners: ListenerArguments,
 
-    /// Serve clients from other machines without asking who they are
-    #[arg(long)]
-    allow_anonymous: bool,
+    #[command(flatten)]
+    access: AccessArguments,
 
     /// Time for a shutdown
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = quantity::finite)]
@@ -75,9 +77,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
     match options.listeners.open_to_others() {
-        Some(address) if !options.allow_anonymous => Err(Ending::Usage(format!(
+        Some(address) if !options.access.allow_anonymous && !options.access.asks_for_passwords() => Err(Ending::Usage(format!(
             "will not listen on {address}: whoever can reach it could publish and subscribe without a password; \
-             if that is what you want, add: --allow-anonymous"
+             make users with `gmqtt passwd FILE USER` and add: --password-file FILE, or, if it is what you want: --allow-anonymous"
         ))
         .into()),
         _ => Ok(()),
@@ -93,11 +95,14 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     limits.max_connections = connections;
     let storage = options.storage.resolve()?;
     say(&storage.describe());
-    let broker = storage.build(Broker::builder().limits(limits.clone()))?;
-    let tls = options.listeners.start(&broker).await?;
-    if let Some(tls) = tls {
-        listeners::reload_on_hangup(tls).context("cannot wait for signals")?;
+    let rules = options.access.rules(options.listeners.asks_for_certificates())?;
+    let mut builder = Broker::builder().limits(limits.clone());
+    if let Some(rules) = &rules {
+        builder = rules.control().install(builder);
     }
+    let broker = storage.build(builder)?;
+    let tls = options.listeners.start(&broker).await?;
+    reload::on_hangup(tls, rules).context("cannot wait for signals")?;
     introduce(options, &limits, open_files);
     let stop_admin = CancellationToken::new();
     options.admin.start(&broker, options.storage.directory().as_deref(), stop_admin.clone()).await?;
@@ -149,10 +154,14 @@ fn introduce(options: &Options, limits: &Limits, open_files: Option<u64>) {
         Size(limits.max_queued_bytes),
         sessions,
     ));
-    say(if options.allow_anonymous {
-        "open to anybody: every client may connect, publish and subscribe without a password"
-    } else {
-        "open to this machine alone; to others, without passwords: gmqtt serve --listen 0.0.0.0:1883 --allow-anonymous"
+    say(match (options.access.asks_for_passwords(), options.access.allow_anonymous) {
+        (true, false) => "clients need a user name and a password",
+        (true, true) => "clients need a password, unless they give no user name",
+        (false, true) => "open to anybody: every client may connect without a password",
+        (false, false) => {
+            "open to this machine alone; to others, with passwords: \
+             gmqtt serve --listen 0.0.0.0:1883 --password-file FILE"
+        }
     });
 }
 

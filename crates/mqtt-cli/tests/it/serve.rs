@@ -33,7 +33,7 @@ fn says_where_it_listens_what_the_limits_are_and_how_to_open_it() {
     }
     assert!(next.starts_with("limits: ") && next.contains(" packets of 2MiB, 7 messages inflight"), "{next}");
     assert!(next.contains("absent sessions kept for ever"), "{next}");
-    assert!(broker.line().contains("--listen 0.0.0.0:1883 --allow-anonymous"));
+    assert!(broker.line().contains("--listen 0.0.0.0:1883 --password-file FILE"));
 }
 
 #[test]
