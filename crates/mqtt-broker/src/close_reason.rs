@@ -28,6 +28,10 @@ pub enum CloseReason {
     TakenOver,
     /// The queue was full, and [`crate::QueueFullPolicy::Disconnect`] is the policy.
     SlowConsumer,
+    /// It published faster than it may, and [`crate::PublishRatePolicy::Disconnect`] is the policy.
+    PublishRate,
+    /// It was banned while it was connected.
+    Banned,
     /// A hook asked for it.
     Hook,
     /// A hook did not answer within [`crate::Limits::hook_timeout`], or panicked.
@@ -58,6 +62,10 @@ pub enum ProtocolViolation {
     FrameNotBinary,
     /// A topic with more levels than [`crate::Limits::max_topic_levels`].
     TooManyTopicLevels,
+    /// A topic longer than [`crate::Limits::max_topic_len`].
+    TopicTooLong,
+    /// A SUBSCRIBE or UNSUBSCRIBE with more filters than [`crate::Limits::max_filters_per_packet`].
+    TooManyFilters,
 }
 
 impl fmt::Display for CloseReason {
@@ -73,6 +81,8 @@ impl fmt::Display for CloseReason {
             Self::Refused(refusal) => write!(f, "CONNECT refused: {refusal}"),
             Self::TakenOver => f.write_str("another connection came with the same client identifier"),
             Self::SlowConsumer => f.write_str("the client reads too slowly: its queue is full"),
+            Self::PublishRate => f.write_str("the client publishes faster than it may"),
+            Self::Banned => f.write_str("the client was banned"),
             Self::Hook => f.write_str("a hook asked for it"),
             Self::HookFailed => f.write_str("a hook did not answer in time, or failed"),
             Self::Kicked => f.write_str("the operator asked for it"),
@@ -92,6 +102,8 @@ impl fmt::Display for ProtocolViolation {
             Self::TooManyUnreleased => "too many QoS 2 messages without PUBREL",
             Self::FrameNotBinary => "a WebSocket frame that is not binary",
             Self::TooManyTopicLevels => "a topic with too many levels",
+            Self::TopicTooLong => "a topic that is too long",
+            Self::TooManyFilters => "too many topic filters in one packet",
         })
     }
 }

@@ -17,6 +17,7 @@ use mqtt_router::{
 use parking_lot::RwLock;
 
 use crate::{
+    admission::Admission,
     burst::Burst,
     client::ClientInfo,
     counters::Counters,
@@ -26,7 +27,7 @@ use crate::{
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
-    session::{Detached, Dropped, Registry, SessionRef, Will},
+    session::{Detached, Dropped, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record, SessionKey},
 };
 
@@ -46,8 +47,11 @@ pub(crate) struct Core {
     pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) counters: Counters,
     pub(crate) sessions: Registry,
+    pub(crate) admission: Admission,
     /// Connections that a listener accepted and that have not ended.
     pub(crate) connections: AtomicUsize,
+    /// Connections beyond the limit, which wait for a CONNECT to be told so.
+    pub(crate) farewells: AtomicUsize,
     subscriptions: RwLock<Subscriptions<SessionRef>>,
     /// The generation of `subscriptions`, to be read without its lock.
     generation: AtomicU64,
@@ -63,6 +67,12 @@ pub enum SubscribeRefusal {
     Filter(SubscribeError),
     /// More filters than [`crate::Limits::max_subscriptions_per_client`].
     TooManySubscriptions,
+    /// More filters with a wildcard than [`crate::Limits::max_wildcard_subscriptions_per_client`].
+    TooManyWildcards,
+    /// More filters of all sessions than [`crate::Limits::max_subscriptions`].
+    TooManySubscriptionsInAll,
+    /// The filter is longer than [`crate::Limits::max_topic_len`].
+    TooLong,
     /// More sessions than [`crate::Limits::max_sessions`].
     TooManySessions,
     /// There is no such session, or it has just ended.
@@ -88,7 +98,9 @@ impl Core {
             observers,
             counters: Counters::default(),
             sessions: Registry::new(),
+            admission: Admission::default(),
             connections: AtomicUsize::new(0),
+            farewells: AtomicUsize::new(0),
             generation: AtomicU64::new(subscriptions.generation()),
             subscriptions: RwLock::new(subscriptions),
             retained: RwLock::new(retained),
@@ -335,9 +347,7 @@ impl Core {
         if own.is_ended() {
             return Err(SubscribeRefusal::NoSession);
         }
-        if own.len() >= self.limits.max_subscriptions_per_client && !own.contains(filter) {
-            return Err(SubscribeRefusal::TooManySubscriptions);
-        }
+        self.has_room_for(filter, &own)?;
         let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
         self.change_subscriptions(|all| all.subscribe(filter, session, granted))
             .map_err(SubscribeRefusal::Filter)?;
@@ -353,6 +363,25 @@ impl Core {
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
         Ok(mark)
+    }
+
+    fn has_room_for(&self, filter: &TopicFilter, own: &SessionSubscriptions) -> Result<(), SubscribeRefusal> {
+        let limits = &self.limits;
+        if filter.as_bytes().len() > limits.max_topic_len {
+            return Err(SubscribeRefusal::TooLong);
+        }
+        let is_one_more = |len: usize, most: usize| len >= most && !own.contains(filter);
+        if is_one_more(own.len(), limits.max_subscriptions_per_client) {
+            return Err(SubscribeRefusal::TooManySubscriptions);
+        }
+        if filter.has_wildcard() && is_one_more(own.wildcards(), limits.max_wildcard_subscriptions_per_client)
+        {
+            return Err(SubscribeRefusal::TooManyWildcards);
+        }
+        if is_one_more(self.subscriptions_len(), limits.max_subscriptions) {
+            return Err(SubscribeRefusal::TooManySubscriptionsInAll);
+        }
+        Ok(())
     }
 
     /// Puts a session back that an earlier process had.
@@ -445,6 +474,10 @@ impl Core {
         let Will { key, message: will } = will;
         if self.durability.is_on() {
             group.push(Record::WillCleared { key });
+        }
+        if self.limits.reserves(will.topic_bytes()) {
+            self.dropped("", &will, DropReason::ReservedTopic, burst);
+            return self.durability.append(group);
         }
         let hook = self.hooks.on_will.as_ref();
         let decision =

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::event::DropReason;
+use crate::{admission::RefusalReason, event::DropReason};
 
 /// Packet types are 4 bits wide.
 const PACKET_TYPES: usize = 16;
@@ -68,6 +68,10 @@ counters! {
     sessions_taken_over,
     /// Persistent sessions that were absent for too long.
     sessions_expired,
+    /// Topic filters answered with 0x80 because of a limit.
+    filters_refused,
+    /// Times that a client was not read from, because it had published faster than it may.
+    publishers_delayed,
     /// Bytes read.
     bytes_received,
     /// Bytes handed to sockets.
@@ -83,6 +87,8 @@ counters! {
     publishes_received: 3,
     /// PUBLISH packets sent, by QoS.
     publishes_sent: 3,
+    /// Connections and CONNECT packets that were not let in, by [`RefusalReason`] in the order of [`RefusalReason::ALL`].
+    refused: RefusalReason::ALL.len(),
     /// Messages dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
     dropped: DropReason::ALL.len(),
 }
@@ -91,6 +97,17 @@ impl Counts {
     /// Messages dropped for this reason.
     pub fn dropped_for(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Connections and CONNECT packets that were not let in for this reason.
+    pub fn refused_for(&self, reason: RefusalReason) -> u64 {
+        self.refused.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn refuse_one(&mut self, reason: RefusalReason) {
+        if let Some(count) = self.refused.get_mut(reason as usize) {
+            *count += 1;
+        }
     }
 
     pub(crate) fn drop_one(&mut self, reason: DropReason) {

@@ -92,7 +92,7 @@ pub enum Event<'a> {
     },
     /// A message will not reach a client, or will not be retained.
     Dropped {
-        /// The receiver; empty if a hook refused it for everybody, or the retained store has no room for it.
+        /// The receiver; empty if nobody may have it, or the retained store has no room for it.
         client_id: &'a str,
         /// What.
         message: &'a Message,
@@ -140,6 +140,8 @@ drop_reasons! {
     Qos0WhileAbsent = "qos0_while_absent",
     /// A hook refused it.
     Refused = "refused",
+    /// A client published to a topic that begins with `$`: see [`crate::Limits::allow_dollar_topics`].
+    ReservedTopic = "reserved_topic",
     /// The retained store was full: it was delivered, but not retained.
     RetainedFull = "retained_full",
     /// The session that it waited for ended.

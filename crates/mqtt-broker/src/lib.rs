@@ -26,6 +26,7 @@
 //! Inside, calls go down on the publisher's own task, from a socket (`net`) through the protocol (`connection`) and what
 //! all share (`core`) into the receivers' outboxes (`session`). Below `net` there is no tokio, no clock and no await.
 
+mod admission;
 mod broker;
 mod burst;
 mod client;
@@ -50,11 +51,13 @@ mod simulation;
 mod snapshot;
 pub mod store;
 mod sync;
+mod token_bucket;
 
 pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, TopicName};
 pub use mqtt_router::SubscribeError;
 
 pub use self::{
+    admission::{Ban, BanError, BanOrigin, BanTarget, Network, NotANetwork, RefusalReason},
     broker::{Broker, Builder, Client, ShutdownTimeout},
     client::{ClientInfo, Peer},
     close_reason::{CloseReason, ProtocolViolation},
@@ -66,7 +69,7 @@ pub use self::{
         AcceptRequest, ConnectDecision, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
         SubscribeDecision, SubscribeRequest, WillDecision,
     },
-    limits::{DeliveryMode, Limits, QueueFullPolicy, SharedStrategy},
+    limits::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},
     message::Message,
     net::{Listener, Transport},

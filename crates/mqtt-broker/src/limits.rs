@@ -1,8 +1,13 @@
 //! Every number that bounds the broker, in one struct, each with its default and its unit.
 
-use std::time::Duration;
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 pub use mqtt_router::{DeliveryMode, SharedStrategy};
+
+use crate::close_reason::ProtocolViolation;
 
 /// What to do with a message that finds a receiver's queue full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,12 +21,38 @@ pub enum QueueFullPolicy {
     Disconnect,
 }
 
+/// What to do with a client that publishes faster than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublishRatePolicy {
+    /// Read nothing more from it until it has kept to the rate again: its own network connection holds it back.
+    #[default]
+    Delay,
+    /// Disconnect it.
+    Disconnect,
+}
+
 /// The bounds and policies of a broker. `docs/limits.md` says what happens at each of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
     /// Connections at a time. Default 100,000.
     pub max_connections: usize,
+    /// Connections of one address at a time; `None` is no limit. Default none: many clients may share one.
+    pub max_connections_per_address: Option<usize>,
+    /// Connections of one user name at a time; `None` is no limit, and who has no user name has none. Default none.
+    pub max_connections_per_user: Option<usize>,
+    /// Connections that one address may open a second; as many may come at once. Default none.
+    pub max_accept_rate_per_address: Option<NonZeroU32>,
+    /// How many bits of an IPv6 address stand for one peer, in the two limits of an address. Default 64.
+    pub ipv6_prefix_len: u8,
+    /// Bans at a time: see [`crate::Broker::ban`]. Default 10,000.
+    pub max_bans: usize,
+    /// How often a client identifier may connect within `flapping_window`; one more time, and it is banned. Default none.
+    pub flapping_connects: Option<NonZeroU32>,
+    /// See `flapping_connects`. Default 1 minute.
+    pub flapping_window: Duration,
+    /// How long a client identifier that flaps is banned. Default 5 minutes.
+    pub flapping_ban: Duration,
     /// Time from accept to a whole CONNECT. Default 10 s.
     pub connect_timeout: Duration,
     /// Largest packet before the CONNECT is accepted, in bytes. Default 328 KiB: a CONNECT with every field at its longest.
@@ -30,10 +61,29 @@ pub struct Limits {
     pub max_packet_size: usize,
     /// Longest keep alive, in seconds; what a client asks beyond it (0, "never", included) is cut to it. Default none.
     pub max_keep_alive_secs: Option<u16>,
+    /// How long a TCP connection may be silent before the system asks whether the other end is still there; who does not
+    /// answer five times is gone. `None` never asks. Default 5 minutes.
+    pub tcp_keep_alive: Option<Duration>,
+    /// PUBLISH packets a second of one client; as many may come at once. Default none.
+    pub max_publish_rate: Option<NonZeroU32>,
+    /// Bytes of PUBLISH packets a second of one client; as many may come at once. Default none.
+    pub max_publish_byte_rate: Option<NonZeroU64>,
+    /// What happens to who publishes faster than that. Default [`PublishRatePolicy::Delay`].
+    pub publish_rate_policy: PublishRatePolicy,
+    /// Whether clients may publish to topics that begin with `$` (4.7.2). Never to `$SYS`. Default no.
+    pub allow_dollar_topics: bool,
     /// Levels of a topic name or filter. Default 128.
     pub max_topic_levels: usize,
+    /// Length of a topic name or filter, in bytes. Default 65,535, the protocol's own.
+    pub max_topic_len: usize,
+    /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE. Default 1,024.
+    pub max_filters_per_packet: usize,
+    /// Topic filters of all sessions. Default 10,000,000.
+    pub max_subscriptions: usize,
     /// Topic filters of one client. Default 100,000.
     pub max_subscriptions_per_client: usize,
+    /// Topic filters with a wildcard of one client: each costs with every message that it might match. Default 10,000.
+    pub max_wildcard_subscriptions_per_client: usize,
     /// Sessions, connected or not. Default 1,000,000.
     pub max_sessions: usize,
     /// How long a persistent session outlives its connection; `None` is for ever. Default 7 days.
@@ -72,12 +122,29 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_connections_per_address: None,
+            max_connections_per_user: None,
+            max_accept_rate_per_address: None,
+            ipv6_prefix_len: 64,
+            max_bans: 10_000,
+            flapping_connects: None,
+            flapping_window: Duration::from_mins(1),
+            flapping_ban: Duration::from_mins(5),
             connect_timeout: Duration::from_secs(10),
             max_connect_packet_size: 328 * 1024,
             max_packet_size: 2 * 1024 * 1024,
             max_keep_alive_secs: None,
+            tcp_keep_alive: Some(Duration::from_mins(5)),
+            max_publish_rate: None,
+            max_publish_byte_rate: None,
+            publish_rate_policy: PublishRatePolicy::default(),
+            allow_dollar_topics: false,
             max_topic_levels: 128,
+            max_topic_len: 65_535,
+            max_filters_per_packet: 1_024,
+            max_subscriptions: 10_000_000,
             max_subscriptions_per_client: 100_000,
+            max_wildcard_subscriptions_per_client: 10_000,
             max_sessions: 1_000_000,
             session_expiry: Some(Duration::from_hours(7 * 24)),
             max_inflight: 20,
@@ -94,6 +161,63 @@ impl Default for Limits {
             max_retained_bytes: 1024 * 1024 * 1024,
             retained_expiry: None,
             hook_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a topic is too long, or has too many levels.
+    pub(crate) fn check_topic(&self, topic: &str) -> Result<(), ProtocolViolation> {
+        if topic.len() > self.max_topic_len {
+            return Err(ProtocolViolation::TopicTooLong);
+        }
+        // Short topics, nearly all, are not even counted.
+        let (len, most) = (topic.len(), self.max_topic_levels);
+        if len >= most && topic.bytes().filter(|&byte| byte == b'/').count() >= most {
+            return Err(ProtocolViolation::TooManyTopicLevels);
+        }
+        Ok(())
+    }
+
+    /// Whether a topic is not for clients to publish to.
+    pub(crate) fn reserves(&self, topic: &[u8]) -> bool {
+        topic.first() == Some(&b'$')
+            && !(self.allow_dollar_topics && topic != b"$SYS" && !topic.starts_with(b"$SYS/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_in_levels_and_length_in_bytes() {
+        let limits = Limits { max_topic_levels: 3, max_topic_len: 7, ..Limits::default() };
+        for (topic, verdict) in [
+            ("a/b/c", Ok(())),
+            ("a/b/c/d", Err(ProtocolViolation::TooManyTopicLevels)),
+            ("///", Err(ProtocolViolation::TooManyTopicLevels)),
+            ("aaaaaaa", Ok(())),
+            ("aaaaaaaa", Err(ProtocolViolation::TopicTooLong)),
+            ("\u{e4}\u{e4}\u{e4}\u{e4}", Err(ProtocolViolation::TopicTooLong)),
+        ] {
+            assert_eq!(limits.check_topic(topic), verdict, "{topic}");
+        }
+    }
+
+    #[test]
+    fn dollar_topics_are_reserved_and_sys_always() {
+        let (closed, open) = (Limits::default(), Limits { allow_dollar_topics: true, ..Limits::default() });
+        for (topic, reserved, reserved_when_open) in [
+            ("a/$b", false, false),
+            ("$a", true, false),
+            ("$", true, false),
+            ("$SYS", true, true),
+            ("$SYS/a", true, true),
+            ("$SYSTEM", true, false),
+        ] {
+            assert_eq!(closed.reserves(topic.as_bytes()), reserved, "{topic}");
+            assert_eq!(open.reserves(topic.as_bytes()), reserved_when_open, "{topic}");
         }
     }
 }

@@ -10,8 +10,10 @@ use mqtt_codec::{Connack, Connect, ConnectRefusal, DecodeError, Frame, PacketTyp
 use super::{
     Connection, owned_body,
     phase::{Open, Phase},
+    publish_rate::PublishRate,
 };
 use crate::{
+    admission::{RefusalReason, UserPlace},
     burst::Burst,
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
@@ -50,11 +52,17 @@ impl Connection {
             // [MQTT-3.1.3-8] [MQTT-3.1.3-9]
             return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
         }
+        if let Some(will) = &connect.will {
+            self.core.limits.check_topic(will.topic.as_str())?;
+        }
         let info = Arc::new(self.client_info(now, peer, certificate_user_name.as_ref(), &connect));
         let will = connect
             .will
             .as_ref()
             .map(|will| Message::from_parts(will.topic.as_bytes(), &will.message, will.qos, will.retain));
+        if self.core.admission.forbids(now, &info) {
+            return Err(self.turn_away(&info, RefusalReason::Banned, burst));
+        }
         let Some(hook) = &self.core.hooks.on_connect else {
             return self.accept(now, info, will, burst);
         };
@@ -90,10 +98,18 @@ impl Connection {
         will: Option<Message>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
+        let user_place = match self.admit(now, &info) {
+            Ok(place) => place.map(Box::new),
+            Err(reason) => return Err(self.turn_away(&info, reason, burst)),
+        };
         let Ok(attached) = self.core.sessions.attach(&info, will, &self.core.limits, &self.core.durability)
         else {
-            return Err(self.refuse(ConnectRefusal::ServerUnavailable, burst));
+            return Err(self.turn_away(&info, RefusalReason::TooManySessions, burst));
         };
+        if self.core.admission.forbids(now, &info) {
+            // Banned in this very moment: whoever did it may not have found the session yet.
+            attached.attachment.session.close_connection_of(&info, CloseReason::Banned);
+        }
         let settled = self.settle_earlier(now, &attached, burst);
         let mark = attached.mark.max(settled);
         self.answers.hold_until(mark);
@@ -113,9 +129,31 @@ impl Connection {
             silence_allowed,
             next_retry,
             retry_is_due: false,
+            publish_rate: PublishRate::limited_by(&self.core.limits, now),
+            _user_place: user_place,
             deciding: None,
         });
         Ok(())
+    }
+
+    /// What is known only now: what the hook took time for may have changed, so the bans are asked again.
+    fn admit(&self, now: Instant, info: &ClientInfo) -> Result<Option<UserPlace>, RefusalReason> {
+        let core = &self.core;
+        if core.admission.forbids(now, info) {
+            return Err(RefusalReason::Banned);
+        }
+        if core.admission.flaps(now, info, &core.limits) {
+            return Err(RefusalReason::Flapping);
+        }
+        UserPlace::take(core, info)
+    }
+
+    /// There is no place for this client, or none any more.
+    fn turn_away(&mut self, info: &ClientInfo, reason: RefusalReason, burst: &mut Burst<'_>) -> CloseReason {
+        burst.counts.refuse_one(reason);
+        let user_name = info.user_name.as_deref();
+        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, %reason, "refused");
+        self.refuse(reason.return_code(), burst)
     }
 
     /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
@@ -153,7 +191,7 @@ impl Connection {
     }
 
     /// CONNACK with a code that is not zero; the connection ends after it [MQTT-3.2.2-4] [MQTT-3.2.2-5].
-    fn refuse(&mut self, refusal: ConnectRefusal, burst: &mut Burst<'_>) -> CloseReason {
+    pub(super) fn refuse(&mut self, refusal: ConnectRefusal, burst: &mut Burst<'_>) -> CloseReason {
         burst.counts.connects_refused += 1;
         let answered = self.answer(PacketType::Connack, burst, |out| Connack::Refused(refusal).encode(out));
         answered.err().unwrap_or(CloseReason::Refused(refusal))

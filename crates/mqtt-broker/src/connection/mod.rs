@@ -9,8 +9,10 @@ mod acknowledge;
 mod answers;
 mod connect;
 mod disconnect;
+mod filters;
 mod phase;
 mod publish;
+mod publish_rate;
 mod subscribe;
 mod unsubscribe;
 
@@ -18,11 +20,11 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
     thread::panicking,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use mqtt_codec::{EncodeError, Frame, PacketType, Pingreq, Pingresp};
+use mqtt_codec::{ConnectRefusal, EncodeError, Frame, PacketType, Pingreq, Pingresp};
 
 pub(crate) use self::subscribe::deliver_retained;
 use self::{
@@ -81,6 +83,8 @@ impl Question {
     }
 }
 
+/// How long a client for which there is no place may take to send the CONNECT that is answered so.
+const PATIENCE_BEYOND_THE_LIMIT: Duration = Duration::from_secs(1);
 /// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
 const LARGE_READ: usize = 1024;
 
@@ -90,7 +94,12 @@ impl Connection {
         Self {
             core,
             entrance,
-            phase: Phase::AwaitConnect { deadline, peer, certificate_user_name: None },
+            phase: Phase::AwaitConnect {
+                deadline,
+                peer,
+                certificate_user_name: None,
+                is_beyond_the_limit: false,
+            },
             partial: Vec::new(),
             interrupted: false,
             answers: Answers::default(),
@@ -107,6 +116,16 @@ impl Connection {
         self
     }
 
+    /// There is no place for its client, which will be told so if it sends its CONNECT soon.
+    pub(crate) fn beyond_the_limit(mut self, now: Instant) -> Self {
+        let patience = self.entrance.connect_timeout(&self.core.limits).min(PATIENCE_BEYOND_THE_LIMIT);
+        if let Phase::AwaitConnect { deadline, is_beyond_the_limit, .. } = &mut self.phase {
+            *deadline = now.checked_add(patience);
+            *is_beyond_the_limit = true;
+        }
+        self
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -116,7 +135,7 @@ impl Connection {
         match &self.phase {
             _ if self.interrupted => false,
             Phase::AwaitConnect { .. } => true,
-            Phase::Open(open) => open.deciding.is_none(),
+            Phase::Open(open) => open.listens(),
             Phase::Authenticating(_) | Phase::Closed(_) => false,
         }
     }
@@ -172,6 +191,7 @@ impl Connection {
 
     /// The moment that `poll_timeout` named has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        self.resume(now, burst);
         let last_received = self.last_received;
         match &mut self.phase {
             Phase::AwaitConnect { deadline, .. } if deadline.is_some_and(|at| now >= at) => {
@@ -258,7 +278,8 @@ impl Connection {
         match &self.phase {
             Phase::AwaitConnect { deadline, .. } => *deadline,
             Phase::Open(open) => {
-                open.silence_ends(self.last_received).into_iter().chain(open.next_retry).min()
+                let silence_ends = open.silence_ends(self.last_received);
+                silence_ends.into_iter().chain(open.next_retry).chain(open.paused_until()).min()
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
         }
@@ -357,9 +378,13 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        if let Phase::AwaitConnect { peer, certificate_user_name, .. } = &mut self.phase {
+        if let Phase::AwaitConnect { peer, certificate_user_name, is_beyond_the_limit, .. } = &mut self.phase
+        {
             let (peer, certified) = (*peer, certificate_user_name.take());
             return match frame.packet_type {
+                PacketType::Connect if *is_beyond_the_limit => {
+                    Err(self.refuse(ConnectRefusal::ServerUnavailable, burst))
+                }
                 PacketType::Connect => self.handle_connect(now, peer, certified, frame, burst),
                 _ => Err(ProtocolViolation::FirstPacketNotConnect.into()), // [MQTT-3.1.0-1]
             };

@@ -17,12 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{connect::Pending, subscribe::Deciding};
-use crate::{client::Peer, close_reason::CloseReason, session::Attachment};
+use super::{connect::Pending, publish_rate::PublishRate, subscribe::Deciding};
+use crate::{admission::UserPlace, client::Peer, close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
     /// Nothing but CONNECT may come, and it must come before the deadline.
-    AwaitConnect { deadline: Option<Instant>, peer: Peer, certificate_user_name: Option<Arc<str>> },
+    AwaitConnect {
+        deadline: Option<Instant>,
+        peer: Peer,
+        certificate_user_name: Option<Arc<str>>,
+        /// There is no place for it: its CONNECT is answered so.
+        is_beyond_the_limit: bool,
+    },
     /// A hook decides about the CONNECT. What the client sends meanwhile waits.
     Authenticating(Box<Pending>),
     /// CONNACK 0 was sent.
@@ -39,14 +45,28 @@ pub(crate) struct Open {
     /// The interval is over. What is repeated is encoded only when it leaves at once: earlier, it would pile up, and the
     /// PUBREL of a message could overtake the repeated PUBLISH, or the repeated PUBREL what makes it durable.
     pub(crate) retry_is_due: bool,
+    /// How fast it publishes, if that is limited.
+    pub(crate) publish_rate: Option<Box<PublishRate>>,
+    /// One of its user's connections, if those are limited.
+    pub(crate) _user_place: Option<Box<UserPlace>>,
     /// A SUBSCRIBE that a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
 }
 
 impl Open {
-    /// When the client will have been silent for too long. While a hook decides nobody listens, so nobody can tell.
+    /// Whether the client's packets are handled: not while a hook decides, nor while it is held back for its haste.
+    pub(crate) fn listens(&self) -> bool {
+        self.deciding.is_none() && self.paused_until().is_none()
+    }
+
+    /// Until when it is held back.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.publish_rate.as_ref()?.paused_until
+    }
+
+    /// When the client will have been silent for too long. While nobody listens, nobody can tell.
     pub(crate) fn silence_ends(&self, last_received: Instant) -> Option<Instant> {
-        let allowed = self.silence_allowed.filter(|_| self.deciding.is_none())?;
+        let allowed = self.silence_allowed.filter(|_| self.listens())?;
         last_received.checked_add(allowed)
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, task::Waker, time::Instant};
 
 use mqtt_codec::{Frame, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
 
-use super::{Connection, owned_body};
+use super::{Connection, filters::check_count, owned_body};
 use crate::{
     burst::Burst,
     close_reason::CloseReason,
@@ -32,6 +32,7 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
+        check_count(frame.packet_type, frame.body, self.core.limits.max_filters_per_packet)?;
         let subscribe = Subscribe::decode(&owned_body(frame))?;
         let return_codes = Vec::with_capacity(subscribe.filters.len());
         if self.core.hooks.on_subscribe.is_some() {
@@ -42,7 +43,7 @@ impl Connection {
         let mut return_codes = return_codes;
         // [MQTT-3.8.4-4]: one after the other, as if each had come in a packet of its own.
         for (filter, qos) in &subscribe.filters {
-            return_codes.push(self.subscribe(filter, SubscribeDecision::Grant(*qos), *qos)?);
+            return_codes.push(self.subscribe(filter, SubscribeDecision::Grant(*qos), *qos, burst)?);
         }
         self.answer_subscribe(&subscribe, return_codes, burst)
     }
@@ -56,7 +57,7 @@ impl Connection {
         let Some((filter, qos)) = deciding.subscribe.filters.get(deciding.return_codes.len()) else {
             return Err(CloseReason::Internal);
         };
-        let return_code = self.subscribe(filter, decision, *qos)?;
+        let return_code = self.subscribe(filter, decision, *qos, burst)?;
         deciding.return_codes.push(return_code);
         self.open()?.deciding = Some(deciding);
         self.ask_next(burst)
@@ -84,6 +85,7 @@ impl Connection {
         filter: &TopicFilter,
         decision: SubscribeDecision,
         requested: QoS,
+        burst: &mut Burst<'_>,
     ) -> Result<SubscribeReturnCode, CloseReason> {
         let attachment = self.attachment()?;
         attachment.check()?;
@@ -94,7 +96,12 @@ impl Connection {
                 self.answers.hold_until(mark);
                 Ok(SubscribeReturnCode::Granted(granted))
             }
-            Err(_) => Ok(SubscribeReturnCode::Failure),
+            Err(refusal) => {
+                let client_id = &*self.attachment()?.info.client_id;
+                tracing::debug!(client_id, %filter, ?refusal, "filter refused");
+                burst.counts.filters_refused += 1;
+                Ok(SubscribeReturnCode::Failure)
+            }
         }
     }
 

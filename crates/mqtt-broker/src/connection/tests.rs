@@ -1,18 +1,21 @@
 //! A `Connection` alone, fed and drained by hand: what happens in which order when the socket takes nothing for a while.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
-    Connect, Decoder, Packet, PacketId, Puback, Pubrec, QoS, Subscribe, TopicFilter, TopicName, Utf8Bytes,
-    Will,
+    Connect, Decoder, Delivery, Packet, PacketId, Puback, Publish, Pubrec, QoS, Subscribe, TopicFilter,
+    TopicName, Utf8Bytes, Will,
 };
 
 use super::*;
 use crate::{
     durability::Durability,
     hooks::HookSet,
-    limits::{Limits, QueueFullPolicy},
+    limits::{Limits, PublishRatePolicy, QueueFullPolicy},
     message::{Message, Outgoing},
     net,
     simulation::SlowStore,
@@ -280,4 +283,98 @@ fn a_burst_to_many_receivers_lets_others_have_their_turn() {
     assert_eq!(core.counters.snapshot().publishes_received[0], 100);
     assert!(publisher.say().contains(&Packet::Pingresp), "what stood behind was not forgotten");
     drop(receivers);
+}
+
+/// One PUBLISH after the other, as fast as they come.
+fn publishes(payload: &str, count: usize) -> Vec<u8> {
+    let (topic, payload) = (TopicName::try_from("t").unwrap(), Bytes::copy_from_slice(payload.as_bytes()));
+    let publish = Publish { delivery: Delivery::AtMostOnce, retain: false, topic, payload };
+    let mut bytes = Vec::new();
+    (0..count).for_each(|_| publish.encode(&mut bytes).unwrap());
+    bytes
+}
+
+impl Fixture {
+    fn hear_publishes(&mut self, payload: &str, count: usize) {
+        let bytes = publishes(payload, count);
+        self.connection.handle_bytes(self.now, &bytes, &mut self.core.burst());
+    }
+
+    /// How many messages have come back.
+    fn echoes(&mut self) -> usize {
+        self.say().iter().filter(|packet| matches!(packet, Packet::Publish(_))).count()
+    }
+}
+
+#[test]
+fn who_publishes_too_fast_is_read_less() {
+    let limits = Limits {
+        max_publish_rate: NonZeroU32::new(10),
+        max_inflight: 100,
+        max_keep_alive_secs: Some(1),
+        ..Limits::default()
+    };
+    let mut fixture = Fixture::new(limits);
+    fixture.hear_publishes("x", 10);
+    assert!(fixture.connection.wants_bytes(), "a second's worth may come at once");
+    assert_eq!(fixture.echoes(), 10);
+    fixture.hear_publishes("x", 30);
+    assert!(!fixture.connection.wants_bytes());
+    assert_eq!(fixture.echoes(), 1, "what went beyond the rate is passed on");
+    assert_eq!(fixture.core.counters.snapshot().publishers_delayed, 1);
+    // What has come already goes on at the rate, and the keep alive of 1.5 s does not run while nobody listens.
+    let mut waited = Duration::ZERO;
+    for _ in 0..29 {
+        let until = fixture.connection.poll_timeout().unwrap();
+        let pause = until.saturating_duration_since(fixture.now);
+        waited += pause;
+        fixture.pass(pause);
+        assert_eq!(fixture.echoes(), 1);
+    }
+    assert_eq!(waited, Duration::from_millis(2_900));
+    assert_eq!(fixture.connection.closed(), None);
+    let pause = fixture.connection.poll_timeout().unwrap().saturating_duration_since(fixture.now);
+    fixture.pass(pause);
+    assert!(fixture.connection.wants_bytes());
+    // Then it runs again.
+    fixture.pass(Duration::from_millis(1_500));
+    assert_eq!(fixture.connection.closed(), Some(&CloseReason::KeepAliveTimeout));
+}
+
+#[test]
+fn bytes_are_limited_as_messages_are() {
+    let len = publishes("0123456789", 1).len() as u64;
+    let limits = Limits { max_publish_byte_rate: NonZeroU64::new(2 * len), ..Limits::default() };
+    let mut fixture = Fixture::new(limits);
+    fixture.hear_publishes("0123456789", 4);
+    assert_eq!(fixture.echoes(), 3);
+    fixture.pass(Duration::from_millis(500));
+    assert_eq!(fixture.echoes(), 1);
+}
+
+#[test]
+fn who_publishes_too_fast_is_disconnected_if_that_is_the_policy() {
+    let limits = Limits {
+        max_publish_rate: NonZeroU32::new(2),
+        publish_rate_policy: PublishRatePolicy::Disconnect,
+        ..Limits::default()
+    };
+    let mut fixture = Fixture::new(limits);
+    fixture.hear_publishes("x", 2);
+    assert_eq!(fixture.echoes(), 2);
+    fixture.pass(Duration::from_millis(500));
+    fixture.hear_publishes("x", 2);
+    assert_eq!(fixture.connection.closed(), Some(&CloseReason::PublishRate));
+}
+
+/// A take-over or a kick reaches a client that is held back too.
+#[test]
+fn who_is_held_back_can_be_ended() {
+    let limits = Limits { max_publish_byte_rate: NonZeroU64::new(1), ..Limits::default() };
+    let mut fixture = Fixture::new(limits);
+    fixture.hear_publishes("x", 2);
+    assert!(!fixture.connection.wants_bytes());
+    assert!(fixture.core.sessions.get("client").unwrap().close(CloseReason::Kicked));
+    fixture.say();
+    assert_eq!(fixture.connection.closed(), Some(&CloseReason::Kicked));
 }

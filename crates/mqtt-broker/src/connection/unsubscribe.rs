@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt_codec::{Frame, PacketType, Unsuback, Unsubscribe};
 
-use super::{Connection, owned_body};
+use super::{Connection, filters::check_count, owned_body};
 use crate::{burst::Burst, close_reason::CloseReason, hooks::survive, store::Mark};
 
 impl Connection {
@@ -13,6 +13,7 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
+        check_count(frame.packet_type, frame.body, self.core.limits.max_filters_per_packet)?;
         let Unsubscribe { packet_id, filters } = Unsubscribe::decode(&owned_body(frame))?;
         let core = Arc::clone(&self.core);
         let attachment = self.attachment()?;

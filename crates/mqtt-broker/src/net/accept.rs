@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,6 +20,7 @@ use super::{
     transport::{ByteStream, Newcomer, Transport},
 };
 use crate::{
+    admission::{Entered, RefusalReason},
     broker::Broker,
     client::Peer,
     core::Core,
@@ -26,6 +30,8 @@ use crate::{
 
 /// How long to wait when the system has no file descriptor left: trying at once again would only burn the processor.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
+/// How many connections beyond the limit may wait for a CONNECT, to be answered that there is no place.
+const MOST_FAREWELLS: usize = 16;
 
 /// What accepted connections are given.
 struct Reception {
@@ -81,29 +87,46 @@ impl Reception {
         let core = &self.core;
         let mut burst = core.burst();
         burst.counts.connections_accepted += 1;
-        let listener = self.entrance.name.as_deref();
-        let Some(place) = Place::take(core, &self.entrance) else {
-            burst.counts.connections_refused += 1;
-            tracing::warn!(%peer, listener, "refused: there is the maximum of connections");
-            return None;
+        let accepted_at = now();
+        let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place };
+        let (newcomer, refused) = match Place::take(core, &self.entrance) {
+            Ok(place) => newcomer(place).weighed(),
+            Err(reason) => {
+                // Told only where that takes no handshake: at the limit of connections nothing more is spent on them.
+                let is_told = self.transport.is_plain();
+                (
+                    is_told.then(|| Place::among_few(core, &self.entrance)).flatten().map(newcomer),
+                    Some(reason),
+                )
+            }
         };
-        let newcomer = Newcomer { peer, accepted_at: now(), certificate_user_name: None, place };
-        if !newcomer.is_welcome() {
+        if let Some(reason) = refused {
             burst.counts.connections_refused += 1;
-            return None;
+            burst.counts.refuse_one(reason);
+            tracing::debug!(%peer, listener = self.entrance.name.as_deref(), %reason, "refused");
         }
-        Some(newcomer)
+        newcomer
     }
 }
 
 impl Newcomer {
-    /// Whether the hook agrees. It is asked once, when it is known who is there.
-    fn is_welcome(&self) -> bool {
-        let Place { core, entrance } = &self.place;
-        let Some(hook) = &core.hooks.on_accept else { return true };
+    /// Lets it in, if there are no objections to it.
+    fn weighed(mut self) -> (Option<Self>, Option<RefusalReason>) {
+        match self.weigh() {
+            Ok(()) => (Some(self), None),
+            Err(reason) => (None, Some(reason)),
+        }
+    }
+
+    /// Whether bans, the limits of its address and the hook agree. Asked once, when it is known who is there.
+    fn weigh(&mut self) -> Result<(), RefusalReason> {
+        let Place { core, entrance, entered, .. } = &mut self.place;
+        *entered = core.admission.enter(self.accepted_at, self.peer, &core.limits)?;
+        let Some(hook) = &core.hooks.on_accept else { return Ok(()) };
         let request =
             AcceptRequest { peer: self.peer, listener: entrance.name.as_deref().unwrap_or_default() };
-        survive("on_accept", || hook(request)) == Some(true)
+        let agrees = survive("on_accept", || hook(request)) == Some(true);
+        if agrees { Ok(()) } else { Err(RefusalReason::Hook) }
     }
 }
 
@@ -111,27 +134,50 @@ impl Newcomer {
 pub(super) struct Place {
     pub(super) core: Arc<Core>,
     pub(super) entrance: Arc<Entrance>,
+    /// In the account of its address.
+    entered: Entered,
+    /// One of the few beyond the limit, which are there to be told so.
+    pub(super) is_beyond_the_limit: bool,
 }
 
 impl Place {
-    fn take(core: &Arc<Core>, entrance: &Arc<Entrance>) -> Option<Self> {
+    fn take(core: &Arc<Core>, entrance: &Arc<Entrance>) -> Result<Self, RefusalReason> {
         if !entrance.enter() {
-            return None;
+            return Err(RefusalReason::TooManyOfListener);
         }
-        let grown = |connections| (connections < core.limits.max_connections).then_some(connections + 1);
-        if core.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_err() {
+        if !grow(&core.connections, core.limits.max_connections) {
             entrance.leave();
-            return None;
+            return Err(RefusalReason::TooManyConnections);
         }
-        Some(Self { core: Arc::clone(core), entrance: Arc::clone(entrance) })
+        Ok(Self::new(core, entrance, false))
+    }
+
+    fn among_few(core: &Arc<Core>, entrance: &Arc<Entrance>) -> Option<Self> {
+        grow(&core.farewells, MOST_FAREWELLS).then(|| Self::new(core, entrance, true))
+    }
+
+    fn new(core: &Arc<Core>, entrance: &Arc<Entrance>, is_beyond_the_limit: bool) -> Self {
+        let (core, entrance) = (Arc::clone(core), Arc::clone(entrance));
+        Self { core, entrance, entered: Entered::default(), is_beyond_the_limit }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.core.connections.fetch_sub(1, Ordering::Relaxed);
-        self.entrance.leave();
+        self.core.admission.leave(&mut self.entered);
+        if self.is_beyond_the_limit {
+            self.core.farewells.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.core.connections.fetch_sub(1, Ordering::Relaxed);
+            self.entrance.leave();
+        }
     }
+}
+
+/// Counts one more, unless there are so many.
+fn grow(count: &AtomicUsize, most: usize) -> bool {
+    let grown = |count| (count < most).then(|| count + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
 }
 
 /// Errors of `accept` that say that a client went away before it was taken in.

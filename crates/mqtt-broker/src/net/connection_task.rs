@@ -91,8 +91,11 @@ impl<S: ByteStream> ConnectionTask<S> {
     pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
         let Newcomer { peer, accepted_at, certificate_user_name, place } = newcomer;
         let (core, entrance) = (Arc::clone(&place.core), Arc::clone(&place.entrance));
-        let connection =
+        let mut connection =
             Connection::new(core, entrance, peer, accepted_at).certified_as(certificate_user_name);
+        if place.is_beyond_the_limit {
+            connection = connection.beyond_the_limit(accepted_at);
+        }
         Self {
             socket: Some(socket),
             connection,

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use super::transport::Transport;
+use super::{half_open, transport::Transport};
 use crate::{
     broker::Broker,
     client::Peer,
@@ -87,8 +87,12 @@ impl Broker {
     /// Serves a socket that is bound already as a [`Listener`] says.
     pub fn serve_with(&self, socket: TcpListener, listener: impl Into<Listener>) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
+        let silence = self.core().limits.tcp_keep_alive;
         self.accept(listener.into(), move |cx| {
             socket.poll_accept(cx).map_ok(|(socket, address)| {
+                if let Some(silence) = silence {
+                    half_open::watch(&socket, silence);
+                }
                 // Packets are written in whole batches: waiting for more would only add delay.
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(peer = %address, %error, "TCP_NODELAY");

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection_task;
+mod half_open;
 mod housekeeping;
 mod listener;
 mod question;

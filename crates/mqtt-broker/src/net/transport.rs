@@ -80,7 +80,7 @@ impl Transport {
         }
     }
 
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         !self.is_tls() && !self.is_websocket()
     }
 
@@ -149,7 +149,7 @@ impl Newcomer {
     /// The size of the largest packet that it may send, now or later.
     #[cfg(feature = "websocket")]
     fn largest_packet(&self) -> usize {
-        let Place { core, entrance } = &self.place;
+        let Place { core, entrance, .. } = &self.place;
         entrance.max_packet_size(&core.limits).max(entrance.max_connect_packet_size(&core.limits))
     }
 

@@ -8,6 +8,8 @@ use mqtt_codec::{QoS, TopicFilter};
 #[derive(Default)]
 pub(crate) struct SessionSubscriptions {
     filters: Filters,
+    /// How many of them have a wildcard.
+    wildcards: u32,
     /// The session is over, and the router has forgotten it: nothing may be added any more.
     ended: bool,
 }
@@ -35,6 +37,10 @@ impl SessionSubscriptions {
         }
     }
 
+    pub(crate) fn wildcards(&self) -> usize {
+        self.wildcards as usize
+    }
+
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         match &self.filters {
             Filters::Few(few) => few.iter().any(|(known, _)| known == filter),
@@ -43,6 +49,9 @@ impl SessionSubscriptions {
     }
 
     pub(crate) fn insert(&mut self, filter: TopicFilter, granted: QoS) {
+        if filter.has_wildcard() && !self.contains(&filter) {
+            self.wildcards += 1;
+        }
         if let Filters::Few(few) = &mut self.filters {
             if let Some(known) = few.iter_mut().find(|(known, _)| *known == filter) {
                 known.1 = granted;
@@ -62,13 +71,17 @@ impl SessionSubscriptions {
 
     /// Filters are compared byte for byte [MQTT-3.10.4-1].
     pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
-        match &mut self.filters {
+        let was_there = match &mut self.filters {
             Filters::Few(few) => {
                 let at = few.iter().position(|(known, _)| known == filter);
                 at.map(|at| few.swap_remove(at)).is_some()
             }
             Filters::Many(many) => many.0.remove(filter).is_some(),
+        };
+        if was_there && filter.has_wildcard() {
+            self.wildcards -= 1;
         }
+        was_there
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
@@ -84,6 +97,7 @@ impl SessionSubscriptions {
         self.ended = true;
         let filters = self.iter().map(|(filter, _)| filter.clone()).collect();
         self.filters = Filters::default();
+        self.wildcards = 0;
         filters
     }
 }
@@ -102,17 +116,21 @@ mod tests {
     #[test]
     fn few_and_many() {
         for count in [FEW / 2, FEW * 4] {
-            let filter = |n: usize| TopicFilter::try_from(format!("f/{n}").as_str()).unwrap();
+            // Every other one has a wildcard.
+            let end = |n: usize| if n.is_multiple_of(2) { "" } else { "/#" };
+            let filter = |n: usize| TopicFilter::try_from(format!("f/{n}{}", end(n)).as_str()).unwrap();
             let mut subscriptions = SessionSubscriptions::default();
             for qos in [QoS::AtMostOnce, QoS::ExactlyOnce] {
                 (0..count).for_each(|n| subscriptions.insert(filter(n), qos));
             }
             assert_eq!(subscriptions.len(), count, "an identical filter replaces");
+            assert_eq!(subscriptions.wildcards(), count / 2);
             assert!(subscriptions.iter().all(|(_, granted)| granted == QoS::ExactlyOnce));
             assert!(subscriptions.remove(&filter(1)) && !subscriptions.remove(&filter(1)));
             assert!(!subscriptions.contains(&filter(1)) && subscriptions.contains(&filter(0)));
+            assert_eq!(subscriptions.wildcards(), count / 2 - 1);
             assert_eq!(subscriptions.end().len(), count - 1);
-            assert!(subscriptions.is_ended() && subscriptions.len() == 0);
+            assert!(subscriptions.is_ended() && subscriptions.len() == 0 && subscriptions.wildcards() == 0);
         }
     }
 }

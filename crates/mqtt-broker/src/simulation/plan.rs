@@ -57,6 +57,7 @@ fn any(rng: &mut Rng) -> Limits {
         session_expiry: Some(Duration::from_secs(rng.between(5, 60))),
         retry_interval: rng.chance(300).then(|| Duration::from_millis(rng.between(200, 3000))),
         queue_qos0_messages: rng.chance(600),
+        allow_dollar_topics: true,
         ..Limits::default()
     }
 }

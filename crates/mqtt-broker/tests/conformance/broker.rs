@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 
-use mqtt_broker::Broker;
+use mqtt_broker::{Broker, Limits};
 
 /// Where the broker listens.
 pub(crate) fn broker() -> SocketAddr {
@@ -23,13 +23,15 @@ pub(crate) fn is_ours() -> bool {
     std::env::var_os("MQTT_ADDR").is_none()
 }
 
-/// Starts a broker as it comes, on a thread that serves until the process ends.
+/// Starts a broker as it comes, but that clients may publish to topics that begin with `$`, on a thread that serves until the process ends.
 fn start() -> SocketAddr {
     let (ready, address) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a runtime").block_on(async {
-            let broker = Broker::builder().build();
+            let mut limits = Limits::default();
+            limits.allow_dollar_topics = true;
+            let broker = Broker::builder().limits(limits).build();
             let address = broker.listen("127.0.0.1:0").await.expect("a free port");
             ready.send(address).expect("somebody waits for the address");
             std::future::pending::<()>().await;

@@ -15,6 +15,7 @@ use tokio::{
 use crate::{filter, journal::soon, topic};
 
 /// One connection.
+#[derive(Debug)]
 pub(crate) struct Client<S = TcpStream> {
     pub(crate) stream: S,
     decoder: Decoder,

@@ -3,13 +3,16 @@
 use std::{fs, time::Duration};
 
 use mqtt_broker::{
-    Broker, DeliveryMode, DropReason, Limits, SharedStrategy, SubscribeError, SubscribeRefusal,
+    Broker, DeliveryMode, DropReason, Limits, RefusalReason, SharedStrategy, SubscribeError, SubscribeRefusal,
 };
-use mqtt_codec::{Connack, Connect, ConnectRefusal, Packet, Pubcomp, Pubrec, Pubrel, SubscribeReturnCode};
+use mqtt_codec::{
+    Connack, Connect, ConnectRefusal, Packet, Pubcomp, Pubrec, Pubrel, SubscribeReturnCode, Unsubscribe,
+};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     Q0, Q1, Q2,
-    client::{Client, connect, id, persistent, publish},
+    client::{Client, connect, id, persistent, publish, subscribe, will},
     filter,
     journal::{Journal, eventually, soon},
     limits, local_message, message, start,
@@ -28,14 +31,44 @@ async fn max_connections_refuses_one_more_and_serves_on() {
     let mut silent = Client::open(address).await;
     eventually("both", || broker.snapshot().connections == 2).await;
     for _ in 0..3 {
-        Client::open(address).await.expect_end().await;
+        let mut refused = Client::open(address).await;
+        let answer = refused.connect(connect("refused")).await;
+        assert_eq!(answer, Connack::Refused(ConnectRefusal::ServerUnavailable));
+        refused.expect_end().await;
     }
     first.ping().await;
-    assert_eq!(broker.counts().connections_refused, 3);
+    let counts = broker.counts();
+    assert_eq!((counts.connections_refused, counts.connects_refused), (3, 3));
+    assert_eq!(counts.refused_for(RefusalReason::TooManyConnections), 3);
     silent.send(Packet::Pingreq).await;
     silent.expect_end().await;
     eventually("a free place", || broker.snapshot().connections == 1).await;
     Client::connected(address, "next").await.ping().await;
+}
+
+/// Who is beyond the limit waits for nothing but a CONNECT, not for long, and with few others.
+#[tokio::test]
+async fn what_is_spent_on_those_beyond_max_connections_is_little() {
+    let (broker, address) = start_with(|limits| limits.max_connections = 0).await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(Client::open(address).await);
+    }
+    eventually("all of them", || broker.counts().connections_refused == 16).await;
+    // Closed at once: its CONNECT gets no answer.
+    let mut one_more = Client::open(address).await;
+    one_more.stream.write_all(&[0x10]).await.ok();
+    one_more.expect_end().await;
+    for mut client in silent {
+        client.expect_end().await;
+    }
+    let mut impatient = Client::open(address).await;
+    impatient.send(Packet::Pingreq).await;
+    impatient.expect_end().await;
+    assert_eq!(broker.counts().connects_refused, 0);
+    let mut polite = Client::open(address).await;
+    let answer = polite.connect(connect("polite")).await;
+    assert_eq!(answer, Connack::Refused(ConnectRefusal::ServerUnavailable));
 }
 
 #[tokio::test]
@@ -48,7 +81,7 @@ async fn connect_timeout_ends_who_sends_no_whole_connect() {
         let mut bytes = vec![0x10, 200, 1];
         bytes.resize(1_000, b'x');
         for byte in bytes {
-            if tokio::io::AsyncWriteExt::write_all(&mut dribbling.stream, &[byte]).await.is_err() {
+            if dribbling.stream.write_all(&[byte]).await.is_err() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -166,6 +199,125 @@ async fn max_subscriptions_per_client_refuses_one_more_filter() {
     assert_eq!(client.subscribe("c", Q1).await, granted(Q1));
     let mut other = Client::connected(address, "other").await;
     assert_eq!(other.subscribe("c", Q1).await, granted(Q1));
+}
+
+#[tokio::test]
+async fn max_subscriptions_counts_those_of_all() {
+    let (broker, address) = start_with(|limits| limits.max_subscriptions = 3).await;
+    let mut client = Client::connected(address, "a").await;
+    let mut other = Client::connected(address, "b").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    assert_eq!(client.subscribe_all(&[("a", Q0), ("b", Q0)]).await, [granted, granted]);
+    assert_eq!(other.subscribe_all(&[("a", Q0), ("b", Q0), ("a", Q0)]).await, [granted, FAILURE, granted]);
+    assert_eq!(broker.counts().filters_refused, 1);
+    let refusal = SubscribeRefusal::TooManySubscriptionsInAll;
+    assert_eq!(broker.subscribe("b", &filter("c"), Q0), Err(refusal));
+    client.disconnect().await;
+    eventually("room", || broker.snapshot().subscriptions == 1).await;
+    assert_eq!(other.subscribe("b", Q0).await, granted);
+}
+
+#[tokio::test]
+async fn max_wildcard_subscriptions_per_client_refuses_one_more() {
+    let (broker, address) = start_with(|limits| limits.max_wildcard_subscriptions_per_client = 2).await;
+    let mut client = Client::connected(address, "a").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    let filters = [("a/+", Q0), ("b/#", Q0), ("$share/g/+", Q0), ("a/+", Q0), ("a", Q0)];
+    assert_eq!(client.subscribe_all(&filters).await, [granted, granted, FAILURE, granted, granted]);
+    assert_eq!(broker.subscribe("a", &filter("#"), Q0), Err(SubscribeRefusal::TooManyWildcards));
+    assert_eq!(broker.counts().filters_refused, 1);
+    client.unsubscribe(&["a/+"]).await;
+    assert_eq!(client.subscribe("+", Q0).await, granted);
+}
+
+#[tokio::test]
+async fn max_filters_per_packet_ends_who_sends_more() {
+    let (broker, address) = start_with(|limits| limits.max_filters_per_packet = 2).await;
+    let mut client = Client::connected(address, "a").await;
+    client.subscribe_all(&[("a", Q0), ("b", Q0)]).await;
+    client.unsubscribe(&["a", "b"]).await;
+    let three = ["a", "b", "c"];
+    client.send(subscribe(id(9), &three.map(|text| (text, Q0)))).await;
+    client.expect_end().await;
+    let mut client = Client::connected(address, "a").await;
+    let filters = three.map(filter).to_vec();
+    client.send(Packet::Unsubscribe(Unsubscribe { packet_id: id(9), filters })).await;
+    client.expect_end().await;
+    eventually("the end of both", || broker.snapshot().connections == 0).await;
+    assert_eq!(broker.snapshot().subscriptions, 0);
+}
+
+#[tokio::test]
+async fn max_topic_len_refuses_the_filter_and_ends_the_publisher() {
+    let (broker, address) = start_with(|limits| limits.max_topic_len = 4).await;
+    let mut client = Client::connected(address, "a").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    assert_eq!(client.subscribe_all(&[("abcd", Q0), ("abcde", Q0)]).await, [granted, FAILURE]);
+    assert_eq!(broker.subscribe("a", &filter("abcd/"), Q0), Err(SubscribeRefusal::TooLong));
+    assert_eq!(broker.counts().filters_refused, 1);
+    let mut publisher = Client::connected(address, "publisher").await;
+    publisher.publish("abcd", "x", Q1).await;
+    assert_eq!(client.message().await, "abcd x");
+    publisher.send(Packet::Publish(publish("abcde", "x", Q0, id(9)))).await;
+    publisher.expect_end().await;
+    // A Will is a PUBLISH that comes later.
+    let mut willing = Client::open(address).await;
+    willing
+        .send(Packet::Connect(Box::new(Connect { will: will("abcde", b"", Q0, false), ..connect("w") })))
+        .await;
+    willing.expect_end().await;
+}
+
+/// Acknowledged, delivered to nobody and not retained; a Will neither.
+#[tokio::test]
+async fn clients_do_not_publish_to_dollar_topics_unless_they_may() {
+    for (allowed, delivered, dropped) in
+        [(false, vec!["end x"], 4), (true, vec!["$open/a x", "$open/w will", "end x"], 2)]
+    {
+        let (broker, address) = start_with(|limits| limits.allow_dollar_topics = allowed).await;
+        let mut watcher = Client::connected(address, "watcher").await;
+        watcher.subscribe_all(&["$open/#", "$SYS/#", "end"].map(|filter| (filter, Q0))).await;
+        let mut client = Client::connected(address, "a").await;
+        client.retain("$open/a", "x", Q1).await;
+        client.retain("$SYS/a", "x", Q2).await;
+        for (client_id, topic) in [("will", "$open/w"), ("sys will", "$SYS/w")] {
+            let request = Connect { will: will(topic, b"will", Q1, true), ..connect(client_id) };
+            drop(Client::accepted(address, request).await);
+            eventually("its end", || broker.client(client_id).is_none()).await;
+        }
+        client.publish("end", "x", Q0).await;
+        for expected in &delivered {
+            assert_eq!(watcher.message().await, *expected);
+        }
+        assert_eq!(broker.counts().dropped_for(DropReason::ReservedTopic), dropped);
+        assert_eq!(broker.snapshot().retained_messages, delivered.len() - 1);
+        // The embedder may.
+        broker.publish(&message("$SYS/a", "mine", Q0));
+        assert_eq!(watcher.message().await, "$SYS/a mine");
+    }
+}
+
+/// The system watches connections that say nothing: its timer for that runs on the broker's end of the socket.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn tcp_keep_alive_watches_silent_connections() {
+    const KEEP_ALIVE_TIMER: &str = "02:";
+    for tcp_keep_alive in [Some(Duration::from_secs(100)), None] {
+        let (_broker, address) = start_with(|limits| limits.tcp_keep_alive = tcp_keep_alive).await;
+        let mut client = Client::connected(address, "a").await;
+        client.ping().await;
+        let own_port = format!(":{:04X}", client.stream.local_addr().unwrap().port());
+        let is_watched = || {
+            let table = fs::read_to_string("/proc/net/tcp").unwrap();
+            let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let mut sockets = table.lines().map(fields).filter(|fields| fields[2].ends_with(&own_port));
+            sockets.next().is_some_and(|fields| fields[5].starts_with(KEEP_ALIVE_TIMER))
+        };
+        match tcp_keep_alive {
+            Some(_) => eventually("the timer", is_watched).await,
+            None => assert!(!is_watched()),
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! One target, a file a subject. Nothing here judges the protocol as such: that is what `tests/conformance` is for.
 
+mod admission;
 mod api;
 mod backpressure;
 #[cfg(feature = "tls")]

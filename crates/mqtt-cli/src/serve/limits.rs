@@ -1,12 +1,15 @@
 //! [`LimitArguments`]: the numbers of [`Limits`] that an operator sets. Their defaults are read there, never repeated.
 
-use std::time::Duration;
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     value_parser,
 };
-use mqtt_broker::{DeliveryMode, Limits, QueueFullPolicy, SharedStrategy};
+use mqtt_broker::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, SharedStrategy};
 
 use crate::quantity::{Size, Span};
 
@@ -18,6 +21,8 @@ const QUEUE_FULL: &Names<QueueFullPolicy> = &[
     ("drop-newest", QueueFullPolicy::DropNewest),
     ("disconnect", QueueFullPolicy::Disconnect),
 ];
+const PUBLISH_RATE_POLICY: &Names<PublishRatePolicy> =
+    &[("delay", PublishRatePolicy::Delay), ("disconnect", PublishRatePolicy::Disconnect)];
 const DELIVERY_MODE: &Names<DeliveryMode> =
     &[("once", DeliveryMode::Once), ("overlap", DeliveryMode::Overlap)];
 const SHARED_STRATEGY: &Names<SharedStrategy> = &[
@@ -38,6 +43,38 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections)]
     max_connections: usize,
 
+    /// Connections of one address at a time [default: no limit]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    max_connections_per_address: Option<usize>,
+
+    /// Connections of one user name at a time [default: no limit]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    max_connections_per_user: Option<usize>,
+
+    /// Connections that one address may open a second; further ones are closed before any TLS [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_accept_rate_per_address: Option<NonZeroU32>,
+
+    /// How many bits of an IPv6 address stand for one peer, in the limits of an address
+    #[arg(long, value_name = "BITS", default_value_t = Limits::default().ipv6_prefix_len, value_parser = value_parser!(u8).range(1..=128))]
+    ipv6_prefix_len: u8,
+
+    /// Bans of addresses, client identifiers and users at a time
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_bans)]
+    max_bans: usize,
+
+    /// How often a client identifier may connect within --flapping-window; one more time, and it is banned [default: no limit]
+    #[arg(long, value_name = "N")]
+    flapping_connects: Option<NonZeroU32>,
+
+    /// See --flapping-connects
+    #[arg(long, value_name = "TIME", default_value_t = Span(Some(Limits::default().flapping_window)), value_parser = finite)]
+    flapping_window: Span,
+
+    /// How long a client identifier that flaps is banned
+    #[arg(long, value_name = "TIME", default_value_t = Span(Some(Limits::default().flapping_ban)), value_parser = finite)]
+    flapping_ban: Span,
+
     /// Time from a connection's beginning to its whole CONNECT
     #[arg(long, value_name = "TIME", default_value_t = Span(Some(Limits::default().connect_timeout)), value_parser = finite)]
     connect_timeout: Span,
@@ -50,9 +87,47 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "TIME", default_value_t = seconds(Limits::default().max_keep_alive_secs), value_parser = keep_alive)]
     max_keep_alive: Span,
 
+    /// How long a TCP connection may be silent before the system asks whether its client is still there
+    #[arg(long, value_name = "TIME", default_value_t = Span(Limits::default().tcp_keep_alive), value_parser = not_at_once)]
+    tcp_keep_alive: Span,
+
+    /// Messages that one client may publish a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_publish_rate: Option<NonZeroU32>,
+
+    /// Bytes that one client may publish a second [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = byte_rate)]
+    max_publish_byte_rate: Option<NonZeroU64>,
+
+    /// What happens to a client that publishes faster
+    ///
+    /// delay reads nothing more from it until it has kept to the rate again. disconnect disconnects it.
+    #[arg(long, value_name = "POLICY", default_value = name_of(PUBLISH_RATE_POLICY, Limits::default().publish_rate_policy), value_parser = named(PUBLISH_RATE_POLICY))]
+    publish_rate_policy: PublishRatePolicy,
+
+    /// Let clients publish to topics that begin with $, but for $SYS
+    #[arg(long)]
+    allow_dollar_topics: bool,
+
     /// Levels of a topic
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_topic_levels, value_parser = at_least_one)]
     max_topic_levels: usize,
+
+    /// Bytes of a topic
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_topic_len, value_parser = at_least_one)]
+    max_topic_len: usize,
+
+    /// Topic filters in one packet
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_filters_per_packet, value_parser = at_least_one)]
+    max_filters_per_packet: usize,
+
+    /// Topic filters of all clients
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_subscriptions)]
+    max_subscriptions: usize,
+
+    /// Topic filters with a wildcard of one client
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_wildcard_subscriptions_per_client)]
+    max_wildcard_subscriptions_per_client: usize,
 
     /// Topic filters of one client
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_subscriptions_per_client)]
@@ -126,12 +201,29 @@ impl LimitArguments {
     pub(crate) fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         limits.max_connections = self.max_connections;
+        limits.max_connections_per_address = self.max_connections_per_address;
+        limits.max_connections_per_user = self.max_connections_per_user;
+        limits.max_accept_rate_per_address = self.max_accept_rate_per_address;
+        limits.ipv6_prefix_len = self.ipv6_prefix_len;
+        limits.max_bans = self.max_bans;
+        limits.flapping_connects = self.flapping_connects;
+        limits.flapping_window = self.flapping_window.0.unwrap_or(Duration::MAX);
+        limits.flapping_ban = self.flapping_ban.0.unwrap_or(Duration::MAX);
         limits.connect_timeout = self.connect_timeout.0.unwrap_or(Duration::MAX);
         limits.max_packet_size = self.max_packet_size.0;
         limits.max_connect_packet_size = limits.max_connect_packet_size.min(self.max_packet_size.0);
         limits.max_keep_alive_secs =
             self.max_keep_alive.0.and_then(|time| u16::try_from(time.as_secs()).ok());
+        limits.tcp_keep_alive = self.tcp_keep_alive.0;
+        limits.max_publish_rate = self.max_publish_rate;
+        limits.max_publish_byte_rate = self.max_publish_byte_rate;
+        limits.publish_rate_policy = self.publish_rate_policy;
+        limits.allow_dollar_topics = self.allow_dollar_topics;
         limits.max_topic_levels = self.max_topic_levels;
+        limits.max_topic_len = self.max_topic_len;
+        limits.max_filters_per_packet = self.max_filters_per_packet;
+        limits.max_subscriptions = self.max_subscriptions;
+        limits.max_wildcard_subscriptions_per_client = self.max_wildcard_subscriptions_per_client;
         limits.max_subscriptions_per_client = self.max_subscriptions_per_client;
         limits.max_sessions = self.max_sessions;
         limits.session_expiry = self.session_expiry.0;
@@ -188,6 +280,11 @@ fn packet_size(text: &str) -> Result<Size, String> {
     }
 }
 
+fn byte_rate(text: &str) -> Result<NonZeroU64, String> {
+    let Size(bytes) = text.parse()?;
+    NonZeroU64::new(bytes as u64).ok_or_else(|| "must be at least one byte a second".to_owned())
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),
@@ -233,6 +330,23 @@ mod tests {
     fn each_argument_sets_its_own_limit() {
         let table = [
             ("--max-connections=1", "max_connections: 1,"),
+            ("--max-connections-per-address=2", "max_connections_per_address: Some(2),"),
+            ("--max-connections-per-user=3", "max_connections_per_user: Some(3),"),
+            ("--max-accept-rate-per-address=4", "max_accept_rate_per_address: Some(4),"),
+            ("--ipv6-prefix-len=56", "ipv6_prefix_len: 56,"),
+            ("--max-bans=5", "max_bans: 5,"),
+            ("--flapping-connects=6", "flapping_connects: Some(6),"),
+            ("--flapping-window=7s", "flapping_window: 7s,"),
+            ("--flapping-ban=8s", "flapping_ban: 8s,"),
+            ("--tcp-keep-alive=9s", "tcp_keep_alive: Some(9s),"),
+            ("--max-publish-rate=10", "max_publish_rate: Some(10),"),
+            ("--max-publish-byte-rate=11KiB", "max_publish_byte_rate: Some(11264),"),
+            ("--publish-rate-policy=disconnect", "publish_rate_policy: Disconnect,"),
+            ("--allow-dollar-topics", "allow_dollar_topics: true,"),
+            ("--max-topic-len=12", "max_topic_len: 12,"),
+            ("--max-filters-per-packet=13", "max_filters_per_packet: 13,"),
+            ("--max-subscriptions=14", "max_subscriptions: 14,"),
+            ("--max-wildcard-subscriptions-per-client=15", "max_wildcard_subscriptions_per_client: 15,"),
             ("--connect-timeout=2s", "connect_timeout: 2s,"),
             ("--max-packet-size=64KiB", "max_packet_size: 65536,"),
             ("--max-keep-alive=3m", "max_keep_alive_secs: Some(180),"),
@@ -276,6 +390,13 @@ mod tests {
             "--max-keep-alive=19h",
             "--connect-timeout=never",
             "--retry-interval=0s",
+            "--tcp-keep-alive=0s",
+            "--max-publish-rate=0",
+            "--max-publish-byte-rate=0",
+            "--max-accept-rate-per-address=0",
+            "--max-connections-per-address=0",
+            "--ipv6-prefix-len=0",
+            "--max-filters-per-packet=0",
             "--queue-full=later",
         ];
         for argument in refused {
