@@ -9,6 +9,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use crate::{
     auth::{Bearer, Tokens},
     clock::Clock,
+    history::History,
     operations::Operations,
     problem::{Problem, Result},
 };
@@ -51,9 +52,9 @@ pub(crate) struct Shared {
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) options: AdminOptions,
     pub(crate) clock: Clock,
+    pub(crate) history: History,
     tokens: RwLock<Tokens>,
     heavy: Semaphore,
-    #[expect(dead_code, reason = "live traces come next")]
     pub(crate) traces: Arc<Semaphore>,
 }
 
@@ -64,6 +65,7 @@ impl Admin {
             broker,
             operations: Arc::new(operations),
             clock: Clock::new(),
+            history: History::default(),
             tokens: RwLock::new(tokens),
             heavy: Semaphore::new(options.max_heavy_requests),
             traces: Arc::new(Semaphore::new(options.max_traces)),

@@ -1,7 +1,7 @@
 //! The HTTP API of a broker: what an operator looks at, and what he does.
 //!
 //! [`Admin`] serves it on a listener: JSON under `/api/v1`, its description at `/api/openapi.json`, metrics at `/metrics`,
-//! `/livez` and `/readyz`. It reads the broker's public snapshots and calls its public API, no more; what only the program
+//! `/livez` and `/readyz`, and at `/` a dashboard that shows all this in a browser. It reads the broker's public snapshots and calls its public API, no more; what only the program
 //! around the broker can do (reload its configuration, back up its store) comes in through [`Operations`].
 //!
 //! Every request but for those that ask whether the process lives shows a bearer token: see [`Tokens`].
@@ -10,6 +10,8 @@ mod admin;
 mod api;
 mod auth;
 mod clock;
+mod dashboard;
+mod history;
 mod input;
 mod list;
 mod operations;

@@ -36,6 +36,8 @@ impl Admin {
         let router = api::router(self);
         let places = Arc::new(Semaphore::new(self.shared().options.max_connections));
         let tasks = TaskTracker::new();
+        let (admin, until) = (self.clone(), stop.clone());
+        tasks.spawn(async move { admin.shared().history.keep(admin.broker(), until).await });
         while let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
             let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
             match accepted {

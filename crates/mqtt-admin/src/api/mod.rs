@@ -2,12 +2,14 @@
 
 mod clients;
 mod health;
+mod history;
 mod messages;
 mod metrics;
 mod sessions;
 mod subscriptions;
 mod system;
 mod view;
+mod watch;
 
 use std::time::Instant;
 
@@ -28,6 +30,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     admin::Admin,
     auth::{Bearer, Role},
+    dashboard,
     problem::Problem,
 };
 
@@ -53,7 +56,7 @@ pub(crate) fn router(admin: &Admin) -> Router {
         .layer(from_fn_with_state(admin.clone(), authorize))
         .with_state(admin.clone());
     let (open, _) = open().split_for_parts();
-    open.with_state(admin.clone()).merge(guarded).layer(from_fn(plainly))
+    open.with_state(admin.clone()).merge(dashboard::router()).merge(guarded).layer(from_fn(plainly))
 }
 
 /// The API's own description.
@@ -72,6 +75,9 @@ fn guarded() -> OpenApiRouter<Admin> {
     OpenApiRouter::new()
         .routes(routes!(metrics::metrics))
         .routes(routes!(system::overview))
+        .routes(routes!(history::history))
+        .routes(routes!(watch::messages))
+        .routes(routes!(watch::topics))
         .routes(routes!(clients::list))
         .routes(routes!(clients::get, clients::disconnect))
         .routes(routes!(sessions::list))

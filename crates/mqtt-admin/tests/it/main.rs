@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "the clients for HTTP and MQTT are whole")]
 
 mod access;
+mod dashboard;
 mod http;
 mod lists;
 mod messages;

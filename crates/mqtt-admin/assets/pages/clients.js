@@ -1,0 +1,159 @@
+// Who is connected: a list, and one of them in full.
+
+import { get, named, remove } from "../api.js";
+import { confirm, el, facts, field, panel, paused, replace, select, table, toast } from "../dom.js";
+import { bytes, count, moment, since } from "../format.js";
+
+const SIZE = 50;
+const DESCENDING = ["subscriptions", "inflight_len", "msg_queue_len", "msg_queue_bytes", "msg_queue_dropped"];
+const link = (id) => el("a", { href: `#/clients/${encodeURIComponent(id)}` }, id);
+
+const COLUMNS = [
+  { name: "Client", key: "client_id", mono: true, wide: true, cell: (row) => link(row.client_id) },
+  { name: "User", key: "username", cell: (row) => row.username || "—" },
+  { name: "Address", mono: true, cell: (row) => row.remote_addr || "—" },
+  { name: "Connected", key: "connected_at", number: true, cell: (row) => row.status === "offline" ? "offline" : el("span", { title: moment(row.connected_at) }, since(row.connected_at)) },
+  { name: "In flight", key: "inflight_len", number: true, cell: (row) => count(row.inflight_len) },
+  { name: "Waiting", key: "msg_queue_len", number: true, cell: (row) => count(row.msg_queue_len) },
+  { name: "Bytes", key: "msg_queue_bytes", number: true, cell: (row) => bytes(row.msg_queue_bytes) },
+  { name: "Dropped", key: "msg_queue_dropped", number: true, cell: (row) => count(row.msg_queue_dropped) },
+];
+
+export function clients(root, { signal, query }) {
+  const state = {
+    sort: query.get("sort") ?? "client_id", client_id: query.get("client_id") ?? "", what: "clients",
+    order: null, cursors: [],
+  };
+  state.order = DESCENDING.includes(state.sort) ? "desc" : "asc";
+  const search = el("input", { type: "search", value: state.client_id, placeholder: "part of a client identifier", spellcheck: "false" });
+  const which = select([["clients", "connected"], ["sessions", "all sessions"]], state.what);
+  const list = el("div");
+  const pager = el("nav.pager", { "aria-label": "Pages of the list" });
+  root.append(el("div.filters", field("Search", search), field("Show", which)), panel("", [list, pager]));
+
+  async function load() {
+    const cursor = state.cursors[state.cursors.length - 1];
+    const asked = { sort: state.sort, order: state.order, client_id: state.client_id, cursor, "per-page": SIZE };
+    let page;
+    try {
+      page = await get(`/api/v1/${state.what}`, asked, signal);
+    } catch (problem) {
+      if (problem.name !== "AbortError") replace(list, el("p.problem", problem.message));
+      return;
+    }
+    const focused = document.activeElement?.closest(".sort")?.textContent;
+    const scrolled = list.firstElementChild?.scrollLeft ?? 0;
+    replace(list, table({
+      caption: "Clients", columns: COLUMNS, rows: page.list, sort: { key: state.sort, order: state.order }, onSort,
+      empty: state.client_id ? "No client identifier has this in it." : "Nobody is connected.",
+    }));
+    list.firstElementChild.scrollLeft = scrolled;
+    if (focused) [...list.querySelectorAll(".sort")].find((one) => one.textContent === focused)?.focus();
+    const from = (page.page - 1) * page.page_size;
+    replace(pager,
+      el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
+      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => { state.cursors.pop(); load(); } }, "Previous"),
+      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => { state.cursors.push(page.next_cursor); load(); } }, "Next"));
+  }
+  function again() {
+    state.cursors = [];
+    load();
+  }
+  function onSort(key) {
+    const first = DESCENDING.includes(key) ? "desc" : "asc";
+    state.order = state.sort === key ? (state.order === "asc" ? "desc" : "asc") : first;
+    state.sort = key;
+    again();
+  }
+  search.addEventListener("input", paused(() => { state.client_id = search.value; again(); }));
+  which.addEventListener("change", () => { state.what = which.value; again(); });
+  load();
+  every(3000, load, signal);
+}
+
+export function client(root, { signal, name }) {
+  const about = el("div");
+  const actions = el("div.actions");
+  const queue = el("div");
+  const subscriptions = el("div");
+  root.append(actions,
+    el("div.two", panel("Client", about), panel("Messages for it", queue)),
+    panel("Subscriptions", subscriptions));
+
+  const act = async (what, done) => {
+    try {
+      await what();
+      toast(done);
+      load();
+    } catch (problem) {
+      toast(problem.message, true);
+    }
+  };
+  const disconnect = async () => {
+    const text = `Its Will is published. Unless it is clean, its session stays. Most clients connect again at once.`;
+    if (await confirm(`Disconnect ${name}?`, text, "Disconnect")) {
+      act(() => remove(named("/api/v1/client", name)), `${name} is disconnected`);
+    }
+  };
+  const end = async () => {
+    const text = "Its connection is closed; its subscriptions, and the messages that wait for it, are gone for good.";
+    if (await confirm(`End the session of ${name}?`, text, "End the session")) {
+      act(() => remove(named("/api/v1/session", name)), `the session of ${name} has ended`);
+    }
+  };
+
+  async function load() {
+    let one;
+    let filters;
+    try {
+      [one, filters] = await Promise.all([
+        get(named("/api/v1/session", name), {}, signal),
+        get(named("/api/v1/subscriptions", name), { "per-page": 1000 }, signal),
+      ]);
+    } catch (problem) {
+      if (problem.name === "AbortError") return;
+      replace(about, el("p.problem", problem.status === 404 ? "It has no session any more." : problem.message));
+      replace(queue);
+      replace(subscriptions);
+      replace(actions);
+      return;
+    }
+    const online = one.status === "online";
+    if (actions.dataset.online !== String(online)) {
+      actions.dataset.online = online;
+      replace(actions,
+        el("button.danger", { type: "button", disabled: !online, onclick: disconnect }, "Disconnect"),
+        el("button.danger", { type: "button", onclick: end }, "End session"));
+    }
+    replace(about, facts([
+      ["State", el(`span.badge.${online ? "good" : "off"}`, online ? "connected" : "absent")],
+      ["User name", one.username],
+      ["Address", el("span.mono", one.remote_addr)],
+      online ? ["Connected", `${moment(one.connected_at)} (${since(one.connected_at)})`] : ["Absent since", moment(one.offline_at)],
+      ["Session", one.clean_session ? "clean: ends with the connection" : "kept while it is absent"],
+    ]));
+    replace(queue, facts([
+      ["Waiting", `${count(one.msg_queue_len)} of ${count(one.max_msg_queue)} messages, ${bytes(one.msg_queue_bytes)}`],
+      ["In flight", `${count(one.inflight_len)} of ${count(one.max_inflight)}`],
+      ["Received, not released (QoS 2)", count(one.unreleased_len)],
+      ["Dropped", count(one.msg_queue_dropped)],
+    ]));
+    replace(subscriptions, table({
+      caption: `Subscriptions of ${name}`,
+      columns: [
+        { name: "Filter", mono: true, wide: true, cell: (row) => row.name },
+        { name: "QoS", number: true, cell: (row) => row.qos },
+        { name: "Since", number: true, cell: (row) => moment(row.at) },
+      ],
+      rows: filters.list,
+      empty: "It subscribes to nothing.",
+    }));
+  }
+  load();
+  every(2000, load, signal);
+}
+
+export function every(millis, act, signal) {
+  const timer = setInterval(() => { if (!document.hidden) act(); }, millis);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}

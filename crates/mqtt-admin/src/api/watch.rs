@@ -1,0 +1,248 @@
+//! What is published, as it is published: a subscriber inside the process whose messages go out as server-sent events.
+//!
+//! A flood does not become a flood of events: an event holds what a short span brought, some messages whole and the others
+//! counted, or a line for each topic.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::stream::{Stream, unfold};
+use mqtt_broker::{LocalMessage, LocalSubscriber, SubscribeRefusal};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::consume_budget,
+    time::{Instant, timeout_at},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::subscriptions::filter;
+use crate::{
+    admin::Admin,
+    clock::rfc3339,
+    input::Asked,
+    problem::{Problem, Result},
+};
+
+/// What to watch.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Query {
+    /// A topic filter.
+    filter: String,
+}
+
+/// What a span brought.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Messages {
+    /// The first of them.
+    messages: Vec<Watched>,
+    /// How many more there were.
+    skipped: u64,
+}
+
+/// A message, as a subscriber gets it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Watched {
+    at: String,
+    topic: String,
+    qos: u8,
+    retain: bool,
+    /// In bytes.
+    size: usize,
+    /// The payload in base64; its first 4 KiB.
+    payload: String,
+}
+
+/// What a second brought, topic by topic.
+#[allow(clippy::struct_field_names, reason = "they are topics")]
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Topics {
+    /// At most 1,000.
+    topics: Vec<Topic>,
+    /// Messages to other topics.
+    other_messages: u64,
+    /// Their payloads, in bytes.
+    other_bytes: u64,
+}
+
+/// A topic, and what was published to it within a second.
+#[allow(clippy::struct_field_names, reason = "it is the topic's name")]
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Topic {
+    topic: String,
+    messages: u64,
+    /// Payloads.
+    bytes: u64,
+    /// The last of them.
+    last: Watched,
+}
+
+type Sent = std::result::Result<Event, Infallible>;
+
+/// What is made of the messages of a span, and sent as one event.
+trait Gathered: Default + Send + 'static {
+    const SPAN: Duration;
+    /// Whether a span begins with a message; else one without any makes an event too.
+    const BEGINS_WITH_A_MESSAGE: bool;
+    fn add(&mut self, message: &LocalMessage);
+    fn event(self) -> Event;
+}
+
+/// A subscriber, and its place among those that may be at a time.
+struct Watch {
+    subscriber: LocalSubscriber,
+    _place: OwnedSemaphorePermit,
+}
+
+const SPAN: Duration = Duration::from_millis(200);
+const WHOLE_IN_A_SPAN: usize = 50;
+const SECOND: Duration = Duration::from_secs(1);
+const TOPICS_IN_A_SECOND: usize = 1_000;
+const PAYLOAD: usize = 4 * 1024;
+const PAYLOAD_OF_A_TOPIC: usize = 256;
+
+/// Messages as they are published: server-sent events, each a `Messages`. Retained ones come first.
+#[utoipa::path(get, path = "/api/v1/watch/messages", tag = "messages", params(Query),
+    responses((status = 200, body = Messages, content_type = "text/event-stream"), (status = 400, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn messages(
+    State(admin): State<Admin>,
+    Asked(query): Asked<Query>,
+) -> Result<Sse<impl Stream<Item = Sent>>> {
+    Watch::begin(&admin, &query).map(Watch::stream::<Messages>)
+}
+
+/// Topics as they are published to: a server-sent event each second, each a `Topics`.
+#[utoipa::path(get, path = "/api/v1/watch/topics", tag = "messages", params(Query),
+    responses((status = 200, body = Topics, content_type = "text/event-stream"), (status = 400, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn topics(
+    State(admin): State<Admin>,
+    Asked(query): Asked<Query>,
+) -> Result<Sse<impl Stream<Item = Sent>>> {
+    Watch::begin(&admin, &query).map(Watch::stream::<ByTopic>)
+}
+
+impl Watch {
+    fn begin(admin: &Admin, query: &Query) -> Result<Self> {
+        let filter = filter(&query.filter)?;
+        let busy = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        let place = Arc::clone(&admin.shared().traces).try_acquire_owned();
+        let place = place.map_err(|_| busy("as many watch already as may at a time; close one"))?;
+        let subscriber = admin.broker().subscriber(&[filter]).map_err(|refusal| match refusal {
+            SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`filter`: {error}")),
+            _ => busy("the broker has as many sessions as it may have"),
+        })?;
+        Ok(Self { subscriber, _place: place })
+    }
+
+    fn stream<G: Gathered>(self) -> Sse<impl Stream<Item = Sent>> {
+        let events = unfold(self, async |mut watch| {
+            let gathered = watch.gather::<G>().await?;
+            Some((Ok(gathered.event()), watch))
+        });
+        Sse::new(events).keep_alive(KeepAlive::default())
+    }
+
+    /// What comes from now on until a span is over; `None` once the broker has shut down.
+    async fn gather<G: Gathered>(&mut self) -> Option<G> {
+        let mut gathered = G::default();
+        if G::BEGINS_WITH_A_MESSAGE {
+            gathered.add(&self.subscriber.recv().await?);
+        }
+        let end = Instant::now() + G::SPAN;
+        while let Ok(message) = timeout_at(end, self.subscriber.recv()).await {
+            gathered.add(&message?);
+            consume_budget().await; // In a flood there is always a next one, and others want to run too.
+        }
+        Some(gathered)
+    }
+}
+
+impl Gathered for Messages {
+    const SPAN: Duration = SPAN;
+    const BEGINS_WITH_A_MESSAGE: bool = true;
+
+    fn add(&mut self, message: &LocalMessage) {
+        if self.messages.len() < WHOLE_IN_A_SPAN {
+            self.messages.push(Watched::of(message, PAYLOAD));
+        } else {
+            self.skipped += 1;
+        }
+    }
+
+    fn event(self) -> Event {
+        json(&self)
+    }
+}
+
+/// [`Topics`] in the making.
+#[derive(Default)]
+struct ByTopic {
+    topics: HashMap<String, (u64, u64, LocalMessage)>,
+    other_messages: u64,
+    other_bytes: u64,
+}
+
+impl Gathered for ByTopic {
+    const SPAN: Duration = SECOND;
+    const BEGINS_WITH_A_MESSAGE: bool = false;
+
+    fn add(&mut self, message: &LocalMessage) {
+        let bytes = message.message.payload().len() as u64;
+        if let Some((messages, total, last)) = self.topics.get_mut(message.message.topic()) {
+            *messages += 1;
+            *total += bytes;
+            last.clone_from(message);
+        } else if self.topics.len() < TOPICS_IN_A_SECOND {
+            self.topics.insert(message.message.topic().to_owned(), (1, bytes, message.clone()));
+        } else {
+            self.other_messages += 1;
+            self.other_bytes += bytes;
+        }
+    }
+
+    fn event(self) -> Event {
+        let topics = self.topics.into_iter().map(|(topic, (messages, bytes, last))| Topic {
+            topic,
+            messages,
+            bytes,
+            last: Watched::of(&last, PAYLOAD_OF_A_TOPIC),
+        });
+        json(&Topics {
+            topics: topics.collect(),
+            other_messages: self.other_messages,
+            other_bytes: self.other_bytes,
+        })
+    }
+}
+
+impl Watched {
+    fn of(LocalMessage { message, retain, .. }: &LocalMessage, most: usize) -> Self {
+        let payload = message.payload();
+        Self {
+            at: rfc3339(SystemTime::now()),
+            topic: message.topic().to_owned(),
+            qos: message.qos().as_u8(),
+            retain: *retain,
+            size: payload.len(),
+            payload: STANDARD.encode(payload.get(..most).unwrap_or(payload)),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Event {
+    // A struct of numbers and text is always spelled.
+    Event::default().json_data(value).unwrap_or_default()
+}

@@ -1,0 +1,179 @@
+//! [`History`]: the last hour in numbers, so that a page that opens now shows what was before.
+//!
+//! Bounded: a sample a second for five minutes, and every tenth for an hour.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use mqtt_broker::{Broker, DropReason};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+const FINE: (usize, u64) = (300, 1);
+const COARSE: (usize, u64) = (360, 10);
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Who samples, and what was sampled.
+#[derive(Default)]
+pub(crate) struct History {
+    is_kept: AtomicBool,
+    rings: Mutex<Rings>,
+}
+
+#[derive(Default)]
+struct Rings {
+    taken: u64,
+    fine: VecDeque<Sample>,
+    coarse: VecDeque<Sample>,
+}
+
+macro_rules! samples {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The broker at one moment.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct Sample {
+            at_ms: u64,
+            $($name: u64,)+
+            dropped: Vec<u64>,
+        }
+
+        /// Moments in time, oldest first: a column for each number, all of the same length. What is counted only grows.
+        #[derive(Debug, Default, Serialize, ToSchema)]
+        pub(crate) struct Columns {
+            /// How far apart they are, in seconds.
+            step_secs: u64,
+            /// When, in milliseconds since 1970.
+            at_ms: Vec<u64>,
+            $($(#[doc = $doc])+ $name: Vec<u64>,)+
+            /// Messages dropped so far: a row for each reason of `drop_reasons`.
+            dropped: Vec<Vec<u64>>,
+            /// The names of these rows.
+            drop_reasons: Vec<&'static str>,
+        }
+
+        impl Columns {
+            fn push(&mut self, sample: &Sample) {
+                self.at_ms.push(sample.at_ms);
+                $(self.$name.push(sample.$name);)+
+                for (row, &count) in self.dropped.iter_mut().zip(&sample.dropped) {
+                    row.push(count);
+                }
+            }
+        }
+    };
+}
+
+samples! {
+    /// Messages received so far.
+    messages_received,
+    /// Messages sent so far.
+    messages_sent,
+    /// Bytes read so far.
+    bytes_received,
+    /// Bytes sent so far.
+    bytes_sent,
+    /// Open connections.
+    connections,
+    /// Sessions, connected or not.
+    sessions,
+    /// Subscriptions.
+    subscriptions,
+    /// Retained messages.
+    retained_messages,
+}
+
+impl History {
+    /// Takes a sample each second until `stop`, if nobody else does so already.
+    pub(crate) async fn keep(&self, broker: &Broker, stop: CancellationToken) {
+        if self.is_kept.swap(true, Relaxed) {
+            return;
+        }
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.rings.lock().push(Sample::of(broker));
+        }
+        self.is_kept.store(false, Relaxed);
+    }
+
+    /// What was sampled after this moment: the last hour, or each second of the last minutes.
+    pub(crate) fn columns(&self, fine: bool, after_ms: u64) -> Columns {
+        let rings = self.rings.lock();
+        let (ring, step_secs) = if fine { (&rings.fine, FINE.1) } else { (&rings.coarse, COARSE.1) };
+        let mut columns = Columns {
+            step_secs,
+            dropped: vec![Vec::new(); DropReason::ALL.len()],
+            drop_reasons: DropReason::ALL.iter().map(|reason| reason.as_str()).collect(),
+            ..Columns::default()
+        };
+        ring.iter().filter(|sample| sample.at_ms > after_ms).for_each(|sample| columns.push(sample));
+        columns
+    }
+}
+
+impl Rings {
+    fn push(&mut self, sample: Sample) {
+        if self.taken.is_multiple_of(COARSE.1) {
+            push(&mut self.coarse, COARSE.0, sample.clone());
+        }
+        self.taken += 1;
+        push(&mut self.fine, FINE.0, sample);
+    }
+}
+
+fn push(ring: &mut VecDeque<Sample>, most: usize, sample: Sample) {
+    if ring.len() >= most {
+        ring.pop_front();
+    }
+    ring.push_back(sample);
+}
+
+impl Sample {
+    fn of(broker: &Broker) -> Self {
+        let all = broker.snapshot();
+        let number = |n: usize| n as u64;
+        Self {
+            at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            messages_received: all.counts.publishes_received.iter().sum(),
+            messages_sent: all.counts.publishes_sent.iter().sum(),
+            bytes_received: all.counts.bytes_received,
+            bytes_sent: all.counts.bytes_sent,
+            connections: number(all.connections),
+            sessions: number(all.sessions),
+            subscriptions: number(all.subscriptions),
+            retained_messages: number(all.retained_messages),
+            dropped: DropReason::ALL.iter().map(|&reason| all.counts.dropped_for(reason)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at_secs: u64) -> Sample {
+        let dropped = vec![at_secs; DropReason::ALL.len()];
+        Sample { at_ms: at_secs * 1_000, messages_received: 2 * at_secs, dropped, ..Sample::default() }
+    }
+
+    #[test]
+    fn an_hour_is_kept_and_no_more() {
+        let history = History::default();
+        for second in 0..10_000 {
+            history.rings.lock().push(sample(second));
+        }
+        let (hour, minutes) = (history.columns(false, 0), history.columns(true, 0));
+        assert_eq!((hour.at_ms.len(), minutes.at_ms.len()), (360, 300));
+        assert_eq!((hour.at_ms[0], hour.at_ms[359]), (6_400_000, 9_990_000));
+        assert_eq!((minutes.at_ms[0], minutes.at_ms[299]), (9_700_000, 9_999_000));
+        assert_eq!(minutes.messages_received[299], 19_998);
+        assert!(minutes.dropped.iter().all(|row| row.len() == 300 && row[299] == 9_999));
+        assert_eq!(history.columns(true, 9_997_000).at_ms, [9_998_000, 9_999_000]);
+    }
+}
