@@ -5,10 +5,20 @@ import { el, field, replace, svg } from "./dom.js";
 import { live } from "./live.js";
 import { overview } from "./pages/overview.js";
 import { client, clients } from "./pages/clients.js";
+import { console } from "./pages/console.js";
+import { settings } from "./pages/settings.js";
+import { subscriptions } from "./pages/subscriptions.js";
+import { topics } from "./pages/topics.js";
+import { trouble } from "./pages/trouble.js";
 
 const PAGES = [
   { path: "overview", title: "Overview", show: overview },
   { path: "clients", title: "Clients", show: clients, detail: client },
+  { path: "subscriptions", title: "Subscriptions", show: subscriptions },
+  { path: "topics", title: "Topics", show: topics },
+  { path: "console", title: "Console", show: console },
+  { path: "trouble", title: "Trouble", show: trouble },
+  { path: "settings", title: "Settings", show: settings },
 ];
 
 const app = document.getElementById("app");
@@ -65,8 +75,8 @@ function start() {
       el("a.brand", { href: "#/overview" }, logo(), el("b", "gmqtt"), state),
       el("ul", links),
       el("div.tools",
-        el("button", { type: "button", onclick: nextTheme, title: "Light, dark, or as the system has it" }, "Theme"),
-        el("button", { type: "button", onclick: () => logOut() }, "Log out"))),
+        el("button", { type: "button", onclick: nextTheme, title: "Light, dark, or as the system has it", "aria-label": "Theme" }, "◐", el("span.word", " Theme")),
+        el("button", { type: "button", onclick: () => logOut(), "aria-label": "Log out" }, "⏻", el("span.word", " Log out")))),
     el("main", { id: "main", tabindex: "-1" }));
   const beat = async () => {
     await live.refresh().catch(() => {});

@@ -3,6 +3,7 @@
 import { get, named, remove } from "../api.js";
 import { confirm, el, facts, field, panel, paused, replace, select, table, toast } from "../dom.js";
 import { bytes, count, moment, since } from "../format.js";
+import { every } from "../timer.js";
 
 const SIZE = 50;
 const DESCENDING = ["subscriptions", "inflight_len", "msg_queue_len", "msg_queue_bytes", "msg_queue_dropped"];
@@ -151,9 +152,4 @@ export function client(root, { signal, name }) {
   }
   load();
   every(2000, load, signal);
-}
-
-export function every(millis, act, signal) {
-  const timer = setInterval(() => { if (!document.hidden) act(); }, millis);
-  signal.addEventListener("abort", () => clearInterval(timer));
 }

@@ -86,7 +86,8 @@ export function overview(root, { signal }) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-export function dropsTable(minutes) {
+// With what the reasons mean, where there is room for it.
+export function dropsTable(minutes, meaning) {
   const names = minutes.columns?.drop_reasons ?? [];
   const rows = names.map((name, index) => {
     const row = minutes.columns.dropped[index];
@@ -95,20 +96,22 @@ export function dropsTable(minutes) {
   return table({
     caption: "Messages dropped, by reason",
     columns: [
-      { name: "Reason", cell: (row) => reason(row.name) },
+      { name: "Reason", cell: (row) => el(`span${row.now > 0 ? ".bad" : ""}`, reason(row.name)) },
+      meaning && { name: "Which means", wide: true, cell: (row) => meaning[row.name] ?? "" },
       { name: "Per second", number: true, cell: (row) => rate(row.now) },
       { name: "So far", number: true, cell: (row) => count(row.total) },
-    ],
+    ].filter(Boolean),
     rows,
   });
 }
 
-export function fullestTable(rows) {
+export function fullestTable(rows, empty = "No message waits for a connected client.") {
   return table({
-    caption: "Clients with the fullest queues",
-    empty: "No message waits for a connected client.",
+    caption: "Clients",
+    empty,
     columns: [
       { name: "Client", mono: true, cell: (row) => el("a", { href: `#/clients/${encodeURIComponent(row.client_id)}` }, row.client_id) },
+      { name: "In flight", number: true, cell: (row) => count(row.inflight_len) },
       { name: "Waiting", number: true, cell: (row) => count(row.msg_queue_len) },
       { name: "Bytes", number: true, cell: (row) => bytes(row.msg_queue_bytes) },
       { name: "Dropped", number: true, cell: (row) => count(row.msg_queue_dropped) },

@@ -81,6 +81,7 @@ pub(super) struct Topics {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Topic {
     topic: String,
+    /// 0 if it is only retained.
     messages: u64,
     /// Payloads.
     bytes: u64,
@@ -200,15 +201,17 @@ impl Gathered for ByTopic {
     const BEGINS_WITH_A_MESSAGE: bool = false;
 
     fn add(&mut self, message: &LocalMessage) {
-        let bytes = message.message.payload().len() as u64;
+        // What was retained before is shown, but was not published within this second.
+        let published = u64::from(!message.retain);
+        let bytes = published * message.message.payload().len() as u64;
         if let Some((messages, total, last)) = self.topics.get_mut(message.message.topic()) {
-            *messages += 1;
+            *messages += published;
             *total += bytes;
             last.clone_from(message);
         } else if self.topics.len() < TOPICS_IN_A_SECOND {
-            self.topics.insert(message.message.topic().to_owned(), (1, bytes, message.clone()));
+            self.topics.insert(message.message.topic().to_owned(), (published, bytes, message.clone()));
         } else {
-            self.other_messages += 1;
+            self.other_messages += published;
             self.other_bytes += bytes;
         }
     }

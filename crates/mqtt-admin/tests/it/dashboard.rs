@@ -117,7 +117,7 @@ impl Events {
         events.until("\r\n\r\n").await;
         let (head, rest) = events.text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        events.text = rest.to_owned();
+        events.text = String::from(rest);
         events
     }
 
@@ -126,7 +126,7 @@ impl Events {
             self.until("\n\n").await;
             let (event, rest) = self.text.split_once("\n\n").unwrap();
             let data = event.split_once("data: ").map(|(_, data)| data.to_owned());
-            self.text = rest.to_owned();
+            self.text = String::from(rest);
             if let Some(data) = data {
                 return serde_json::from_str(&data).unwrap();
             }
