@@ -280,6 +280,6 @@ impl Builder {
 
     fn build_with(self, durability: Durability) -> Broker {
         let core = Core::new(self.limits, self.hooks, self.observers, durability);
-        Broker { core: Arc::new(core), tasks: net::Tasks::default() }
+        Broker { core, tasks: net::Tasks::default() }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -27,7 +27,7 @@ use crate::{
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     route_cache::RouteCache,
-    session::{Detached, Dropped, Registry, SessionRef, SessionSubscriptions, Will},
+    session::{Detached, Dropped, PendingRead, Pushed, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record, SessionKey},
 };
 
@@ -41,6 +41,8 @@ const FORGOTTEN_AT_A_TIME: usize = 64;
 
 /// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
 pub(crate) struct Core {
+    /// For what comes back later, from the store.
+    this: Weak<Self>,
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) hooks: HookSet,
@@ -85,13 +87,14 @@ impl Core {
         hooks: HookSet,
         observers: Vec<Box<dyn Observer>>,
         durability: Durability,
-    ) -> Self {
+    ) -> Arc<Self> {
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
         let retained = Retained::new(RetainedLimits {
             max_messages: limits.max_retained_messages,
             max_bytes: limits.max_retained_bytes,
         });
-        Self {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             limits,
             durability,
             hooks,
@@ -104,7 +107,7 @@ impl Core {
             generation: AtomicU64::new(subscriptions.generation()),
             subscriptions: RwLock::new(subscriptions),
             retained: RwLock::new(retained),
-        }
+        })
     }
 
     pub(crate) fn burst(&self) -> Burst<'_> {
@@ -125,7 +128,7 @@ impl Core {
         reason: DropReason,
         burst: &mut Burst<'_>,
     ) {
-        burst.counts.drop_one(reason);
+        burst.counts.drop_some(reason, 1);
         self.observe(&Event::Dropped { client_id, message, reason });
     }
 
@@ -212,17 +215,21 @@ impl Core {
         retain: bool,
         mut group: Vec<Record>,
     ) -> Mark {
+        let mut is_kept = false;
         for (receiver, qos) in receivers {
             if receiver.clean || *qos == QoS::AtMostOnce {
                 continue;
             }
-            if outgoing.key.get() == 0 {
-                outgoing.key.set(self.durability.next_key());
-            }
-            let (session, key, message) = (receiver.serial, outgoing.key.get(), outgoing.message().clone());
-            group.push(Record::Queued { session, key, qos: *qos, retain, message });
+            is_kept = true;
+            let (session, message) = (receiver.serial, outgoing.message().clone());
+            group.push(Record::Queued { session, key: 0, qos: *qos, retain, message });
         }
-        self.durability.append(group)
+        if !is_kept {
+            return self.durability.append(group);
+        }
+        let (mark, key) = self.durability.append_message(group);
+        outgoing.key.set(key);
+        mark
     }
 
     /// Hands a message to one receiver that is not found by its subscriptions.
@@ -256,6 +263,21 @@ impl Core {
         }
         let pushed = state.outbox.push(outgoing, qos, retain, &self.limits);
         drop(state);
+        let accepted = self.settle(receiver, pushed, Some(outgoing), burst);
+        if accepted && !self.observers.is_empty() {
+            let message = outgoing.message();
+            self.observe(&Event::Delivered { client_id: &receiver.client_id, message, qos });
+        }
+    }
+
+    /// Does what a push has left to do, without the session's lock. Says whether the `incoming` message was accepted.
+    fn settle(
+        &self,
+        receiver: &SessionRef,
+        pushed: Pushed,
+        incoming: Option<&Outgoing<'_>>,
+        burst: &mut Burst<'_>,
+    ) -> bool {
         burst.wake(pushed.waker);
         let mut accepted = true;
         for (reason, dropped) in pushed.dropped {
@@ -263,16 +285,33 @@ impl Core {
                 Dropped::Incoming => {
                     accepted = false;
                     self.refuse_slow_consumer(receiver, reason);
-                    outgoing.message()
+                    incoming.map(Outgoing::message)
                 }
-                Dropped::Waiting(message) => message,
+                Dropped::Waiting(message) => Some(message),
             };
-            self.dropped(&receiver.client_id, message, reason, burst);
+            if let Some(message) = message {
+                self.dropped(&receiver.client_id, message, reason, burst);
+            }
         }
-        if accepted && !self.observers.is_empty() {
-            let message = outgoing.message();
-            self.observe(&Event::Delivered { client_id: &receiver.client_id, message, qos });
-        }
+        self.read_queue(receiver, pushed.read);
+        accepted
+    }
+
+    /// Asks the store for a part of a session's queue. Nothing is locked.
+    pub(crate) fn read_queue(&self, session: &SessionRef, pending: Option<PendingRead>) {
+        let Some(PendingRead { number, read }) = pending else { return };
+        let (this, session) = (self.this.clone(), session.clone());
+        let deliver = move |page| {
+            let Some(core) = this.upgrade() else { return };
+            let mut state = session.lock();
+            if state.has_ended() {
+                return;
+            }
+            let pushed = state.outbox.add_page(number, page, &core.limits);
+            drop(state);
+            core.settle(&session, pushed, None, &mut core.burst());
+        };
+        self.durability.read_queue(read, Box::new(deliver));
     }
 
     fn refuse_slow_consumer(&self, receiver: &SessionRef, reason: DropReason) {
@@ -451,7 +490,8 @@ impl Core {
                 }
             });
         }
-        let lost = session.lock().outbox.clear();
+        let (lost, unread) = session.lock().outbox.clear();
+        burst.counts.drop_some(DropReason::SessionEnded, unread as u64);
         for message in &lost {
             self.dropped(&session.client_id, message, DropReason::SessionEnded, burst);
         }

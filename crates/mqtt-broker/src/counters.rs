@@ -110,9 +110,9 @@ impl Counts {
         }
     }
 
-    pub(crate) fn drop_one(&mut self, reason: DropReason) {
+    pub(crate) fn drop_some(&mut self, reason: DropReason, messages: u64) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {
-            *count += 1;
+            *count += messages;
         }
     }
 }

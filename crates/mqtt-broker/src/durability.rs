@@ -1,15 +1,16 @@
 //! [`Durability`]: what the broker's core does with its store, if it has one.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Poll, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::store::{Journal, Mark, MessageKey, Record, SessionKey, Store, StoreError};
+use parking_lot::Mutex;
+
+use crate::store::{
+    DeliverPage, Journal, Mark, MessageKey, QueueRead, Record, SessionKey, Store, StoreError,
+};
 
 /// The store, and the numbers that its records need. Without a store, everything here costs one branch.
 #[derive(Default)]
@@ -17,14 +18,15 @@ pub(crate) struct Durability(Option<On>);
 
 struct On {
     store: Arc<dyn Store>,
-    next_key: AtomicU64,
+    /// Held while a group with a new key is appended.
+    next_key: Mutex<MessageKey>,
     /// One moment on both clocks: records outlive the process, and [`Instant`] does not.
     epoch: (Instant, SystemTime),
 }
 
 impl Durability {
     pub(crate) fn on(store: Arc<dyn Store>, epoch: (Instant, SystemTime)) -> Self {
-        Self(Some(On { store, next_key: AtomicU64::new(1), epoch }))
+        Self(Some(On { store, next_key: Mutex::new(1), epoch }))
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -57,15 +59,34 @@ impl Durability {
         }
     }
 
-    /// A key for a new message.
-    pub(crate) fn next_key(&self) -> MessageKey {
-        self.0.as_ref().map_or(0, |on| on.next_key.fetch_add(1, Ordering::Relaxed))
+    /// Writes a group about a new message, and gives that its key.
+    ///
+    /// Keys grow in the order of the groups: who has read a queue up to a key has missed nothing before it.
+    pub(crate) fn append_message(&self, mut group: Vec<Record>) -> (Mark, MessageKey) {
+        let Some(On { store, next_key, .. }) = &self.0 else { return (Mark::NOTHING, 0) };
+        let mut next_key = next_key.lock();
+        let new = *next_key;
+        *next_key += 1;
+        for record in &mut group {
+            if let Record::Queued { key, .. } = record {
+                *key = new;
+            }
+        }
+        (store.append(group), new)
     }
 
     /// New keys are greater than this one, which an earlier process gave out.
     pub(crate) fn skip_key(&self, key: MessageKey) {
         if let Some(on) = &self.0 {
-            on.next_key.fetch_max(key + 1, Ordering::Relaxed);
+            let mut next_key = on.next_key.lock();
+            *next_key = (*next_key).max(key.saturating_add(1));
+        }
+    }
+
+    /// Reads a part of a session's queue. No lock may be held: `deliver` may be called before this returns.
+    pub(crate) fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        if let Some(on) = &self.0 {
+            on.store.read_queue(read, deliver);
         }
     }
 
@@ -81,6 +102,11 @@ impl Durability {
         }
         // It may have become durable between the question and the wish to be woken.
         store.durable() >= mark
+    }
+
+    /// Whether more may be begun: a store says when too much waits to be written. `waker` is woken when that is over.
+    pub(crate) fn keeps_up(&self, waker: &Waker) -> bool {
+        self.0.as_ref().is_none_or(|on| self.is_durable(on.store.congested_until(), waker))
     }
 
     /// Why the store has failed, once it has; for ever pending without a store.

@@ -96,6 +96,8 @@ pub struct Limits {
     pub max_queued_messages: usize,
     /// Bytes (topic and payload) that wait for one client. Default 64 MiB.
     pub max_queued_bytes: usize,
+    /// Bytes of a connected client's queue that are kept in memory if the store has them too. Default 256 KiB.
+    pub queue_window_bytes: usize,
     /// What happens when either of them is reached. Default [`QueueFullPolicy::DropOldest`].
     pub queue_full: QueueFullPolicy,
     /// Whether QoS 0 messages wait for an absent client with a persistent session. Default yes.
@@ -151,6 +153,7 @@ impl Default for Limits {
             max_unreleased: 65_535,
             max_queued_messages: 2_048,
             max_queued_bytes: 64 * 1024 * 1024,
+            queue_window_bytes: 256 * 1024,
             queue_full: QueueFullPolicy::default(),
             queue_qos0_messages: true,
             max_pending_bytes: 256 * 1024,

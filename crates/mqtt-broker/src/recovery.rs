@@ -154,7 +154,7 @@ impl<'a> Recovery<'a> {
             (Some(packet_id), _) => {
                 outbox.restore_sent(packet_id, Stage::Published1 { message, retain }, key);
             }
-            (None, _) => outbox.restore_queued(message, key, qos, retain),
+            (None, _) => outbox.restore_queued(message.size()),
         }
     }
 }

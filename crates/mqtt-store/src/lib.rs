@@ -28,6 +28,7 @@ mod ledger;
 mod lines;
 mod manifest;
 mod options;
+mod pages;
 mod reader;
 mod store;
 mod writer;

@@ -27,7 +27,7 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
     let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, true);
     let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
     let mut received = Cursor::new(engine, Table::Received, &sessions, false);
-    let mut shared = Shared { engine, messages: HashMap::new() };
+    let mut shared = Shared { engine, messages: HashMap::new(), bytes: 0 };
     for Session { id, state, key: session, client_id } in &sessions {
         let session = *session;
         visit(Record::SessionStarted { session, client_id: Arc::clone(client_id) });
@@ -178,11 +178,18 @@ impl<'a, R: Reads> Cursor<'a, R> {
     }
 }
 
-/// Messages that are kept apart, each in memory once however many entries refer to it, and no longer than until the last.
+/// Messages that are kept apart, each read once however many entries refer to it, as long as there is room in memory, and
+/// kept no longer than until the last of them.
 struct Shared<'a, R> {
     engine: &'a R,
     messages: HashMap<(u32, MessageKey), (Message, u32)>,
+    bytes: usize,
 }
+
+/// Beyond these a shared message is read again for each entry: memory must not depend on how much waits.
+const MOST_SHARED_BYTES: usize = 16 * 1024 * 1024;
+/// What a message in the table takes besides its bytes, roughly.
+const SHARED_COST: usize = 96;
 
 impl<R: Reads> Shared<'_, R> {
     fn message(&mut self, home: Home, key: MessageKey) -> Result<Message, StoreError> {
@@ -194,6 +201,7 @@ impl<R: Reads> Shared<'_, R> {
             let message = message.clone();
             *left -= 1;
             if *left == 0 {
+                self.bytes -= message.size() + SHARED_COST;
                 self.messages.remove(&(epoch, key));
             }
             return Ok(message);
@@ -204,7 +212,9 @@ impl<R: Reads> Shared<'_, R> {
         else {
             return Err(damaged(Table::Messages, "is something else"));
         };
-        if shares > 1 {
+        let cost = message.size() + SHARED_COST;
+        if shares > 1 && self.bytes + cost <= MOST_SHARED_BYTES {
+            self.bytes += cost;
             self.messages.insert((epoch, key), (message.clone(), shares - 1));
         }
         Ok(message)

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, task::Waker};
 
-use mqtt_broker::store::{Mark, Record, Store, StoreError};
+use mqtt_broker::store::{DeliverPage, Mark, QueueRead, Record, Store, StoreError};
 
 use crate::{
     check::{self, CheckReport, Progress, StoreInfo, Walk},
@@ -62,7 +62,8 @@ impl FjallStore {
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options)?);
         let ledger = Ledger::open(Arc::clone(&engine), expected)?;
-        let writer = Writer::start(ledger, options)?;
+        let viewed = Arc::clone(&engine);
+        let writer = Writer::start(ledger, options, move || viewed.view())?;
         Ok(Self(Arc::new(Inner { writer, engine, directory })))
     }
 
@@ -171,6 +172,10 @@ impl Store for FjallStore {
         self.0.writer.durable()
     }
 
+    fn congested_until(&self) -> Mark {
+        self.0.writer.congested_until()
+    }
+
     fn wake_at(&self, mark: Mark, waker: &Waker) {
         self.0.writer.wake_at(mark, waker);
     }
@@ -181,6 +186,10 @@ impl Store for FjallStore {
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         reader::recover(&self.0.engine.view(), visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.0.writer.read(read, deliver);
     }
 }
 

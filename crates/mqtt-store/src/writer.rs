@@ -12,19 +12,21 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Sender, channel},
     },
     task::{Wake, Waker},
     thread::{self, JoinHandle, Thread},
     time::Duration,
 };
 
-use mqtt_broker::store::{Mark, Record, StoreError};
+use mqtt_broker::store::{DeliverPage, Mark, QueueRead, Record, StoreError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, Reads},
     ledger::Ledger,
     options::{Durability, StoreOptions},
+    pages::{self, Job},
 };
 
 /// What a record costs in memory besides its message.
@@ -35,17 +37,21 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Writer {
     desk: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<Option<u64>>>>,
+    /// Ends with the writer.
+    reader: Mutex<Option<JoinHandle<()>>>,
     watch: Thread,
 }
 
 /// What appenders, waiters and the thread share.
-struct Desk {
+pub(crate) struct Desk {
     inbox: Mutex<Inbox>,
     /// Something came in, or the end.
     work: Condvar,
     /// The inbox was emptied.
     room: Condvar,
     durable: AtomicU64,
+    /// Up to here so much waits that nobody should begin more.
+    congested_until: AtomicU64,
     waiters: Mutex<Vec<(Mark, Waker)>>,
     failure: OnceLock<StoreError>,
     max_pending_bytes: usize,
@@ -58,6 +64,8 @@ struct Desk {
 #[derive(Default)]
 struct Inbox {
     records: Vec<Record>,
+    /// At most one a session.
+    reads: Vec<(QueueRead, DeliverPage)>,
     bytes: usize,
     /// Groups taken so far: the mark of the latest.
     appended: u64,
@@ -66,12 +74,18 @@ struct Inbox {
 }
 
 impl Writer {
-    pub(crate) fn start<E: Engine>(ledger: Ledger<E>, options: &StoreOptions) -> Result<Self, StoreError> {
+    /// `view` shows the engine as it is at that moment.
+    pub(crate) fn start<E: Engine, V: Reads + Send + Sync + 'static>(
+        ledger: Ledger<E>,
+        options: &StoreOptions,
+        view: impl Fn() -> V + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let desk = Arc::new(Desk {
             inbox: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),
             durable: AtomicU64::new(0),
+            congested_until: AtomicU64::new(0),
             waiters: Mutex::default(),
             failure: OnceLock::new(),
             max_pending_bytes: options.max_pending_bytes,
@@ -80,10 +94,13 @@ impl Writer {
             ended: AtomicBool::new(false),
         });
         let (theirs, durability) = (Arc::clone(&desk), options.durability);
-        let thread = spawn("store-writer", move || write_all(&theirs, ledger, durability))?;
+        let (jobs, taken) = channel();
+        let thread = spawn("store-writer", move || write_all(&theirs, ledger, durability, &view, &jobs))?;
+        let theirs = Arc::clone(&desk);
+        let reader = spawn("store-reader", move || pages::read_all(&taken, |error| theirs.fail(error)))?;
         let (theirs, options) = (Arc::clone(&desk), options.clone());
         let watch = spawn("store-watch", move || watch(&theirs, &options))?.thread().clone();
-        Ok(Self { desk, thread: Mutex::new(Some(thread)), watch })
+        Ok(Self { desk, thread: Mutex::new(Some(thread)), reader: Mutex::new(Some(reader)), watch })
     }
 
     pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
@@ -98,6 +115,9 @@ impl Writer {
             return mark;
         }
         inbox.bytes += bytes;
+        if inbox.bytes >= self.desk.max_pending_bytes / 2 {
+            self.desk.congested_until.store(mark.0, Ordering::Relaxed);
+        }
         inbox.records.extend(group);
         if inbox.writer_sleeps {
             self.desk.work.notify_one();
@@ -105,8 +125,24 @@ impl Writer {
         mark
     }
 
+    /// Has a part of a queue read once everything that was appended before is written.
+    pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
+        let mut inbox = self.desk.inbox.lock();
+        if inbox.closed {
+            return;
+        }
+        inbox.reads.push((read, deliver));
+        if inbox.writer_sleeps {
+            self.desk.work.notify_one();
+        }
+    }
+
     pub(crate) fn durable(&self) -> Mark {
         Mark(self.desk.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn congested_until(&self) -> Mark {
+        Mark(self.desk.congested_until.load(Ordering::Relaxed))
     }
 
     pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
@@ -148,18 +184,25 @@ impl Writer {
         if self.desk.stalled.load(Ordering::Relaxed) {
             return None; // It may never end.
         }
-        thread.join().unwrap_or_else(|_| {
+        let number = thread.join().unwrap_or_else(|_| {
             self.desk.fail(StoreError::new("the store's writer stumbled; what it had not written is lost"));
             None
-        })
+        });
+        // Whoever takes a page may be the last to have the store: then this is the reader itself.
+        if let Some(reader) = self.reader.lock().take()
+            && reader.thread().id() != thread::current().id()
+        {
+            let _ = reader.join();
+        }
+        number
     }
 }
 
 impl Desk {
-    /// The records to write next and the mark of the last of them; `None` at the end.
-    fn next(&self, emptied: Vec<Record>, may_sleep: bool) -> Option<(Vec<Record>, u64)> {
+    /// What to write and read next; `None` at the end.
+    fn next(&self, emptied: Vec<Record>, may_sleep: bool) -> Option<Taken> {
         let mut inbox = self.inbox.lock();
-        while inbox.records.is_empty() && !inbox.closed && may_sleep {
+        while inbox.records.is_empty() && inbox.reads.is_empty() && !inbox.closed && may_sleep {
             inbox.writer_sleeps = true;
             self.work.wait(&mut inbox);
             inbox.writer_sleeps = false;
@@ -170,7 +213,7 @@ impl Desk {
         let records = mem::replace(&mut inbox.records, emptied);
         inbox.bytes = 0;
         self.room.notify_all();
-        Some((records, inbox.appended))
+        Some(Taken { records, mark: inbox.appended, reads: mem::take(&mut inbox.reads) })
     }
 
     fn publish(&self, mark: u64) {
@@ -186,7 +229,7 @@ impl Desk {
             let mut inbox = self.inbox.lock();
             inbox.closed = true;
             self.room.notify_all();
-            mem::take(&mut inbox.records)
+            (mem::take(&mut inbox.records), mem::take(&mut inbox.reads))
         };
         drop(dropped);
         self.wake_satisfied();
@@ -203,9 +246,22 @@ impl Desk {
     }
 }
 
-fn write_all<E: Engine>(desk: &Desk, mut ledger: Ledger<E>, durability: Durability) -> Option<u64> {
+/// The records to write next, the mark of the last of them, and what to read then.
+struct Taken {
+    records: Vec<Record>,
+    mark: u64,
+    reads: Vec<(QueueRead, DeliverPage)>,
+}
+
+fn write_all<E: Engine, V: Reads>(
+    desk: &Desk,
+    mut ledger: Ledger<E>,
+    durability: Durability,
+    view: &impl Fn() -> V,
+    jobs: &Sender<Job<V>>,
+) -> Option<u64> {
     let mut records = Vec::new();
-    while let Some((taken, mark)) = desk.next(records, !ledger.has_leftovers()) {
+    while let Some(Taken { records: taken, mark, reads }) = desk.next(records, !ledger.has_leftovers()) {
         records = taken;
         desk.steps.fetch_add(1, Ordering::Relaxed);
         let written = ledger.write(&mut records, durability);
@@ -218,6 +274,13 @@ fn write_all<E: Engine>(desk: &Desk, mut ledger: Ledger<E>, durability: Durabili
             return None; // It took too long, and everybody was told that it had failed.
         }
         desk.publish(mark);
+        if !reads.is_empty() {
+            let view = Arc::new(view());
+            for (read, deliver) in reads {
+                // If the reader has ended, so has the store.
+                let _ = jobs.send(Job { view: Arc::clone(&view), place: ledger.place(&read), read, deliver });
+            }
+        }
     }
     Some(ledger.number())
 }

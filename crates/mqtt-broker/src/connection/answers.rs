@@ -15,12 +15,18 @@ pub(super) struct Answers {
 }
 
 #[derive(Default)]
-struct Holds(VecDeque<Hold>);
+struct Holds {
+    queue: VecDeque<Hold>,
+    /// The sum of theirs.
+    written: usize,
+}
 
 /// From this byte on, answers wait for this mark.
 struct Hold {
     from: usize,
     mark: Mark,
+    /// Bytes of messages that the store is to keep by then.
+    written: usize,
 }
 
 impl Answers {
@@ -42,16 +48,30 @@ impl Answers {
 
     /// The answers from here on promise what is durable only at `mark`.
     pub(super) fn hold_until(&mut self, mark: Mark) {
+        self.hold_message_until(mark, 0);
+    }
+
+    /// The same for a message of so many bytes.
+    pub(super) fn hold_message_until(&mut self, mark: Mark, size: usize) {
         if mark == Mark::NOTHING {
             return;
         }
-        let Holds(holds) = &mut **self.holds.get_or_insert_default();
+        let Holds { queue, written } = &mut **self.holds.get_or_insert_default();
+        *written += size;
         let from = self.bytes.len();
-        match holds.back_mut() {
-            Some(last) if last.mark >= mark => {}
-            Some(last) if last.from == from => last.mark = mark,
-            _ => holds.push_back(Hold { from, mark }),
+        match queue.back_mut() {
+            Some(last) if last.mark >= mark => last.written += size,
+            Some(last) if last.from == from => {
+                last.mark = mark;
+                last.written += size;
+            }
+            _ => queue.push_back(Hold { from, mark, written: size }),
         }
+    }
+
+    /// How many bytes of this client's messages the store has not made durable yet.
+    pub(super) fn unsettled_bytes(&self) -> usize {
+        self.holds.as_ref().map_or(0, |holds| holds.written)
     }
 
     /// Moves the answers that may go to the end of `out`; an empty `out` takes over the buffer itself.
@@ -65,18 +85,18 @@ impl Answers {
             out.append(&mut self.bytes);
         }
         // Also those that no answer stands behind yet.
-        for hold in self.holds.iter_mut().flat_map(|holds| holds.0.iter_mut()) {
+        for hold in self.holds.iter_mut().flat_map(|holds| holds.queue.iter_mut()) {
             hold.from -= ready;
         }
     }
 
     /// Lifts the holds whose mark is durable; returns how many bytes none of the others keeps back.
     fn release(&mut self, durability: &Durability, waker: &Waker) -> usize {
-        let Some(Holds(holds)) = self.holds.as_deref_mut() else { return self.bytes.len() };
-        while holds.front().is_some_and(|hold| durability.is_durable(hold.mark, waker)) {
-            holds.pop_front();
+        let Some(Holds { queue, written }) = self.holds.as_deref_mut() else { return self.bytes.len() };
+        while let Some(hold) = queue.pop_front_if(|hold| durability.is_durable(hold.mark, waker)) {
+            *written -= hold.written;
         }
-        let kept_from = holds.front().map(|hold| hold.from);
+        let kept_from = queue.front().map(|hold| hold.from);
         if kept_from.is_none() {
             self.holds = None;
         }
@@ -91,7 +111,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::store::{Record, Store, StoreError};
+    use crate::store::{DeliverPage, QueueRead, Record, Store, StoreError};
 
     /// A store that is as durable as the test says.
     #[derive(Clone, Default)]
@@ -115,6 +135,8 @@ mod tests {
         fn recover(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
             Ok(())
         }
+
+        fn read_queue(&self, _: QueueRead, _: DeliverPage) {}
     }
 
     /// Answers of one byte each, and what of them leaves at a mark.
@@ -177,6 +199,21 @@ mod tests {
         assert_eq!(bench.ready(6), [2]);
     }
 
+    /// A client is read from again when the store has caught up with it.
+    #[test]
+    fn what_the_store_has_still_to_write_is_counted_until_it_has() {
+        let mut bench = Bench::new();
+        for (mark, size) in [(5, 100), (5, 20), (6, 3), (0, 7)] {
+            bench.answers.hold_message_until(Mark(mark), size); // No answer comes between: they wait as one.
+        }
+        bench.push(1);
+        bench.answers.hold_message_until(Mark(7), 40);
+        bench.push(2);
+        assert_eq!((bench.ready(5), bench.answers.unsettled_bytes()), (vec![], 163));
+        assert_eq!((bench.ready(6), bench.answers.unsettled_bytes()), (vec![1], 40));
+        assert_eq!((bench.ready(7), bench.answers.unsettled_bytes()), (vec![2], 0));
+    }
+
     /// Retained QoS 0 messages without end, and a store that has failed: their marks were all kept.
     #[test]
     fn marks_without_answers_do_not_pile_up() {
@@ -186,7 +223,7 @@ mod tests {
             bench.answers.hold_until(Mark(mark));
         }
         bench.push(2);
-        assert_eq!(bench.answers.holds.as_ref().map(|holds| holds.0.len()), Some(1));
+        assert_eq!(bench.answers.holds.as_ref().map(|holds| holds.queue.len()), Some(1));
         assert_eq!(bench.ready(998), [1]);
         assert_eq!(bench.ready(999), [2]);
     }

@@ -88,6 +88,9 @@ const PATIENCE_BEYOND_THE_LIMIT: Duration = Duration::from_secs(1);
 /// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
 const LARGE_READ: usize = 1024;
 
+/// While more of one client's messages waits for the store, in bytes, it is not read from.
+const MOST_UNSETTLED: usize = 1024 * 1024;
+
 impl Connection {
     pub(crate) fn new(core: Arc<Core>, entrance: Arc<Entrance>, peer: Peer, now: Instant) -> Self {
         let deadline = now.checked_add(entrance.connect_timeout(&core.limits));
@@ -138,6 +141,12 @@ impl Connection {
             Phase::Open(open) => open.listens(),
             Phase::Authenticating(_) | Phase::Closed(_) => false,
         }
+    }
+
+    /// Whether the store keeps up with this client, and with all. If not, read nothing: `waker` is woken when it does, after
+    /// `poll_transmit`.
+    pub(crate) fn store_keeps_up(&self, waker: &Waker) -> bool {
+        self.answers.unsettled_bytes() < MOST_UNSETTLED && self.core.durability.keeps_up(waker)
     }
 
     /// Whether the client is connected: its session can be told to close it.
@@ -310,6 +319,9 @@ impl Connection {
             }
             burst.counts.packets_sent[PacketType::Pubrel as usize] += u64::from(pubrels);
         }
+        let read = state.outbox.next_read(&core.limits);
+        drop(state);
+        core.read_queue(&open.attachment.session, read);
         Ok(())
     }
 

@@ -100,11 +100,11 @@ impl Connection {
         let (publisher, group) = (session.serial, self.received_record(session, delivery));
         if retain {
             let mark = self.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
-            self.answers.hold_until(mark);
+            self.answers.hold_message_until(mark, outgoing.size());
         }
         let cache = self.route_cache.get_or_insert_default();
         let mark = self.core.publish(outgoing, publisher, group, cache, burst);
-        self.answers.hold_until(mark);
+        self.answers.hold_message_until(mark, outgoing.size());
         Ok(())
     }
 

@@ -205,7 +205,7 @@ impl<S: ByteStream> ConnectionTask<S> {
             self.connection.handle_held(now, burst);
             return Step::Progress;
         }
-        if !self.connection.wants_bytes() {
+        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(cx.waker()) {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {

@@ -22,7 +22,8 @@ use mqtt_router::Subscriber;
 
 pub(crate) use self::{
     inflight::{Acknowledged, Stage},
-    outbox::{Dropped, Outbox, Owner, Sent},
+    outbox::{Dropped, Outbox, Owner, Pushed, Sent},
+    queue::PendingRead,
     received::{Received, TooManyUnreleased},
     registry::{Attached, Registry},
     retained_due::{Lookup, RetainedDue},

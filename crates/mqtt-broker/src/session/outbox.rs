@@ -4,20 +4,20 @@
 //! is connected, keeps up and has its window open; else into the queue, and from there into `pending` when there is room.
 //! Whoever pushes does so on the publisher's task; the owner's task takes `pending` away in one piece.
 
-use std::{iter, mem, task::Waker};
+use std::{mem, task::Waker};
 
 use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
 
 use super::{
     inflight::{Acknowledged, Delivery, Inflight, Stage},
-    queue::{Queue, Queued, Row},
+    queue::{PendingRead, Queue, Queued, Row},
 };
 use crate::{
     durability::Durability,
     event::DropReason,
-    limits::Limits,
+    limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
-    store::{Journal, Mark, MessageKey},
+    store::{Journal, Mark, MessageKey, QueuePage},
 };
 
 /// What waits for one client, and what it has been sent and not yet acknowledged.
@@ -60,6 +60,8 @@ pub(crate) struct Pushed {
     pub(crate) waker: Option<Waker>,
     /// Messages that were dropped: the incoming one, or older ones.
     pub(crate) dropped: Vec<(DropReason, Dropped)>,
+    /// To be asked of the store, once the session's lock is let go.
+    pub(crate) read: Option<PendingRead>,
 }
 
 /// Which message a full queue cost.
@@ -91,15 +93,42 @@ impl Outbox {
         if self.owner == Owner::Nobody && qos == QoS::AtMostOnce && !limits.queue_qos0_messages {
             return Pushed::dropped(DropReason::Qos0WhileAbsent, Dropped::Incoming);
         }
+        let key = self.key_of(outgoing, qos);
+        if self.queue.has_read(key) {
+            self.queue.count_read(outgoing.size());
+            return Pushed::default();
+        }
         if self.may_send(qos, limits) && self.queue.is_empty(Row::of(qos)) {
             if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
             } else {
-                self.begin(outgoing.message().clone(), outgoing.key.get(), qos, retain);
+                self.begin(outgoing.message().clone(), key, qos, retain);
             }
-            return Pushed { waker: self.take_wake(), dropped: Vec::new() };
+            return Pushed { waker: self.take_wake(), ..Pushed::default() };
         }
-        self.enqueue(outgoing, qos, retain, limits)
+        self.enqueue(outgoing, key, qos, retain, limits)
+    }
+
+    /// What to ask of the store next: called by the owner after [`Outbox::refill`], and where something is queued.
+    pub(crate) fn next_read(&mut self, limits: &Limits) -> Option<PendingRead> {
+        let session = self.journal.session()?;
+        self.queue.next_read(session, self.owner == Owner::Connection, limits)
+    }
+
+    /// Takes what the store has read, and drops the oldest of what is too much.
+    pub(crate) fn add_page(&mut self, number: u64, page: QueuePage, limits: &Limits) -> Pushed {
+        if !self.queue.add_page(number, page) {
+            return Pushed::default();
+        }
+        let mut dropped = Vec::new();
+        while let Some(victim) = self.queue.trim(limits) {
+            self.journal.done(victim.key);
+            dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
+        }
+        if self.owner == Owner::Nobody && !self.queue.is_full_for(0, limits) {
+            self.queue.leave_to_the_store(); // Its client has left meanwhile, and no victims will be needed.
+        }
+        Pushed { waker: self.take_wake(), dropped, read: self.next_read(limits) }
     }
 
     /// Moves what waits towards the socket, as far as the window and the socket's buffer go. Called by the owner.
@@ -182,6 +211,9 @@ impl Outbox {
         if !limits.queue_qos0_messages {
             self.queue.clear_qos0();
         }
+        if self.journal.session().is_some() {
+            self.queue.leave_to_the_store();
+        }
     }
 
     /// Sends again what has waited for its acknowledgement since the previous call already.
@@ -190,16 +222,17 @@ impl Outbox {
         self.resend(overdue.unwrap_or_default());
     }
 
-    /// Drops everything, and hands out the messages that waited or were not acknowledged.
-    pub(crate) fn clear(&mut self) -> Vec<Message> {
-        let Self { mut queue, inflight, .. } = mem::take(self);
+    /// Drops everything, and hands out the messages that waited or were not acknowledged; of others, which the store alone
+    /// has, it says how many they were.
+    pub(crate) fn clear(&mut self) -> (Vec<Message>, usize) {
+        let Self { queue, inflight, .. } = mem::take(self);
         let unacknowledged = inflight.map(|inflight| inflight.in_order()).unwrap_or_default();
         let sent = unacknowledged.into_iter().filter_map(|delivery| match delivery.stage {
             Stage::Published1 { message, .. } | Stage::Published2 { message, .. } => Some(message),
             Stage::Released => None, // It is the receiver's already.
         });
-        let waiting = iter::from_fn(|| queue.pop(|_| true)).map(|queued| queued.message);
-        sent.chain(waiting).collect()
+        let (waiting, unread) = queue.into_parts();
+        (sent.chain(waiting).collect(), unread)
     }
 
     pub(crate) fn puback(&mut self, id: PacketId) -> (Acknowledged, Mark) {
@@ -222,9 +255,9 @@ impl Outbox {
         self.journal = journal;
     }
 
-    /// Puts a message back that waited in an earlier process.
-    pub(crate) fn restore_queued(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
-        self.queue.push(message, key, qos, retain);
+    /// A message of this size waited in an earlier process, and waits in the store.
+    pub(crate) fn restore_queued(&mut self, size: usize) {
+        self.queue.restore(size);
     }
 
     /// Puts a delivery back that an earlier process had begun.
@@ -269,13 +302,27 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn can_move(&self, limits: &Limits, durability: &Durability) -> bool {
         let can_go = |qos| !self.queue.is_empty(Row::of(qos)) && self.may_send(qos, limits);
-        let can_leave = !self.pending.is_empty() && self.may_leave(durability, Waker::noop());
-        can_leave || can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce)
+        if !self.pending.is_empty() {
+            return self.may_leave(durability, Waker::noop()); // If not, the owner looks again when it may.
+        }
+        let must_wait = self.queue.waits_for_a_read() && self.may_send(QoS::AtLeastOnce, limits);
+        !must_wait && (can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce))
     }
 
     #[cfg(test)]
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waits_for_a_read(&self) -> bool {
+        self.queue.waits_for_a_read()
+    }
+
+    /// Of messages that wait, those that the store has too.
+    #[cfg(test)]
+    pub(crate) fn stored_bytes_in_memory(&self) -> usize {
+        self.journal.session().map_or(0, |_| self.queue.stored_bytes_in_memory())
     }
 
     fn keep_waker(&mut self, waker: &Waker) {
@@ -302,28 +349,50 @@ impl Outbox {
         self.queue.pop(|row| if row == Row::Qos0 { qos0_may } else { acknowledged_may })
     }
 
-    fn enqueue(&mut self, outgoing: &Outgoing<'_>, qos: QoS, retain: bool, limits: &Limits) -> Pushed {
-        // A copy with QoS 0 is in no store, even if another one for this client is.
-        let key = if qos == QoS::AtMostOnce { 0 } else { outgoing.key.get() };
+    /// A copy with QoS 0 is in no store, even if another one for this client is; and nothing of a session that is not
+    /// persistent.
+    fn key_of(&self, outgoing: &Outgoing<'_>, qos: QoS) -> MessageKey {
+        if qos == QoS::AtMostOnce || self.journal.session().is_none() { 0 } else { outgoing.key.get() }
+    }
+
+    fn enqueue(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        key: MessageKey,
+        qos: QoS,
+        retain: bool,
+        limits: &Limits,
+    ) -> Pushed {
         if outgoing.size() > limits.max_queued_bytes {
-            self.journal.done(key);
-            return Pushed::dropped(DropReason::QueueFull, Dropped::Incoming); // No room that others make would do.
+            return self.refuse(key, Vec::new()); // No room that others make would do.
         }
         let mut dropped = Vec::new();
         while self.queue.is_full_for(outgoing.size(), limits) {
             let Some(victim) = self.queue.make_room(qos, limits.queue_full) else {
-                self.journal.done(key);
-                dropped.push((DropReason::QueueFull, Dropped::Incoming));
-                return Pushed { waker: None, dropped };
+                if key != 0 && limits.queue_full == QueueFullPolicy::DropOldest && self.queue.must_read() {
+                    break; // The oldest will go as soon as it has been read.
+                }
+                return self.refuse(key, dropped);
             };
             self.journal.done(victim.key);
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
+        let window_bytes = if self.owner == Owner::Connection { limits.queue_window_bytes } else { 0 };
         // [MQTT-3.1.2-5]
-        self.queue.push(outgoing.message().clone(), key, qos, retain);
+        self.queue.push(outgoing.message().clone(), key, qos, retain, window_bytes);
         // A connection that cannot send now would be woken in vain: it looks again when it has room.
         let waker = if self.owner == Owner::InProcess { self.take_wake() } else { None };
-        Pushed { waker, dropped }
+        Pushed { waker, dropped, read: self.next_read(limits) }
+    }
+
+    /// The incoming message is dropped, after these.
+    fn refuse(&mut self, key: MessageKey, mut dropped: Vec<(DropReason, Dropped)>) -> Pushed {
+        if key != 0 {
+            self.queue.refuse(key);
+            self.journal.done(key);
+        }
+        dropped.push((DropReason::QueueFull, Dropped::Incoming));
+        Pushed { dropped, ..Pushed::default() }
     }
 
     fn begin(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
@@ -368,7 +437,7 @@ impl Outbox {
 
 impl Pushed {
     fn dropped(reason: DropReason, what: Dropped) -> Self {
-        Self { waker: None, dropped: vec![(reason, what)] }
+        Self { dropped: vec![(reason, what)], ..Self::default() }
     }
 }
 
@@ -380,5 +449,7 @@ fn wire(qos: QoS, packet_id: PacketId, dup: bool) -> Wire {
     }
 }
 
+#[cfg(test)]
+mod backlog_tests;
 #[cfg(test)]
 mod tests;

@@ -194,11 +194,19 @@ fn check_limits(state: &SessionState, limits: &Limits, longest_payload: usize) -
     if inflight > usize::from(limits.max_inflight) {
         return Err(format!("{inflight} messages are inflight"));
     }
-    if queued > limits.max_queued_messages || outbox.queued_bytes() > limits.max_queued_bytes {
+    // What is too much may be in the store, and has to be read before it can be dropped.
+    let is_over = queued > limits.max_queued_messages || outbox.queued_bytes() > limits.max_queued_bytes;
+    if is_over && !outbox.waits_for_a_read() {
         return Err(format!("{queued} messages of {} bytes are queued", outbox.queued_bytes()));
     }
-    // One message may cross the limit, and whatever is inflight may be repeated beyond it.
     let longest = longest_payload.max(40) + LONGEST_HEAD;
+    // A page may be a message too long, and what came while it was read is put behind it.
+    let most = 2 * (limits.queue_window_bytes + longest);
+    if outbox.stored_bytes_in_memory() > most {
+        let kept = outbox.stored_bytes_in_memory();
+        return Err(format!("{kept} bytes are in memory that the store has, and {most} allowed"));
+    }
+    // One message may cross the limit, and whatever is inflight may be repeated beyond it.
     let most = limits.max_pending_bytes.saturating_add((1 + usize::from(limits.max_inflight)) * longest);
     if outbox.pending_bytes() > most {
         return Err(format!("{} bytes are pending, and {most} allowed", outbox.pending_bytes()));

@@ -54,6 +54,7 @@ fn any(rng: &mut Rng) -> Limits {
     Limits {
         max_inflight: rng.pick(&[1, 2, 3, 20]),
         max_pending_bytes: rng.pick(&[1, 100, 4000, 256 * 1024]),
+        queue_window_bytes: rng.pick(&[0, 200, 1000, 256 * 1024]),
         session_expiry: Some(Duration::from_secs(rng.between(5, 60))),
         retry_interval: rng.chance(300).then(|| Duration::from_millis(rng.between(200, 3000))),
         queue_qos0_messages: rng.chance(600),

@@ -1,17 +1,21 @@
-//! [`SlowStore`]: a store that takes its time: a group is durable only some virtual milliseconds after it was written.
+//! [`SlowStore`]: a store that takes its time: a group is durable, and a part of a queue read, only some virtual
+//! milliseconds after it was asked for.
 
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use parking_lot::Mutex;
 
 use super::rng::Rng;
-use crate::store::{Mark, Record, Store, StoreError};
+use crate::store::{DeliverPage, Mark, MemoryStore, QueuePage, QueueRead, Record, Store, StoreError};
 
 /// Clones are the same store.
 #[derive(Clone)]
 pub(crate) struct SlowStore(Arc<Mutex<State>>);
 
 struct State {
+    kept: MemoryStore,
+    /// What was read, when it is handed over, and to whom.
+    pages: Vec<(u64, QueuePage, DeliverPage)>,
     rng: Rng,
     longest_delay: u64,
     now: u64,
@@ -27,6 +31,8 @@ impl SlowStore {
         let (groups, wakers) = (VecDeque::new(), Vec::new());
         let rng = Rng::new(seed);
         Self(Arc::new(Mutex::new(State {
+            kept: MemoryStore::default(),
+            pages: Vec::new(),
             rng,
             longest_delay: 0,
             now: 0,
@@ -44,7 +50,8 @@ impl SlowStore {
 
     /// Whether something is not durable yet.
     pub(super) fn is_busy(&self) -> bool {
-        !self.0.lock().groups.is_empty()
+        let state = self.0.lock();
+        !state.groups.is_empty() || !state.pages.is_empty()
     }
 
     /// The time comes; who waited for what is durable now is woken.
@@ -56,16 +63,21 @@ impl SlowStore {
         }
         let durable = Mark(state.durable);
         let ready: Vec<(Mark, Waker)> = state.wakers.extract_if(.., |(mark, _)| *mark <= durable).collect();
+        let read: Vec<_> = state.pages.extract_if(.., |(at, ..)| *at <= now).collect();
         drop(state);
         for (_, waker) in ready {
             waker.wake();
+        }
+        for (_, page, deliver) in read {
+            deliver(page);
         }
     }
 }
 
 impl Store for SlowStore {
-    fn append(&self, _: Vec<Record>) -> Mark {
+    fn append(&self, group: Vec<Record>) -> Mark {
         let mut state = self.0.lock();
+        state.kept.append(group);
         let longest = state.longest_delay;
         let at = state.now + state.rng.between(0, longest);
         let at = state.groups.back().map_or(at, |(earlier, _)| at.max(*earlier));
@@ -89,5 +101,17 @@ impl Store for SlowStore {
 
     fn recover(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        let state = self.0.clone();
+        let keep = move |page| {
+            let mut state = state.lock();
+            let longest = state.longest_delay;
+            let at = state.now + state.rng.between(0, longest);
+            state.pages.push((at, page, deliver));
+        };
+        let kept = self.0.lock().kept.clone();
+        kept.read_queue(read, Box::new(keep));
     }
 }

@@ -194,7 +194,8 @@ impl Task {
             self.connection.handle_held(turn.instant(), burst);
             return Step::Progress;
         }
-        if !self.connection.wants_bytes() {
+        let waker = Waker::from(Arc::clone(&self.alarm));
+        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(&waker) {
             return Step::Idle;
         }
         let most = if turn.rng.chance(300) { turn.rng.size(1, 40) } else { usize::MAX };

@@ -93,7 +93,7 @@ impl World {
             rng,
             start,
             now: 0,
-            core: Arc::new(core),
+            core,
             store,
             oracle,
             links: Vec::new(),

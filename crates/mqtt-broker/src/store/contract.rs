@@ -8,7 +8,7 @@ use std::{
 
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 
-use super::{Mark, Record, Store};
+use super::{Mark, QueuePage, QueueRead, QueuedMessage, Record, Store};
 use crate::message::Message;
 
 /// How long a store may take to make a group durable before the check gives up on it.
@@ -30,6 +30,7 @@ pub fn check<S: Store>(open: impl Fn() -> S) {
     drop(store);
     let store = open();
     assert_eq!(recovered(&store), survivors(), "what was durable is there again, and in order");
+    check_queue_reads(&store);
     let mark = store.append(vec![Record::SessionEnded { session: 1 }, Record::SessionEnded { session: 2 }]);
     wait_until_durable(&store, mark);
     drop(store);
@@ -37,6 +38,43 @@ pub fn check<S: Store>(open: impl Fn() -> S) {
     let is_of_a_session =
         |record: &Record| matches!(record, Record::SessionStarted { .. } | Record::Queued { .. });
     assert!(!left.iter().any(is_of_a_session), "nothing of an ended session is left: {left:?}");
+}
+
+/// A queue is read in parts, each as it is when it is asked for.
+fn check_queue_reads(store: &impl Store) {
+    let queued =
+        |key| Record::Queued { session: 1, key, qos: QoS::AtLeastOnce, retain: true, message: message(key) };
+    let keys = |after, most_bytes| {
+        let QueuePage { messages, is_last } = page(store, QueueRead { session: 1, after, most_bytes });
+        for queued in messages.iter().filter(|queued| queued.key > 12) {
+            let (key, qos) = (queued.key, QoS::AtLeastOnce);
+            assert_eq!(*queued, QueuedMessage { key, qos, retain: true, message: message(key) });
+        }
+        (messages.iter().map(|queued| queued.key).collect::<Vec<_>>(), is_last)
+    };
+    assert_eq!(keys(0, usize::MAX), (vec![12], true), "what is being sent does not wait any more");
+    store.append((20..24).map(queued).collect());
+    assert_eq!(keys(0, usize::MAX), (vec![12, 20, 21, 22, 23], true), "in their order, as soon as appended");
+    assert_eq!(keys(0, 0), (vec![12], false), "at least one");
+    assert_eq!(keys(12, 0), (vec![20], false));
+    assert_eq!(keys(22, 0), (vec![23], true), "the end is told with the last one");
+    assert_eq!(keys(23, 0), (vec![], true));
+    store.append(vec![
+        Record::Sent { session: 1, key: 12, packet_id: PacketId::FIRST },
+        Record::Done { session: 1, key: 12 },
+        Record::Sent { session: 1, key: 20, packet_id: PacketId::FIRST },
+        Record::Done { session: 1, key: 22 },
+    ]);
+    assert_eq!(keys(0, usize::MAX), (vec![21, 23], true));
+    let nobody = QueueRead { session: 77, after: 0, most_bytes: usize::MAX };
+    assert_eq!(page(store, nobody), QueuePage { messages: Vec::new(), is_last: true });
+}
+
+fn page(store: &impl Store, read: QueueRead) -> QueuePage {
+    let (sender, pages) = mpsc::channel();
+    // The check may have given up, and be gone.
+    store.read_queue(read, Box::new(move |page| drop(sender.send(page))));
+    pages.recv_timeout(PATIENCE).expect("a part of a queue that was asked for")
 }
 
 /// Everything that a session can go through, in one group.

@@ -23,6 +23,11 @@ impl Journal {
         Self(Some(Box::new(Durable { store, session })))
     }
 
+    /// Whose changes it writes; `None` if it writes nothing.
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        self.0.as_deref().map(|durable| durable.session)
+    }
+
     /// A message is sent under this identifier. Key 0 stands for a message that is not in the store.
     pub(crate) fn sent(&self, key: MessageKey, packet_id: PacketId) -> Mark {
         self.write_about(key, |session| Record::Sent { session, key, packet_id })

@@ -9,7 +9,10 @@ use std::{
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use parking_lot::Mutex;
 
-use super::{Mark, MessageKey, Record, SessionKey, Store, StoreError, WillKey};
+use super::{
+    DeliverPage, Mark, MessageKey, QueuePage, QueueRead, QueuedMessage, Record, SessionKey, Store,
+    StoreError, WillKey,
+};
 use crate::message::Message;
 
 /// Keeps everything in memory; every group is durable at once. Clones share what they keep, so that a test can stop one
@@ -74,6 +77,11 @@ impl Store for MemoryStore {
         }
         state.retained.values().cloned().for_each(visit);
         Ok(())
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        let page = self.0.lock().sessions.get(&read.session).map(|session| session.page(read));
+        deliver(page.unwrap_or(QueuePage { messages: Vec::new(), is_last: true }));
     }
 }
 
@@ -148,6 +156,22 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    fn page(&self, read: QueueRead) -> QueuePage {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let waiting = self.messages.range(read.after.saturating_add(1)..);
+        for (&key, Waiting { queued, .. }) in waiting.filter(|(_, waiting)| waiting.sent.is_none()) {
+            if bytes >= read.most_bytes && !messages.is_empty() {
+                return QueuePage { messages, is_last: false };
+            }
+            if let Record::Queued { qos, retain, message, .. } = queued {
+                let next = QueuedMessage { key, qos: *qos, retain: *retain, message: message.clone() };
+                bytes += next.cost();
+                messages.push(next);
+            }
+        }
+        QueuePage { messages, is_last: true }
     }
 
     fn recover(&self, session: SessionKey, visit: &mut dyn FnMut(Record)) {

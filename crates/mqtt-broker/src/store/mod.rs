@@ -165,6 +165,11 @@ pub trait Store: Send + Sync + 'static {
     /// Everything up to this mark survives.
     fn durable(&self) -> Mark;
 
+    /// A mark until which no more should be begun, because too much waits to be written; [`Mark::NOTHING`] if there is none.
+    fn congested_until(&self) -> Mark {
+        Mark::NOTHING
+    }
+
     /// Wakes `waker` once `mark` is durable, or the store has failed. May wake it earlier.
     fn wake_at(&self, mark: Mark, waker: &Waker);
 
@@ -175,7 +180,58 @@ pub trait Store: Send + Sync + 'static {
     /// subscriptions, its messages in the order of their keys each followed by its `Sent` and `Released`, its identifiers,
     /// and `SessionDetached` unless it was attached; then Wills and retained messages. Called once, before any `append`.
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// Reads a part of a session's queue: messages that wait and have no [`Record::Sent`], in the order of their keys. Takes
+    /// account of everything that was appended before. Returns at once; `deliver` is called once, by any thread and perhaps
+    /// before this returns, or never if the store fails.
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage);
 }
+
+/// Which part of a queue [`Store::read_queue`] is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueRead {
+    /// Whose.
+    pub session: SessionKey,
+    /// Only messages with greater keys.
+    pub after: MessageKey,
+    /// Enough is what reaches so many bytes, reckoned as [`QueuedMessage::cost`] does; at least one message.
+    pub most_bytes: usize,
+}
+
+/// A part of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueuePage {
+    /// In the order of their keys.
+    pub messages: Vec<QueuedMessage>,
+    /// Nothing more waits, of what had been appended when it was asked for.
+    pub is_last: bool,
+}
+
+/// A message that waits, and how it is to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedMessage {
+    /// Its key.
+    pub key: MessageKey,
+    /// The QoS of the delivery: 1 or 2.
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// The message.
+    pub message: Message,
+}
+
+impl QueuedMessage {
+    /// What it takes in memory, roughly, in bytes.
+    pub fn cost(&self) -> usize {
+        self.message.size() + QUEUED_COST
+    }
+}
+
+/// What a message that waits takes in memory besides topic and payload, roughly, in bytes.
+pub(crate) const QUEUED_COST: usize = 64;
+
+/// Takes what was read.
+pub type DeliverPage = Box<dyn FnOnce(QueuePage) + Send>;
 
 /// A store cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 
 use mqtt_broker::{
     Broker, Limits, QoS,
-    store::{Mark, MemoryStore, Record, Store, StoreError},
+    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
 
@@ -279,6 +279,10 @@ impl Store for SlowDisk {
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         self.kept.recover(visit)
     }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.kept.read_queue(read, deliver);
+    }
 }
 
 /// Nothing that promises something is sent before it is true; what needs no store does not wait for it.
@@ -404,6 +408,10 @@ impl Store for Groups {
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         self.kept.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.kept.read_queue(read, deliver);
     }
 }
 

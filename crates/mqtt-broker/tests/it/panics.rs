@@ -14,7 +14,7 @@ use std::{
 
 use mqtt_broker::{
     Broker, Builder, ConnectDecision, Event, PublishDecision, SubscribeDecision, WillDecision,
-    store::{Mark, MemoryStore, Record, Store, StoreError},
+    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Packet, Unsubscribe};
 
@@ -226,6 +226,10 @@ impl Store for BrokenStore {
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         self.inner.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.inner.read_queue(read, deliver);
     }
 }
 

@@ -157,7 +157,11 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_queued_bytes))]
     max_queued_bytes: Size,
 
-    /// What to do when either of these two is reached
+    /// Bytes of a connected client's queue that are kept in memory if the disk has them too
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().queue_window_bytes))]
+    queue_window_bytes: Size,
+
+    /// What to do when the messages or the bytes that wait reach their limit
     ///
     /// drop-oldest makes room: the oldest queued QoS 0 message goes, without one the new message if it is QoS 0, else
     /// the oldest. drop-newest drops the new message. disconnect drops it and disconnects the client.
@@ -231,6 +235,7 @@ impl LimitArguments {
         limits.max_unreleased = self.max_unreleased;
         limits.max_queued_messages = self.max_queued_messages;
         limits.max_queued_bytes = self.max_queued_bytes.0;
+        limits.queue_window_bytes = self.queue_window_bytes.0;
         limits.queue_full = self.queue_full;
         limits.queue_qos0_messages = !self.no_queue_qos0;
         limits.max_pending_bytes = self.max_pending_bytes.0;
@@ -360,6 +365,7 @@ mod tests {
             ("--max-queued-bytes=11kB", "max_queued_bytes: 11000,"),
             ("--queue-full=disconnect", "queue_full: Disconnect,"),
             ("--no-queue-qos0", "queue_qos0_messages: false,"),
+            ("--queue-window-bytes=12KiB", "queue_window_bytes: 12288,"),
             ("--max-pending-bytes=12KiB", "max_pending_bytes: 12288,"),
             ("--retry-interval=20s", "retry_interval: Some(20s),"),
             ("--delivery-mode=overlap", "delivery_mode: Overlap,"),

@@ -7,6 +7,7 @@ use std::{
     fmt::Display,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
@@ -45,8 +46,8 @@ impl FjallEngine {
     }
 
     /// The store as it is now, whatever is written meanwhile.
-    pub(crate) fn view(&self) -> View<'_> {
-        View { engine: self, snapshot: self.database.snapshot() }
+    pub(crate) fn view(self: &Arc<Self>) -> View {
+        View { engine: Arc::clone(self), snapshot: self.database.snapshot() }
     }
 
     /// How many rows a table has, roughly: at least as many.
@@ -128,12 +129,12 @@ impl Engine for FjallEngine {
 }
 
 /// All tables as they were at one moment, between two batches.
-pub(crate) struct View<'a> {
-    engine: &'a FjallEngine,
+pub(crate) struct View {
+    engine: Arc<FjallEngine>,
     snapshot: Snapshot,
 }
 
-impl Reads for View<'_> {
+impl Reads for View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
         guarded(&self.engine.path, "read", || self.snapshot.get(self.engine.table(table), key))
     }

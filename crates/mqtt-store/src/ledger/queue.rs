@@ -5,7 +5,7 @@
 
 use mqtt_broker::{
     Message,
-    store::{MessageKey, SessionKey, StoreError},
+    store::{MessageKey, QueueRead, SessionKey, StoreError},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     encoding::{SessionId, Table, Value, entry_key, home_of, id_key, message_key, message_of},
     engine::Engine,
+    pages::Place,
 };
 
 /// After so many messages of a session are done with, its head is moved past the rows that were deleted.
@@ -169,6 +170,14 @@ impl<E: Engine> Ledger<E> {
             let shared = self.draft.messages.get(&entry.1).is_some_and(|new| new.shared);
             self.homes.insert(*entry, shared.then_some(self.epoch));
         }
+    }
+
+    /// Where to read a part of a queue; `None` if the session is over.
+    pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
+        let live = self.sessions.get(&read.session)?;
+        let from = live.head.max(read.after.saturating_add(1));
+        let sent = live.inflight.range(from..).filter(|(_, inflight)| inflight.packet_id.is_some());
+        Some(Place { id: live.id, from, sent: sent.map(|(&key, _)| key).collect() })
     }
 
     /// Moves the heads that are far behind. They are written with the next batch.

@@ -23,7 +23,8 @@ use crate::{
 };
 
 fn start_with(disk: &Disk, options: StoreOptions) -> Writer {
-    Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), &options).unwrap()
+    let viewed = disk.clone();
+    Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), &options, move || viewed.clone()).unwrap()
 }
 
 fn start(disk: &Disk, durability: Durability) -> Writer {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, PacketId, TopicName};
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use super::*;
 use crate::{

@@ -1,0 +1,74 @@
+//! Reads parts of queues, on a thread of its own: the writer does not wait until a disk has read.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc::Receiver},
+};
+
+use mqtt_broker::store::{DeliverPage, MessageKey, QueuePage, QueueRead, QueuedMessage, StoreError};
+
+use crate::{
+    encoding::{Home, SessionId, Table, Value, damaged, decode, entry_key, id_key, message_key, message_of},
+    engine::Reads,
+};
+
+/// A part of a queue to read, and the store as it was just after everything appended before was written.
+pub(crate) struct Job<V> {
+    pub(crate) view: Arc<V>,
+    /// `None` if the session is over.
+    pub(crate) place: Option<Place>,
+    pub(crate) read: QueueRead,
+    pub(crate) deliver: DeliverPage,
+}
+
+/// Where a read begins, and what it passes over.
+pub(crate) struct Place {
+    pub(crate) id: SessionId,
+    pub(crate) from: MessageKey,
+    /// Messages that are being sent.
+    pub(crate) sent: BTreeSet<MessageKey>,
+}
+
+/// Serves until nobody asks any more. What cannot be read is a failure of the whole store.
+pub(crate) fn read_all<V: Reads>(jobs: &Receiver<Job<V>>, fail: impl Fn(StoreError)) {
+    for Job { view, place, read, deliver } in jobs {
+        let page = match place {
+            Some(place) => page(&*view, &place, read.most_bytes),
+            None => Ok(QueuePage { messages: Vec::new(), is_last: true }),
+        };
+        drop(view); // It keeps the engine from forgetting what has been deleted since.
+        match page {
+            Ok(page) => deliver(page),
+            Err(error) => fail(error),
+        }
+    }
+}
+
+fn page<R: Reads>(engine: &R, place: &Place, most_bytes: usize) -> Result<QueuePage, StoreError> {
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    let (from, to) = (entry_key(place.id, place.from), id_key(place.id + 1));
+    for row in engine.rows(Table::Queue, &from, Some(&to)) {
+        let (row, value) = row?;
+        let Some(key) = message_of(&row).filter(|key| !place.sent.contains(key)) else { continue };
+        if bytes >= most_bytes && !messages.is_empty() {
+            return Ok(QueuePage { messages, is_last: false });
+        }
+        let Value::Queued { qos, retain, home } = decode(Table::Queue, &row, &value)? else { continue };
+        let message = match home {
+            Home::Here(message) => message,
+            Home::Shared(epoch) => shared(engine, &message_key(epoch, key))?,
+        };
+        let queued = QueuedMessage { key, qos, retain, message };
+        bytes += queued.cost();
+        messages.push(queued);
+    }
+    Ok(QueuePage { messages, is_last: true })
+}
+
+fn shared<R: Reads>(engine: &R, row: &[u8]) -> Result<mqtt_broker::Message, StoreError> {
+    let value = engine.get(Table::Messages, row)?.ok_or_else(|| damaged(Table::Messages, "is missing"))?;
+    match decode(Table::Messages, row, &value)? {
+        Value::Message(message) => Ok(message),
+        _ => Err(damaged(Table::Messages, "is something else")),
+    }
+}
