@@ -90,6 +90,13 @@ impl BrokerProcess {
         self.addr.to_string()
     }
 
+    /// Ends it by SIGTERM, and waits for a good end.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        crate::process::run(program("kill").args(["-TERM", &self.pid().to_string()]))?;
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { bail!("an orderly end of the broker failed ({status})") }
+    }
+
     /// An error if it is no longer there: a broker that a client can bring down has failed, whatever the client saw.
     pub(crate) fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait()? {

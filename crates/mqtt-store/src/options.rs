@@ -55,6 +55,9 @@ pub struct StoreOptions {
     pub max_stall: Duration,
     /// Memory for blocks of the files that were read lately, in bytes. Default 32 MiB.
     pub cache_bytes: u64,
+    /// What each table gathers in memory, in bytes, before it is sorted into a file. Default 16 MiB. It stays as it
+    /// was when the store was made.
+    pub memtable_bytes: usize,
 }
 
 impl StoreOptions {
@@ -66,6 +69,7 @@ impl StoreOptions {
             max_pending_bytes: 64 * 1024 * 1024,
             max_stall: Duration::from_secs(30),
             cache_bytes: 32 * 1024 * 1024,
+            memtable_bytes: 16 * 1024 * 1024,
         }
     }
 

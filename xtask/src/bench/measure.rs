@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,8 +99,19 @@ impl Generator {
     }
 }
 
+/// The report of one run of the generator, whatever it says.
+pub(super) fn run_generator(command: &mut Command, server: &BrokerProcess) -> Result<Value> {
+    let output = command
+        .args(["--json", "--quiet", "--host", "127.0.0.1", "--port", &server.port().to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start the generator")?;
+    serde_json::from_slice(&output.stdout).context("the generator gave no report")
+}
+
 /// The figure of this name in a report of the generator.
-fn figure(report: &Value, name: &str) -> Option<f64> {
+pub(super) fn figure(report: &Value, name: &str) -> Option<f64> {
     let figures = report["figures"].as_array()?;
     figures.iter().find(|figure| figure["name"] == name)?["value"].as_f64()
 }

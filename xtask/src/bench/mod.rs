@@ -11,8 +11,10 @@ mod aims;
 mod cases;
 mod compare;
 pub(crate) mod cost;
+mod durable;
 mod measure;
 mod record;
+mod recovery;
 mod results;
 mod servers;
 mod svg;
@@ -75,6 +77,8 @@ enum Kind {
     /// Run the criterion benchmarks of benches/
     Micro(MicroOptions),
     Cost(cost::Options),
+    Durable(durable::Options),
+    Recovery(recovery::Options),
 }
 
 #[derive(clap::Args)]
@@ -91,6 +95,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.command {
         Some(Kind::Micro(options)) => return micro(options),
         Some(Kind::Cost(options)) => return cost::run(options),
+        Some(Kind::Durable(options)) => return durable::run(options),
+        Some(Kind::Recovery(options)) => return recovery::run(options),
         None if options.list => {
             for case in CASES {
                 println!("{:<16} {}", case.name, case.about);

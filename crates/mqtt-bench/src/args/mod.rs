@@ -188,6 +188,9 @@ pub struct P2pArgs {
     /// Publishers, and as many subscribers.
     #[arg(short = 'n', long, default_value_t = 10)]
     pub pairs: usize,
+    /// Subscribers have sessions that last: what the server promises of them, it has to keep.
+    #[arg(long)]
+    pub keep_sessions: bool,
 }
 
 /// Arguments of `fanout`.

@@ -26,11 +26,14 @@ struct Flow {
     /// The filters of each subscriber.
     filters: Vec<Vec<String>>,
     routing: Routing,
+    /// Whether the subscribers' sessions last beyond their connections.
+    keep_sessions: bool,
 }
 
 /// N publishers to N subscribers, each pair over a topic of its own.
 pub(super) fn p2p(args: &P2pArgs) -> Result<Report, BenchError> {
-    Flow::pairs("p2p", args.pairs).run(&args.server, &args.traffic)
+    Flow { keep_sessions: args.keep_sessions, ..Flow::pairs("p2p", args.pairs) }
+        .run(&args.server, &args.traffic)
 }
 
 /// Pairs again, but at a given rate: what is asked is the latency.
@@ -47,7 +50,8 @@ pub(super) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
 /// Few subscribers hear many publishers, by a wildcard.
 pub(super) fn fanin(args: &FaninArgs) -> Result<Report, BenchError> {
     let filters = vec![vec!["bench/fanin/#".into()]; args.subscribers];
-    Flow { scenario: "fanin", topics: topics("fanin", args.publishers), filters, routing: Routing::All }
+    let (topics, routing) = (topics("fanin", args.publishers), Routing::All);
+    Flow { scenario: "fanin", topics, filters, routing, keep_sessions: false }
         .run(&args.server, &args.traffic)
 }
 
@@ -94,18 +98,19 @@ impl Flow {
     fn pairs(scenario: &'static str, count: usize) -> Self {
         let topics = topics(scenario, count);
         let filters = topics.iter().map(|topic| vec![topic.clone()]).collect();
-        Self { scenario, topics, filters, routing: Routing::Pairs }
+        Self { scenario, topics, filters, routing: Routing::Pairs, keep_sessions: false }
     }
 
     fn fan_out(publishers: usize, subscribers: usize) -> Self {
         let topics = topics("fanout", publishers);
         let filters = vec![topics.clone(); subscribers];
-        Self { scenario: "fanout", topics, filters, routing: Routing::All }
+        Self { scenario: "fanout", topics, filters, routing: Routing::All, keep_sessions: false }
     }
 
     fn shared(publishers: usize, subscribers: usize) -> Self {
         let filters = vec![vec!["$share/bench/bench/shared/#".into()]; subscribers];
-        Self { scenario: "shared", topics: topics("shared", publishers), filters, routing: Routing::AnyOne }
+        let (topics, routing) = (topics("shared", publishers), Routing::AnyOne);
+        Self { scenario: "shared", topics, filters, routing, keep_sessions: false }
     }
 
     fn run(self, server: &ServerArgs, traffic: &TrafficArgs) -> Result<Report, BenchError> {
@@ -113,7 +118,7 @@ impl Flow {
         let subscribers: Vec<_> = (0..)
             .zip(self.filters)
             .map(|(index, filters): (usize, _)| {
-                Client::new(format!("bench-sub-{index}"))
+                Client { clean_session: !self.keep_sessions, ..Client::new(format!("bench-sub-{index}")) }
                     .subscribed(filters, traffic.subscribe_qos.unwrap_or(traffic.qos))
             })
             .collect();
@@ -122,15 +127,21 @@ impl Flow {
         let idle: Vec<_> =
             (0..traffic.idle).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
         bench.connect(&idle)?;
-        let subscribers = bench.connect(&subscribers)?.conns;
+        let receivers = bench.connect(&subscribers)?.conns;
         let publishers = bench.connect(&publishers)?.conns;
-        let plan = bench.plan(traffic, self.topics, subscribers.len(), self.routing);
+        let plan = bench.plan(traffic, self.topics, receivers.len(), self.routing);
         let measured =
-            traffic::run(&mut bench.net, &plan, &publishers, &subscribers, &mut (), &bench.progress)?;
+            traffic::run(&mut bench.net, &plan, &publishers, &receivers, &mut (), &bench.progress)?;
         bench.disconnect();
+        if self.keep_sessions {
+            bench.discard(&subscribers)?;
+        }
         let mut report = bench.report(self.scenario);
         report.setting("publishers", publishers.len());
         report.setting("subscribers", subscribers.len());
+        if self.keep_sessions {
+            report.setting("sessions", "kept");
+        }
         report.set_traffic(traffic);
         report.add_traffic(&measured);
         Ok(report)

@@ -109,6 +109,15 @@ impl Bench {
         self.progress.finish();
     }
 
+    /// Ends the sessions of these clients, which have gone.
+    fn discard(&mut self, sessions: &[Client]) -> Result<(), BenchError> {
+        let clean = |client: &Client| Client { clean_session: true, filters: Vec::new(), ..client.clone() };
+        let clean: Vec<_> = sessions.iter().map(clean).collect();
+        client::connect(&mut self.net, &self.server, &clean, &[], &self.progress)?;
+        self.disconnect();
+        Ok(())
+    }
+
     fn plan(&self, traffic: &TrafficArgs, topics: Vec<String>, subscribers: usize, routing: Routing) -> Plan {
         let pace = match traffic.rate {
             Some(per_second) => Pace::Open { per_second },

@@ -4,7 +4,7 @@ use super::{Bench, drain::Drain};
 use crate::{
     BenchError,
     args::OfflineArgs,
-    client::{self, Client},
+    client::Client,
     report::{Report, Unit},
     traffic::{self, Plan, Routing},
 };
@@ -66,9 +66,6 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
     *report.faults() = stored.faults;
     report.faults().merge(drained.faults);
 
-    let clean: Vec<_> =
-        sessions.iter().map(|c| Client { clean_session: true, filters: Vec::new(), ..c.clone() }).collect();
-    client::connect(&mut bench.net, &bench.server, &clean, &[], &bench.progress)?;
-    bench.disconnect();
+    bench.discard(&sessions)?;
     Ok(report)
 }

@@ -105,9 +105,8 @@ impl Queue {
         }
         let place = if key == 0 { rows.last_place + 1 } else { key };
         let queued = Queued { message, key, place, qos, retain };
-        if key == 0 {
-            rows.insert(queued);
-        } else if !rows.backlog.is_in_use() && rows.cost() + queued.cost() <= window_bytes {
+        let has_room = !rows.backlog.is_in_use() && rows.cost() + queued.cost() <= window_bytes;
+        if key == 0 || has_room {
             rows.insert(queued);
         } else {
             if !rows.backlog.is_in_use() {
@@ -195,7 +194,9 @@ impl Queue {
             let (key, message) = (next.key, next.message);
             rows.insert(Queued { message, key, place: key, qos: next.qos, retain: next.retain });
         }
-        since.into_iter().for_each(|queued| rows.insert(queued));
+        for queued in since {
+            rows.insert(queued);
+        }
         self.give_back();
         true
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use mqtt_broker::{Broker, Builder};
 use mqtt_store::{Durability, FjallStore, StoreOptions};
 
-use crate::exit::Ending;
+use crate::{exit::Ending, quantity::Size};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Durability")]
@@ -20,6 +20,11 @@ pub(crate) struct StorageArguments {
 
     #[arg(long, value_name = "DIR", env = "GMQTT_DATA_DIR", help = DATA_DIR_HELP)]
     data_dir: Option<PathBuf>,
+
+    /// What each of the store's tables gathers in memory before it is sorted into a file; stays as it was when the
+    /// data directory was made
+    #[arg(long, value_name = "SIZE", default_value_t = Size(StoreOptions::new("").memtable_bytes))]
+    memtable_bytes: Size,
 }
 
 const DATA_DIR_HELP: &str = "Where sessions and retained messages are kept; one process at a time \
@@ -29,7 +34,7 @@ const DATA_DIR_HELP: &str = "Where sessions and retained messages are kept; one 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     Nothing,
-    Directory(PathBuf, Durability),
+    Directory { path: PathBuf, durability: Durability, memtable_bytes: usize },
 }
 
 impl StorageArguments {
@@ -59,7 +64,8 @@ impl StorageArguments {
                         .into(),
                 )
             })?;
-        Ok(Storage::Directory(directory, self.durability))
+        let (durability, memtable_bytes) = (self.durability, self.memtable_bytes.0);
+        Ok(Storage::Directory { path: directory, durability, memtable_bytes })
     }
 }
 
@@ -78,7 +84,7 @@ impl Storage {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Nothing => "durability: memory, nothing outlives this process".into(),
-            Self::Directory(path, durability) => {
+            Self::Directory { path, durability, .. } => {
                 format!("durability: {durability}, data in {}", absolute(path).display())
             }
         }
@@ -88,8 +94,10 @@ impl Storage {
     pub(crate) fn build(&self, builder: Builder) -> anyhow::Result<Broker> {
         match self {
             Self::Nothing => Ok(builder.build()),
-            Self::Directory(path, durability) => {
-                let store = FjallStore::open(StoreOptions::new(path).durability(*durability))?;
+            Self::Directory { path, durability, memtable_bytes } => {
+                let mut options = StoreOptions::new(path).durability(*durability);
+                options.memtable_bytes = *memtable_bytes;
+                let store = FjallStore::open(options)?;
                 builder.build_on(store).context("cannot read what an earlier process has left")
             }
         }
@@ -104,14 +112,17 @@ fn absolute(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn arguments(durability: Durability, data_dir: Option<&str>) -> StorageArguments {
+        StorageArguments { durability, data_dir: data_dir.map(PathBuf::from), memtable_bytes: Size(1) }
+    }
+
     fn resolved(data_dir: Option<&str>, variables: &[(&str, &str)], home: Option<&str>) -> Option<PathBuf> {
-        let arguments =
-            StorageArguments { durability: Durability::Sync, data_dir: data_dir.map(PathBuf::from) };
+        let arguments = arguments(Durability::Sync, data_dir);
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value))
         };
         match arguments.resolve_in(variable, home.map(PathBuf::from)) {
-            Ok(Storage::Directory(path, Durability::Sync)) => Some(path),
+            Ok(Storage::Directory { path, durability: Durability::Sync, .. }) => Some(path),
             Ok(other) => panic!("{other:?}"),
             Err(_) => None,
         }
@@ -130,7 +141,7 @@ mod tests {
 
     #[test]
     fn memory_needs_no_directory() {
-        let arguments = StorageArguments { durability: Durability::Memory, data_dir: None };
+        let arguments = arguments(Durability::Memory, None);
         assert_eq!(arguments.resolve_in(|_| None, None).unwrap(), Storage::Nothing);
     }
 }

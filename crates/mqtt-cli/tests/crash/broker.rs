@@ -79,6 +79,17 @@ impl Broker {
         self.kill()
     }
 
+    /// How many sorted files the store has ever made: those that flushes and compactions wrote are numbered.
+    pub(crate) fn sorted_files(&self) -> u64 {
+        fn largest(folder: &Path) -> u64 {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let number = |path: &Path| path.file_name()?.to_str()?.parse().ok();
+            let of = |path: PathBuf| if path.is_dir() { largest(&path) } else { number(&path).unwrap_or(0) };
+            entries.map(|entry| of(entry.path())).max().unwrap_or(0)
+        }
+        largest(&self.directory.join("data/db/keyspaces"))
+    }
+
     fn log_path(&self) -> PathBuf {
         self.directory.join("broker.log")
     }
@@ -87,11 +98,15 @@ impl Broker {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         // A kill of the process takes nothing from either.
         let durability = if self.rng.percent(50) { "sync" } else { "os" };
+        // So small that the store sorts and compacts its files all the time, and that queues are read back from it.
+        let memtable = "32KiB";
+        let window = if self.rng.percent(50) { "2KiB" } else { "256KiB" };
         let mut process = Command::new(self.directory.join("gmqtt"))
             .args(["serve", "--listen", "127.0.0.1:0", "--durability", durability, "--data-dir"])
             .arg(self.directory.join("data"))
             // A queue that drops by its limits would look like a loss.
             .args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB", "--log-level", "warn"])
+            .args(["--memtable-bytes", memtable, "--queue-window-bytes", window])
             .env_remove("GMQTT_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     pub(crate) kills_while_settling: u64,
     pub(crate) orderly_stops: u64,
     pub(crate) longest_start: Duration,
+    /// The greatest number of a sorted file: flushes and compactions were going on while it was killed.
+    pub(crate) sorted_files: u64,
 }
 
 impl World {
@@ -88,6 +90,7 @@ impl World {
             address = self.restart()?;
         }
         self.settle(address)?;
+        self.tally.sorted_files = self.tally.sorted_files.max(self.broker.sorted_files());
         if self.rng.percent(10) {
             self.broker.stop()?;
             self.tally.orderly_stops += 1;

@@ -21,8 +21,6 @@ use crate::{
 
 /// How much of the journal may be waiting to be sorted into files: what has to be read again at the next start.
 const MAX_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
-/// What a table holds in memory before it is written to a file.
-const MAX_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(crate) struct FjallEngine {
     database: Database,
@@ -39,7 +37,7 @@ impl FjallEngine {
                 .cache_size(options.cache_bytes)
                 .worker_threads(2)
                 .open()?;
-            let open = |table: Table| database.keyspace(table.name(), || table_options(table));
+            let open = |table: Table| database.keyspace(table.name(), || table_options(table, options));
             let tables = open_tables(open)?;
             Ok(Self { database, tables, path: path.to_owned() })
         })
@@ -165,10 +163,10 @@ fn open_tables(
     tables.try_into().map_err(|_| fjall::Error::Unrecoverable)
 }
 
-fn table_options(table: Table) -> KeyspaceCreateOptions {
+fn table_options(table: Table, options: &StoreOptions) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .manual_journal_persist(true)
-        .max_memtable_size(MAX_MEMTABLE_BYTES)
+        .max_memtable_size(options.memtable_bytes as u64)
         // Messages and entries are read because they are known to be there.
         .expect_point_read_hits(matches!(table, Table::Queue | Table::Messages))
 }

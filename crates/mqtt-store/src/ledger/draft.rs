@@ -1,9 +1,6 @@
 //! [`Draft`]: the batch that is being made. Knows nothing of the engine.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-};
+use std::{collections::HashMap, mem};
 
 use fjall::Slice;
 use mqtt_broker::{
@@ -11,6 +8,7 @@ use mqtt_broker::{
     store::{MessageKey, SessionKey},
 };
 use mqtt_codec::QoS;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
@@ -23,15 +21,16 @@ pub(super) type Entry = (SessionId, MessageKey);
 #[derive(Default)]
 pub(super) struct Draft {
     /// Entries to write.
-    pub(super) new: HashMap<Entry, New>,
+    pub(super) new: FxHashMap<Entry, New>,
     /// Their messages.
-    pub(super) messages: HashMap<MessageKey, NewMessage>,
+    pub(super) messages: FxHashMap<MessageKey, NewMessage>,
     /// Entries that the engine has and is to delete, or to replace.
-    pub(super) gone: HashSet<Entry>,
+    pub(super) gone: FxHashSet<Entry>,
     /// How many entries refer to a message that is kept apart, where that changes.
-    pub(super) shares: HashMap<(u32, MessageKey), Shares>,
+    pub(super) shares: FxHashMap<(u32, MessageKey), Shares>,
     /// Sessions whose state is to be written.
-    pub(super) states: HashSet<SessionKey>,
+    pub(super) states: FxHashSet<SessionKey>,
+    /// Of keys that clients choose too: hashed so that they cannot choose them ill.
     rows: HashMap<(Table, Slice), Option<Slice>>,
     encoder: Encoder,
 }

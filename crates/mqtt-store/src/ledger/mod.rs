@@ -10,12 +10,13 @@ mod open;
 mod queue;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use mqtt_broker::store::{MessageKey, Record, SessionKey, StoreError};
 use mqtt_codec::PacketId;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::{
     draft::{Draft, Entry},
@@ -36,16 +37,18 @@ pub(crate) struct Ledger<E> {
     number: u64,
     epoch: u32,
     next_id: SessionId,
-    sessions: HashMap<SessionKey, Live>,
+    sessions: FxHashMap<SessionKey, Live>,
     leftovers: VecDeque<Leftovers>,
     /// Sessions whose head is far behind.
     stale_heads: Vec<SessionKey>,
     /// For lately written entries: `None` if they hold their message themselves, else under which epoch it is kept.
-    homes: HashMap<Entry, Option<u32>>,
+    homes: FxHashMap<Entry, Option<u32>>,
     /// Messages that were lately written into a single entry.
-    singles: HashSet<MessageKey>,
+    singles: FxHashSet<MessageKey>,
     /// The greatest key among the messages that this epoch keeps apart from the entries.
     newest_shared: MessageKey,
+    /// Messages that are kept apart have keys from the first to the last of these; `None` if there are none.
+    shared_keys: Option<(MessageKey, MessageKey)>,
     draft: Draft,
 }
 

@@ -1,11 +1,12 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use mqtt_broker::store::StoreError;
+use mqtt_broker::store::{MessageKey, StoreError};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Draft, Inflight, Ledger, Leftovers, Live};
 use crate::{
@@ -34,17 +35,21 @@ impl<E: Engine> Ledger<E> {
             Some(Value::Epoch(epoch)) => epoch.wrapping_add(1),
             _ => 0,
         };
+        // Of which keys those of earlier processes are, nobody has to know.
+        let any_shared = engine.rows(Table::Shares, &[], None).next().transpose()?.is_some();
+        let shared_keys = any_shared.then_some((MessageKey::MIN, MessageKey::MAX));
         let mut ledger = Self {
             engine,
             number,
             epoch,
             next_id: 1,
-            sessions: HashMap::new(),
+            sessions: FxHashMap::default(),
             leftovers: VecDeque::new(),
             stale_heads: Vec::new(),
-            homes: HashMap::new(),
-            singles: HashSet::new(),
+            homes: FxHashMap::default(),
+            singles: FxHashSet::default(),
             newest_shared: 0,
+            shared_keys,
             draft: Draft::default(),
         };
         ledger.read_sessions()?;

@@ -89,6 +89,9 @@ impl<E: Engine> Ledger<E> {
         if let Some(home) = self.homes.remove(&entry) {
             return self.dequeue(entry, home);
         }
+        if self.shared_keys.is_none_or(|(first, last)| key < first || key > last) {
+            return self.dequeue(entry, None); // Whatever the entry is, it holds its message itself.
+        }
         let row = entry_key(entry.0, key);
         match self.engine.get(Table::Queue, &row)? {
             Some(value) => self.dequeue(entry, home_of(&row, &value)?),
@@ -149,6 +152,8 @@ impl<E: Engine> Ledger<E> {
                 continue;
             }
             self.shares(self.epoch, key)?.now += users;
+            let (first, last) = self.shared_keys.unwrap_or((key, key));
+            self.shared_keys = Some((first.min(key), last.max(key)));
             newest = newest.max(key);
             if let Some(new) = self.draft.messages.get_mut(&key) {
                 new.shared = true;

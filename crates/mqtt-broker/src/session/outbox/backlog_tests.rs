@@ -44,7 +44,7 @@ impl World {
         store.append(vec![Record::SessionStarted { session: 1, client_id: "c".into() }]);
         outbox.set_journal(Journal::new(Arc::new(store.clone()), 1));
         let queue_window_bytes = window;
-        let limits = Limits { queue_window_bytes, max_inflight, max_queued_messages, ..Limits::default() };
+        let limits = Limits { max_inflight, max_queued_messages, queue_window_bytes, ..Limits::default() };
         Self {
             store,
             limits,
@@ -196,7 +196,9 @@ proptest! {
         max_inflight in 1..4_u16,
     ) {
         let mut world = World::new(window, max_inflight, usize::MAX);
-        steps.into_iter().for_each(|step| world.step(step));
+        for step in steps {
+            world.step(step);
+        }
         world.come_to_rest();
         let published: u32 = world.published.iter().sum();
         prop_assert_eq!(world.done.len(), published as usize);
@@ -213,7 +215,9 @@ proptest! {
         max_queued_messages in 1..8_usize,
     ) {
         let mut world = World::new(window, 2, max_queued_messages);
-        steps.into_iter().for_each(|step| world.step(step));
+        for step in steps {
+            world.step(step);
+        }
         world.come_to_rest();
         let published: u32 = world.published.iter().sum();
         prop_assert_eq!(world.done.len() + world.dropped, published as usize);

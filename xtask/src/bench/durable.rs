@@ -1,0 +1,222 @@
+//! `cargo xtask bench durable`: what durability costs, beside what the disk can do.
+//!
+//! Each figure is of a fresh broker on an empty data directory; the disk's own syncs are measured in between, on the same file
+//! system.
+
+use super::measure::{figure, run_generator};
+use crate::broker_process::BrokerProcess;
+use crate::process::{self, cargo, program};
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Measures QoS 1 and QoS 2 into durable sessions, in each mode, beside the machine's own fdatasync.
+///
+/// Prints tables in Markdown. Durable sessions are those of connected subscribers (messages are counted when they have been
+/// delivered) or of absent ones (when they have been acknowledged).
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Publishers, each with a durable session of its own to publish to
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000])]
+    publishers: Vec<u64>,
+    /// Messages of all publishers together
+    #[arg(long, default_value_t = 200_000)]
+    messages: u64,
+    /// Where the brokers keep their data: on the disk in question
+    #[arg(long, default_value = "target/durable-bench")]
+    folder: PathBuf,
+}
+
+const MODES: [&str; 3] = ["memory", "os", "sync"];
+/// One publisher alone waits for the disk between its windows.
+const MESSAGES_OF_ONE: u64 = 40_000;
+const LATENCIES: usize = 300;
+
+pub(super) fn run(options: &Options) -> Result<()> {
+    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
+    let binary = process::target_folder().join("release/gmqtt");
+    let bench = Bench { binary, folder: options.folder.clone() };
+    bench.clean_up()?;
+    println!(
+        "fdatasync of 4 KiB behind a file, one after the other: {:.0} a second\n",
+        bench.syncs_a_second()?
+    );
+    for present in [true, false] {
+        for qos in ["1", "2"] {
+            let whom = if present { "delivered to connected" } else { "stored for absent" };
+            println!("QoS {qos}, messages a second {whom} durable sessions\n");
+            println!(
+                "| publishers | memory | os | sync | os to memory | messages a sync | fdatasync a second |"
+            );
+            println!("|---|---|---|---|---|---|---|");
+            for &publishers in &options.publishers {
+                bench.line(publishers, options.messages, qos, present)?;
+            }
+            println!();
+        }
+    }
+    bench.latency()?;
+    bench.clean_up()
+}
+
+struct Bench {
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+/// What one broker did.
+struct Done {
+    per_second: f64,
+    messages_a_batch: f64,
+}
+
+impl Bench {
+    fn line(&self, publishers: u64, messages: u64, qos: &str, present: bool) -> Result<()> {
+        let messages = if publishers == 1 { messages.min(MESSAGES_OF_ONE) } else { messages };
+        let mut done = Vec::new();
+        for mode in MODES {
+            done.push(self.measure(mode, publishers, messages / publishers, qos, present)?);
+        }
+        let [memory, os, sync] = &done[..] else { bail!("three modes give three figures") };
+        println!(
+            "| {publishers} | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} | {:.0} |",
+            memory.per_second,
+            os.per_second,
+            sync.per_second,
+            100.0 * os.per_second / memory.per_second,
+            sync.messages_a_batch,
+            self.syncs_a_second()?
+        );
+        Ok(())
+    }
+
+    fn measure(&self, mode: &str, publishers: u64, each: u64, qos: &str, present: bool) -> Result<Done> {
+        let broker = self.start(mode)?;
+        let (publishers_text, each_text) = (publishers.to_string(), each.to_string());
+        let (scenario, name) = if present { ("p2p", "delivered") } else { ("offline", "stored") };
+        let words = if present {
+            ["--keep-sessions", "-n", &publishers_text, "--messages", &each_text]
+        } else {
+            ["--settle=0s", "--sessions", &publishers_text, "-n", &each_text]
+        };
+        let mut command = program(&self.binary);
+        command.args(["bench", scenario]).args(words).args(["--qos", qos, "--patience", "30s"]);
+        let report = run_generator(&mut command, &broker)?;
+        let per_second = figure(&report, name).with_context(|| format!("no figure {name}: {report}"))?;
+        if report["sound"] != true {
+            bail!("the run was not sound: {}", report["faults"]);
+        }
+        let batches = self.stop(broker)?;
+        Ok(Done { per_second, messages_a_batch: (publishers * each) as f64 / batches.max(1.0) })
+    }
+
+    /// How long a PUBACK takes on an idle broker, beside one sync, in turns.
+    fn latency(&self) -> Result<()> {
+        let broker = self.start("sync")?;
+        let mut subscriber = Client::connect(&broker.addr(), "idle-subscriber", 0)?;
+        subscriber.send(&[0x82, 6, 0, 1, 0, 1, b't', 1])?; // SUBSCRIBE to t, QoS 1
+        subscriber.receive(5)?;
+        subscriber.send(&[0xe0, 0])?;
+        let mut publisher = Client::connect(&broker.addr(), "idle-publisher", 2)?;
+        let mut file = File::create(self.folder.join("sync"))?;
+        let (mut answers, mut syncs) = (Vec::new(), Vec::new());
+        for _ in 0..LATENCIES {
+            thread::sleep(Duration::from_millis(2));
+            let begun = Instant::now();
+            publisher.send(&[0x32, 9, 0, 1, b't', 0, 1, b'h', b'e', b'l', b'o'])?;
+            publisher.receive(4)?;
+            answers.push(begun.elapsed());
+            thread::sleep(Duration::from_millis(2));
+            let begun = Instant::now();
+            file.write_all(&[7; 200])?;
+            file.sync_data()?;
+            syncs.push(begun.elapsed());
+        }
+        let [answer, sync] = [answers, syncs].map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64() * 1e6
+        });
+        println!(
+            "Idle: PUBACK after {answer:.0} µs, one write and fdatasync {sync:.0} µs (medians of {LATENCIES}, in turns): \
+             {:.2} times",
+            answer / sync
+        );
+        self.stop(broker).map(drop)
+    }
+
+    fn start(&self, mode: &str) -> Result<BrokerProcess> {
+        self.clean_up()?;
+        fs::create_dir_all(&self.folder)?;
+        let mut command = program(&self.binary);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--durability", mode]);
+        command.args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB"]);
+        BrokerProcess::that_says_where(command.arg("--data-dir").arg(self.data()))
+    }
+
+    /// Ends it in good order: how many batches it had synced.
+    fn stop(&self, broker: BrokerProcess) -> Result<f64> {
+        broker.stop()?;
+        let synced = fs::read_to_string(self.data().join("synced")).unwrap_or_default();
+        Ok(synced.trim().parse().unwrap_or_default())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn clean_up(&self) -> Result<()> {
+        remove(&self.folder)
+    }
+
+    fn syncs_a_second(&self) -> Result<f64> {
+        fs::create_dir_all(&self.folder)?;
+        let mut file = File::create(self.folder.join("sync"))?;
+        let (begun, mut syncs) = (Instant::now(), 0_u32);
+        while begun.elapsed() < Duration::from_millis(500) {
+            file.write_all(&[7; 4096])?;
+            file.sync_data()?;
+            syncs += 1;
+        }
+        Ok(f64::from(syncs) / begun.elapsed().as_secs_f64())
+    }
+}
+
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Just enough of a client to time one acknowledgement.
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(address: &str, id: &str, flags: u8) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut client = Self(stream);
+        let id_len = u8::try_from(id.len())?;
+        let mut connect = vec![0x10, 12 + id_len, 0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0, 0, id_len];
+        connect.extend_from_slice(id.as_bytes());
+        client.send(&connect)?;
+        client.receive(4)?;
+        Ok(client)
+    }
+
+    fn send(&mut self, packet: &[u8]) -> Result<()> {
+        Ok(self.0.write_all(packet)?)
+    }
+
+    fn receive(&mut self, len: usize) -> Result<()> {
+        let mut answer = vec![0; len];
+        Ok(self.0.read_exact(&mut answer)?)
+    }
+}
