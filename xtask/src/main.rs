@@ -2,6 +2,7 @@
 //!
 //! Nothing of the broker is linked in: these commands read the sources, start cargo and start foreign programs.
 
+mod abuse;
 mod bench;
 mod book;
 mod broker_process;
@@ -39,6 +40,7 @@ enum Command {
     Fuzz(fuzz::Options),
     Deny(deny::Options),
     Bench(bench::Options),
+    Abuse(abuse::Options),
     Book(book::Options),
 }
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Abuse(options) => abuse::run(&options),
         Command::Book(options) => book::run(&options),
     };
     match outcome {

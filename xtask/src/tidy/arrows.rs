@@ -51,6 +51,7 @@ const LAYERS: &[Layer] = &[
         may_use: &["mqtt-broker", "mqtt-codec"],
         never: &["fjall", "axum", "anyhow"],
     },
+    Layer { name: "mqtt-abuse", may_use: &["mqtt-codec"], never: &["tokio", "fjall", "axum", "anyhow"] },
     Layer {
         name: "mqtt-cli",
         may_use: &[
@@ -61,6 +62,7 @@ const LAYERS: &[Layer] = &[
             "mqtt-access",
             "mqtt-admin",
             "mqtt-bench",
+            "mqtt-abuse",
         ],
         never: &[],
     },

@@ -1,5 +1,6 @@
 //! The `gmqtt` binary as its users meet it: over sockets, pipes, signals and exit codes.
 
+mod abuse;
 mod access;
 mod admin;
 mod durability;

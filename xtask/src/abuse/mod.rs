@@ -1,0 +1,211 @@
+//! `cargo xtask abuse`: our release binary under attack, with a well-behaved pair beside it that must not notice.
+//!
+//! The attacks are those of `mqtt-abuse`, the pair is that of `gmqtt bench rate`; here they are started and judged.
+
+mod scene;
+mod table;
+
+use crate::process::{self, cargo, program};
+use anyhow::{Context, Result, bail};
+use scene::Scene;
+use serde::Serialize;
+use std::fs;
+use std::path::PathBuf;
+
+/// Attacks the release binary on this machine's loopback network, and looks at the others.
+///
+/// Each attack has a broker of its own. A pair of clients, 200 messages a second with QoS 1, is measured before it and
+/// beside it. A row fails if the pair loses a message, if its 99th percentile beside the attack is more than three times
+/// that before it (the medians of the rounds), if the broker's memory goes beyond the row's bound, or if the broker ends.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// List the attacks and start nothing
+    #[arg(long)]
+    list: bool,
+    /// This attack alone (may be given more than once)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Rounds of each attack [default: 3, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: Option<u8>,
+    /// Two seconds each, and no judgement of latency: does the broker live, and does the pair get its messages?
+    #[arg(long)]
+    quick: bool,
+    /// Write the results here
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The most that the pair's 99th percentile may grow.
+const MAX_RATIO: f64 = 3.0;
+
+/// The memory that the broker may have under each attack, in MiB: what it has at rest with its store, and what the attack
+/// may cost by `docs/limits.md`.
+const MEMORY_BOUNDS_MIB: &[(&str, u64)] = &[
+    ("slowloris-connect", 64),
+    ("connect-flood", 64),
+    ("take-over-loop", 64),
+    ("tls-handshake-flood", 96),
+    ("websocket-upgrade-flood", 64),
+    ("random-bytes", 64),
+    ("huge-remaining-length", 64),
+    ("ping-flood", 64),
+    ("subscription-bomb", 96),
+    // Five seconds of 2,000 messages of 1 KiB, in memory and in the store's own.
+    ("retained-flood", 160),
+    // Queues of 2,048 messages of 4 KiB, which the subscribers share.
+    ("slow-reader", 96),
+    ("unreleased-qos2", 64),
+];
+
+/// One attack and what came of it.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    about: String,
+    /// What the attack did, in all rounds.
+    acts: u64,
+    /// The pair's 99th percentile, the median of the rounds, in microseconds.
+    quiet_p99_micros: f64,
+    attacked_p99_micros: f64,
+    /// The most that the broker ever had.
+    peak_memory_mib: f64,
+    memory_bound_mib: u64,
+    /// Why the row is out of its bounds.
+    faults: Vec<String>,
+}
+
+/// One round of an attack.
+struct Round {
+    acts: u64,
+    quiet_p99_micros: f64,
+    attacked_p99_micros: f64,
+    peak_memory_mib: f64,
+    faults: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    // One after the other: together they would share features, and the broker would not be the one that ships.
+    for package in ["mqtt-cli", "mqtt-abuse"] {
+        process::run(&mut cargo(&["build", "--release", "--package", package]))?;
+    }
+    let attacks = attacks()?;
+    if options.list {
+        for (name, about) in &attacks {
+            println!("{name:<24} {about}");
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = options.only.iter().find(|name| attacks.iter().all(|(known, _)| known != *name)) {
+        bail!("there is no attack {unknown}: --list prints them");
+    }
+    let rounds = options.rounds.map_or(if options.quick { 1 } else { 3 }, usize::from);
+    let scene = Scene::new(if options.quick { 2 } else { 5 })?;
+    let mut rows = Vec::new();
+    for (name, about) in attacks {
+        if options.only.is_empty() || options.only.contains(&name) {
+            let row = attack(&scene, name, about, rounds, !options.quick)?;
+            eprintln!("{}", table::line(&row));
+            rows.push(row);
+        }
+    }
+    println!("{}", table::text(&rows));
+    if let Some(file) = &options.json {
+        fs::write(file, serde_json::to_string_pretty(&rows)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    match rows.iter().filter(|row| !row.faults.is_empty()).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} attacks got out of bounds", rows.len()),
+    }
+}
+
+/// Names, and what they do.
+fn attacks() -> Result<Vec<(String, String)>> {
+    let output = program(scene::attacker()).arg("list").output().context("cannot start mqtt-abuse")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(|line| line.split_once('\t')).map(|(a, b)| (a.into(), b.into())).collect())
+}
+
+fn attack(scene: &Scene, name: String, about: String, rounds: usize, judge_latency: bool) -> Result<Row> {
+    let bound = MEMORY_BOUNDS_MIB.iter().find(|(known, _)| *known == name).map(|(_, bound)| *bound);
+    let memory_bound_mib = bound.with_context(|| format!("{name} has no memory bound: add one"))?;
+    let mut done = Vec::new();
+    for _ in 0..rounds {
+        done.push(scene.round(&name)?);
+    }
+    let mut row = Row {
+        name,
+        about,
+        acts: done.iter().map(|round| round.acts).sum(),
+        quiet_p99_micros: median(done.iter().map(|round| round.quiet_p99_micros)),
+        attacked_p99_micros: median(done.iter().map(|round| round.attacked_p99_micros)),
+        peak_memory_mib: done.iter().map(|round| round.peak_memory_mib).fold(0.0, f64::max),
+        memory_bound_mib,
+        faults: done.into_iter().flat_map(|round| round.faults).collect(),
+    };
+    judge(&mut row, judge_latency);
+    Ok(row)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bounds are small numbers")]
+fn judge(row: &mut Row, judge_latency: bool) {
+    let ratio = row.attacked_p99_micros / row.quiet_p99_micros;
+    if judge_latency && (ratio.is_nan() || ratio > MAX_RATIO) {
+        row.faults.push(format!("the pair's 99th percentile is {ratio:.1} times what it was"));
+    }
+    if row.peak_memory_mib > row.memory_bound_mib as f64 {
+        row.faults.push(format!("{:.0} MiB of memory", row.peak_memory_mib));
+    }
+    if row.acts == 0 {
+        row.faults.push("the attack did nothing".into());
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        Row {
+            name: "flood".into(),
+            about: String::new(),
+            acts: 1,
+            quiet_p99_micros: 100.0,
+            attacked_p99_micros: 300.0,
+            peak_memory_mib: 64.0,
+            memory_bound_mib: 64,
+            faults: Vec::new(),
+        }
+    }
+
+    fn faults(change: impl FnOnce(&mut Row), judge_latency: bool) -> usize {
+        let mut row = row();
+        change(&mut row);
+        judge(&mut row, judge_latency);
+        row.faults.len()
+    }
+
+    #[test]
+    fn a_row_fails_beyond_each_of_its_bounds() {
+        assert_eq!(faults(|_| {}, true), 0);
+        assert_eq!(faults(|row| row.attacked_p99_micros = 301.0, true), 1);
+        assert_eq!(faults(|row| row.attacked_p99_micros = 301.0, false), 0);
+        assert_eq!(faults(|row| row.attacked_p99_micros = f64::NAN, true), 1);
+        assert_eq!(faults(|row| row.peak_memory_mib = 64.1, true), 1);
+        assert_eq!(faults(|row| row.acts = 0, true), 1);
+        assert_eq!(faults(|row| row.faults.push("3 lost".into()), true), 1);
+    }
+
+    #[test]
+    fn the_median_is_that_of_the_rounds() {
+        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
+        assert!(median(std::iter::empty()).is_nan());
+    }
+}
