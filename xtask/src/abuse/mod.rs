@@ -42,20 +42,20 @@ const MAX_RATIO: f64 = 3.0;
 /// The memory that the broker may have under each attack, in MiB: what it has at rest with its store, and what the attack
 /// may cost by `docs/limits.md`.
 const MEMORY_BOUNDS_MIB: &[(&str, u64)] = &[
-    ("slowloris-connect", 64),
-    ("connect-flood", 64),
-    ("take-over-loop", 64),
-    ("tls-handshake-flood", 96),
-    ("websocket-upgrade-flood", 64),
-    ("random-bytes", 64),
-    ("huge-remaining-length", 64),
-    ("ping-flood", 64),
-    ("subscription-bomb", 96),
-    // Five seconds of 2,000 messages of 1 KiB, in memory and in the store's own.
-    ("retained-flood", 160),
-    // Queues of 2,048 messages of 4 KiB, which the subscribers share.
-    ("slow-reader", 96),
-    ("unreleased-qos2", 64),
+    ("slowloris-connect", 32),
+    ("connect-flood", 32),
+    ("take-over-loop", 32),
+    ("tls-handshake-flood", 48),
+    ("websocket-upgrade-flood", 32),
+    ("random-bytes", 32),
+    ("huge-remaining-length", 32),
+    ("ping-flood", 32),
+    ("subscription-bomb", 48),
+    // Seven seconds of 2,000 messages of 1 KiB a second, in memory and in what the store has not written yet.
+    ("retained-flood", 96),
+    // A queue of 2,048 messages of 4 KiB, which the subscribers share, and 256 KiB for the socket of each.
+    ("slow-reader", 48),
+    ("unreleased-qos2", 32),
 ];
 
 /// One attack and what came of it.

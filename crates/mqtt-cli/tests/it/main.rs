@@ -7,6 +7,8 @@ mod durability;
 mod fake_broker;
 mod harness;
 mod listeners;
+#[cfg(target_os = "linux")]
+mod open_files;
 mod program;
 mod publish_subscribe;
 mod reconnect;

@@ -86,7 +86,7 @@ fn no_more_connections_are_promised_than_the_system_allows() {
     broker.line_after_durability();
     let limits = broker.line();
     assert!(
-        limits.starts_with("limits: 192 connections (the system allows 256 open files: `ulimit -n`), "),
+        limits.starts_with("limits: 128 connections (the system allows 256 open files: `ulimit -n`), "),
         "{limits}"
     );
 }
