@@ -109,6 +109,9 @@ impl Writer {
         while inbox.bytes >= self.desk.max_pending_bytes && !inbox.closed {
             self.desk.room.wait(&mut inbox);
         }
+        if group.is_empty() {
+            return Mark(inbox.appended); // Nothing would be written that could make a new mark durable.
+        }
         inbox.appended += 1;
         let mark = Mark(inbox.appended);
         if inbox.closed {

@@ -77,6 +77,19 @@ fn what_is_exported_can_be_imported() {
     assert!(again.is_err());
 }
 
+/// The last group of an import may be empty. Nobody wrote it, and the import waited for it for ever.
+#[test]
+fn a_store_of_nothing_can_be_exported_and_imported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut export = Vec::new();
+    let empty = FjallStore::open(options(&directory.path().join("empty"))).unwrap();
+    empty.export(&mut export, &mut |_| {}).unwrap();
+    empty.wait_until_durable(empty.append(Vec::new())).unwrap();
+    let copy = directory.path().join("copy");
+    FjallStore::import(options(&copy), &mut &export[..], &mut |_| {}).unwrap();
+    assert_eq!(recovered(&FjallStore::open(options(&copy)).unwrap()), []);
+}
+
 #[test]
 fn an_import_that_fails_leaves_nothing_that_opens() {
     let directory = tempfile::tempdir().unwrap();
