@@ -54,6 +54,7 @@ pub struct Builder {
     limits: Limits,
     hooks: HookSet,
     observers: Vec<Box<dyn Observer>>,
+    pub(crate) workers: net::Workers,
 }
 
 impl Broker {
@@ -280,6 +281,6 @@ impl Builder {
 
     fn build_with(self, durability: Durability) -> Broker {
         let core = Core::new(self.limits, self.hooks, self.observers, durability);
-        Broker { core, tasks: net::Tasks::default() }
+        Broker { core, tasks: net::Tasks::on(self.workers) }
     }
 }

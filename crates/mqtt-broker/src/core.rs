@@ -390,14 +390,15 @@ impl Core {
         let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
         self.change_subscriptions(|all| all.subscribe(filter, session, granted))
             .map_err(SubscribeRefusal::Filter)?;
-        own.insert(filter.detached(), granted);
+        own.insert(filter, granted);
         let mark = self.write_for(session, || Record::Subscribed {
             session: session.serial,
             filter: filter.clone(),
             qos: granted,
         });
         drop(own);
-        if !shared {
+        // What is retained from here on is published from here on too, and the router knows of the subscription.
+        if !shared && self.retained_len() > 0 {
             session.lock().retained_due.add(filter, granted);
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
@@ -436,7 +437,7 @@ impl Core {
     /// Puts a subscription back that an earlier process had granted.
     pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: TopicFilter, granted: QoS) {
         if self.change_subscriptions(|all| all.subscribe(&filter, session, granted)).is_ok() {
-            session.subscriptions.lock().insert(filter, granted);
+            session.subscriptions.lock().insert(&filter, granted);
         }
     }
 

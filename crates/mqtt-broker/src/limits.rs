@@ -88,8 +88,10 @@ pub struct Limits {
     pub max_sessions: usize,
     /// How long a persistent session outlives its connection; `None` is for ever. Default 7 days.
     pub session_expiry: Option<Duration>,
-    /// QoS 1 and 2 messages sent to a client and not yet acknowledged. Default 20, at most 65,535.
+    /// QoS 1 and 2 messages sent to a client and not yet acknowledged. Default 512, at most 65,535.
     pub max_inflight: u16,
+    /// Bytes (topic and payload) of those; the message that reaches it still goes. Default 4 MiB.
+    pub max_inflight_bytes: usize,
     /// QoS 2 messages received from a client and not yet released by PUBREL. Default 65,535.
     pub max_unreleased: usize,
     /// Messages that wait for one client, besides those inflight. Default 2,048.
@@ -149,7 +151,8 @@ impl Default for Limits {
             max_wildcard_subscriptions_per_client: 10_000,
             max_sessions: 1_000_000,
             session_expiry: Some(Duration::from_hours(7 * 24)),
-            max_inflight: 20,
+            max_inflight: 512,
+            max_inflight_bytes: 4 * 1024 * 1024,
             max_unreleased: 65_535,
             max_queued_messages: 2_048,
             max_queued_bytes: 64 * 1024 * 1024,

@@ -5,23 +5,31 @@
 use std::{
     cell::{Cell, OnceCell},
     fmt, str,
-    sync::Arc,
 };
 
 use mqtt_codec::{QoS, TopicName};
+use triomphe::ThinArc;
 
 use crate::store::MessageKey;
 
 /// A message as it was published: topic, payload, QoS and RETAIN. Immutable, and cheap to clone.
 ///
-/// It is one allocation that owns exactly its bytes, so a message that waits for a day pins no read buffer.
+/// It is one allocation that owns exactly its bytes, so a message that waits for a day pins no read buffer; a clone is one
+/// pointer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Message(Arc<[u8]>);
+pub struct Message(ThinArc<Head, u8>);
 
-/// How the allocation is laid out: flags, topic length (big endian), topic, payload.
-const HEAD: usize = 3;
-const QOS_BITS: u8 = 0b011;
-const RETAIN_BIT: u8 = 0b100;
+/// Topic and payload of most messages.
+const MOST_ON_STACK: usize = 256;
+
+/// What stands in the allocation before the topic and the payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Head {
+    /// A topic's length fits 16 bits.
+    topic_len: u16,
+    qos: QoS,
+    retain: bool,
+}
 
 impl Message {
     /// A message that is not retained.
@@ -41,12 +49,17 @@ impl Message {
 
     /// `topic` is a valid topic name, so its length fits 16 bits.
     pub(crate) fn from_parts(topic: &[u8], payload: &[u8], qos: QoS, retain: bool) -> Self {
-        let mut bytes = Vec::with_capacity(HEAD + topic.len() + payload.len());
-        bytes.push(qos.as_u8() | if retain { RETAIN_BIT } else { 0 });
-        bytes.extend_from_slice(&(topic.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(topic);
-        bytes.extend_from_slice(payload);
-        Self(bytes.into())
+        let head = Head { topic_len: topic.len() as u16, qos, retain };
+        let size = topic.len() + payload.len();
+        if size > MOST_ON_STACK {
+            return Self(ThinArc::from_header_and_slice(head, &[topic, payload].concat()));
+        }
+        // Put together on the stack first: a second allocation would cost more than the second copy.
+        let mut bytes = [0; MOST_ON_STACK];
+        let (front, back) = bytes.split_at_mut(topic.len());
+        front.copy_from_slice(topic);
+        back[..payload.len()].copy_from_slice(payload);
+        Self(ThinArc::from_header_and_slice(head, &bytes[..size]))
     }
 
     /// The topic name as text.
@@ -56,7 +69,7 @@ impl Message {
 
     /// The topic name as its UTF-8 bytes.
     pub fn topic_bytes(&self) -> &[u8] {
-        self.0.get(HEAD..HEAD + self.topic_len()).unwrap_or_default()
+        self.0.slice.get(..self.topic_len()).unwrap_or_default()
     }
 
     pub(crate) fn topic_name(&self) -> Option<TopicName> {
@@ -65,33 +78,26 @@ impl Message {
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        self.0.get(HEAD + self.topic_len()..).unwrap_or_default()
+        self.0.slice.get(self.topic_len()..).unwrap_or_default()
     }
 
     /// The QoS that it was published with.
     pub fn qos(&self) -> QoS {
-        QoS::from_u8(self.flags() & QOS_BITS).unwrap_or_default()
+        self.0.header.header.qos
     }
 
     /// Whether it was published with RETAIN.
     pub fn retain(&self) -> bool {
-        self.flags() & RETAIN_BIT != 0
+        self.0.header.header.retain
     }
 
     /// What it counts against a limit in bytes: topic and payload.
     pub fn size(&self) -> usize {
-        self.0.len() - HEAD
-    }
-
-    fn flags(&self) -> u8 {
-        self.0.first().copied().unwrap_or_default()
+        self.0.slice.len()
     }
 
     fn topic_len(&self) -> usize {
-        match *self.0 {
-            [_, high, low, ..] => usize::from(u16::from_be_bytes([high, low])),
-            _ => 0,
-        }
+        usize::from(self.0.header.header.topic_len)
     }
 }
 
@@ -162,6 +168,6 @@ mod tests {
     fn is_made_once_however_many_keep_it() {
         let outgoing = Outgoing::new(b"t", b"p", QoS::AtLeastOnce);
         let (first, second) = (outgoing.message().clone(), outgoing.message().clone());
-        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert!(std::ptr::eq(first.topic_bytes(), second.topic_bytes()));
     }
 }

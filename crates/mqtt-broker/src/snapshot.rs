@@ -147,11 +147,7 @@ fn subscriptions_of(session: &SessionRef) -> Vec<SubscriptionSnapshot> {
     let client_id = &session.client_id;
     let mut all: Vec<SubscriptionSnapshot> = own
         .iter()
-        .map(|(filter, qos)| SubscriptionSnapshot {
-            client_id: Arc::clone(client_id),
-            filter: filter.clone(),
-            qos,
-        })
+        .map(|(filter, qos)| SubscriptionSnapshot { client_id: Arc::clone(client_id), filter, qos })
         .collect();
     all.sort_unstable_by(|a, b| a.filter.cmp(&b.filter));
     all

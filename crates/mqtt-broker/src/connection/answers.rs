@@ -77,7 +77,9 @@ impl Answers {
     /// Moves the answers that may go to the end of `out`; an empty `out` takes over the buffer itself.
     pub(super) fn take_ready(&mut self, durability: &Durability, waker: &Waker, out: &mut Vec<u8>) {
         let ready = self.release(durability, waker);
-        if ready < self.bytes.len() {
+        if self.bytes.is_empty() {
+            // Nothing to move: an exchange would leave `out`'s memory here.
+        } else if ready < self.bytes.len() {
             out.extend(self.bytes.drain(..ready));
         } else if out.is_empty() {
             std::mem::swap(out, &mut self.bytes);

@@ -1,15 +1,12 @@
 //! CONNECT: who is there, whose session it is, and the CONNACK (3.1, 3.2).
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use mqtt_codec::{Connack, Connect, ConnectRefusal, DecodeError, Frame, PacketType};
 
 use super::{
     Connection, owned_body,
-    phase::{Open, Phase},
+    phase::{Open, Phase, Retry},
     publish_rate::PublishRate,
 };
 use crate::{
@@ -120,15 +117,13 @@ impl Connection {
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
         self.announce(&info, session_present, burst);
-        let silence_allowed = (info.keep_alive_secs != 0)
-            .then(|| Duration::from_millis(u64::from(info.keep_alive_secs) * 1_500)); // [MQTT-3.1.2-24]
-        let next_retry = self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
+        let retry_interval = self.core.limits.retry_interval;
+        let retry =
+            retry_interval.map(|interval| Box::new(Retry { next: now.checked_add(interval), is_due: false }));
         let Attached { attachment, .. } = attached;
         self.phase = Phase::Open(Open {
             attachment,
-            silence_allowed,
-            next_retry,
-            retry_is_due: false,
+            retry,
             publish_rate: PublishRate::limited_by(&self.core.limits, now),
             _user_place: user_place,
             deciding: None,

@@ -210,10 +210,10 @@ impl Connection {
             Phase::Open(open) if open.silence_ends(last_received).is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::KeepAliveTimeout, burst);
             }
-            Phase::Open(open) if open.next_retry.is_some_and(|at| now >= at) => {
-                open.next_retry =
-                    self.core.limits.retry_interval.and_then(|interval| now.checked_add(interval));
-                open.retry_is_due = true;
+            Phase::Open(Open { retry: Some(retry), .. }) if retry.next.is_some_and(|at| now >= at) => {
+                let interval = self.core.limits.retry_interval;
+                retry.next = interval.and_then(|interval| now.checked_add(interval));
+                retry.is_due = true;
             }
             _ => {}
         }
@@ -278,8 +278,11 @@ impl Connection {
             self.end(now, reason, burst);
         }
         self.answers.take_ready(&self.core.durability, waker, out);
-        burst.counts.bytes_sent += (out.len() - before) as u64;
-        out.len() > before
+        let sent = out.len() - before;
+        if sent > 0 {
+            burst.counts.bytes_sent += sent as u64;
+        }
+        sent > 0
     }
 
     /// When `handle_timeout` is due, unless something else is handled before.
@@ -288,7 +291,7 @@ impl Connection {
             Phase::AwaitConnect { deadline, .. } => *deadline,
             Phase::Open(open) => {
                 let silence_ends = open.silence_ends(self.last_received);
-                silence_ends.into_iter().chain(open.next_retry).chain(open.paused_until()).min()
+                silence_ends.into_iter().chain(open.next_retry()).chain(open.paused_until()).min()
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
         }
@@ -308,16 +311,20 @@ impl Connection {
         answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         state.outbox.refill(&core.limits);
-        if open.retry_is_due && answers.is_empty() && state.outbox.may_leave(&core.durability, waker) {
-            open.retry_is_due = false;
+        if let Some(retry) = open.retry.as_mut().filter(|retry| retry.is_due)
+            && answers.is_empty()
+            && state.outbox.may_leave(&core.durability, waker)
+        {
+            retry.is_due = false;
             state.outbox.retry();
         }
         if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(&core.durability, waker, out) {
-            for (total, sent) in burst.counts.publishes_sent.iter_mut().zip(publishes) {
+            let counts = &mut *burst.counts;
+            for (total, sent) in counts.publishes_sent.iter_mut().zip(publishes) {
                 *total += u64::from(sent);
-                burst.counts.packets_sent[PacketType::Publish as usize] += u64::from(sent);
+                counts.packets_sent[PacketType::Publish as usize] += u64::from(sent);
             }
-            burst.counts.packets_sent[PacketType::Pubrel as usize] += u64::from(pubrels);
+            counts.packets_sent[PacketType::Pubrel as usize] += u64::from(pubrels);
         }
         let read = state.outbox.next_read(&core.limits);
         drop(state);

@@ -39,18 +39,22 @@ pub(crate) enum Phase {
 
 pub(crate) struct Open {
     pub(crate) attachment: Attachment,
-    /// One and a half times what the client asked for, or `None`.
-    pub(crate) silence_allowed: Option<Duration>,
-    pub(crate) next_retry: Option<Instant>,
-    /// The interval is over. What is repeated is encoded only when it leaves at once: earlier, it would pile up, and the
-    /// PUBREL of a message could overtake the repeated PUBLISH, or the repeated PUBREL what makes it durable.
-    pub(crate) retry_is_due: bool,
+    /// Behind a pointer, because hardly any broker repeats what is under way on a live connection.
+    pub(crate) retry: Option<Box<Retry>>,
     /// How fast it publishes, if that is limited.
     pub(crate) publish_rate: Option<Box<PublishRate>>,
     /// One of its user's connections, if those are limited.
     pub(crate) _user_place: Option<Box<UserPlace>>,
     /// A SUBSCRIBE that a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
+}
+
+/// When what is under way is repeated.
+pub(crate) struct Retry {
+    pub(crate) next: Option<Instant>,
+    /// The interval is over. What is repeated is encoded only when it leaves at once: earlier, it would pile up, and the
+    /// PUBREL of a message could overtake the repeated PUBLISH, or the repeated PUBREL what makes it durable.
+    pub(crate) is_due: bool,
 }
 
 impl Open {
@@ -64,9 +68,17 @@ impl Open {
         self.publish_rate.as_ref()?.paused_until
     }
 
+    /// When the next interval is over.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.retry.as_ref().and_then(|retry| retry.next)
+    }
+
     /// When the client will have been silent for too long. While nobody listens, nobody can tell.
     pub(crate) fn silence_ends(&self, last_received: Instant) -> Option<Instant> {
-        let allowed = self.silence_allowed.filter(|_| self.listens())?;
-        last_received.checked_add(allowed)
+        let keep_alive_secs = self.attachment.info.keep_alive_secs;
+        if keep_alive_secs == 0 || !self.listens() {
+            return None;
+        }
+        last_received.checked_add(Duration::from_millis(u64::from(keep_alive_secs) * 1_500)) // [MQTT-3.1.2-24]
     }
 }

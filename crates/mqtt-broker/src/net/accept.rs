@@ -17,7 +17,8 @@ use super::{
     listener::Listener,
     now,
     tasks::Tasks,
-    transport::{ByteStream, Newcomer, Transport},
+    transport::{Newcomer, Transport},
+    workers::Movable,
 };
 use crate::{
     admission::{Entered, RefusalReason},
@@ -43,7 +44,7 @@ struct Reception {
 
 impl Broker {
     /// Lets in who comes, in a task that ends when the broker stops listening.
-    pub(super) fn accept<S: ByteStream>(
+    pub(super) fn accept<S: Movable>(
         &self,
         listener: Listener,
         poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(S, Peer)>> + Send + 'static,
@@ -61,7 +62,7 @@ impl Broker {
 }
 
 impl Reception {
-    async fn accept_until_stop<S: ByteStream>(
+    async fn accept_until_stop<S: Movable>(
         self,
         mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(S, Peer)>>,
     ) {
@@ -70,7 +71,9 @@ impl Reception {
             match accepted {
                 Ok((socket, peer)) => {
                     if let Some(newcomer) = self.admit(peer) {
-                        self.transport.start(socket, newcomer, &self.tasks);
+                        let (transport, tasks) = (self.transport.clone(), self.tasks.clone());
+                        let go_on = move |socket| transport.start(socket, newcomer, &tasks);
+                        self.tasks.place(socket, go_on);
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}

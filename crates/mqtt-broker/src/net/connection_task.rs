@@ -57,9 +57,12 @@ pub(super) struct ConnectionTask<S> {
     /// Watched until the client is connected; from then on its session is told.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// The connection has ended: its last bytes are being written.
-    farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    farewell: Option<Box<Farewell>>,
     _place: Place,
 }
+
+/// Behind one more pointer, because every connection has room for it, and none needs it while it lasts.
+struct Farewell(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 struct Timer {
     at: Instant,
@@ -83,7 +86,7 @@ impl<S: ByteStream> Future for ConnectionTask<S> {
             tracing::debug!(%reason, "connection ended");
             task.farewell = task.say_farewell();
         }
-        task.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.as_mut().poll(cx))
+        task.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.0.as_mut().poll(cx))
     }
 }
 
@@ -261,7 +264,7 @@ impl<S: ByteStream> ConnectionTask<S> {
     }
 
     /// Writes what is still owed (a CONNACK that refuses, say), and closes.
-    fn say_farewell(&mut self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn say_farewell(&mut self) -> Option<Box<Farewell>> {
         let mut socket = self.socket.take()?;
         let core = Arc::clone(self.connection.core());
         let mut rest = self.output.split_off(self.written);
@@ -272,7 +275,7 @@ impl<S: ByteStream> ConnectionTask<S> {
             socket.shutdown().await
         };
         // Best effort: the connection is over, whether the client still listens or not.
-        Some(Box::pin(async move { drop(timeout(FAREWELL, farewell).await) }))
+        Some(Box::new(Farewell(Box::pin(async move { drop(timeout(FAREWELL, farewell).await) }))))
     }
 }
 

@@ -14,16 +14,17 @@ mod transport;
 mod unix;
 #[cfg(feature = "websocket")]
 mod websocket;
+mod workers;
 
 use std::time::{Instant, SystemTime};
 
 pub use self::listener::Listener;
-pub(crate) use self::tasks::Tasks;
 #[cfg(feature = "tls")]
 pub use self::tls::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
 pub use self::transport::Transport;
 #[cfg(feature = "websocket")]
 pub use self::websocket::WebSocketOptions;
+pub(crate) use self::{tasks::Tasks, workers::Workers};
 
 /// One moment on the clock of this process, and on the one that outlives it.
 pub(crate) fn both_clocks() -> (Instant, SystemTime) {

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{housekeeping::keep_house, now};
+use super::{housekeeping::keep_house, now, workers::Workers};
 use crate::{
     broker::{Broker, ShutdownTimeout},
     close_reason::CloseReason,
@@ -26,11 +26,17 @@ pub(crate) struct Tasks {
     pub(super) stop_listening: CancellationToken,
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
+    pub(super) workers: Workers,
     has_housekeeping: Arc<AtomicBool>,
     stopped: Arc<OnceLock<()>>,
 }
 
 impl Tasks {
+    /// None yet. Those of connections will run on these workers.
+    pub(crate) fn on(workers: Workers) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
     /// Starts the task that lets things expire, once.
     pub(super) fn keep_house(&self, core: &Arc<Core>) {
         if !self.has_housekeeping.swap(true, Ordering::Relaxed) {

@@ -14,6 +14,8 @@ use crate::{message::Message, store::MessageKey};
 pub(crate) struct Inflight {
     slots: Vec<Option<Delivery>>,
     len: usize,
+    /// Topics and payloads of those whose receiver does not have them yet.
+    bytes: usize,
     /// The identifier to try next, less one.
     last_id: u16,
     /// Counts deliveries begun, so that they can be repeated in their order.
@@ -57,10 +59,27 @@ pub(crate) enum Acknowledged {
 }
 
 const FEWEST_SLOTS: usize = 4;
+/// So many are kept when nothing is under way any more; beyond, a burst's memory is given back after it.
+const KEPT_SLOTS: usize = 32;
+
+impl Stage {
+    /// Bytes of the message, as long as it may have to be sent again.
+    fn size(&self) -> usize {
+        match self {
+            Self::Published1 { message, .. } | Self::Published2 { message, .. } => message.size(),
+            Self::Released => 0,
+        }
+    }
+}
 
 impl Inflight {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes under way: topics and payloads that may have to be sent again.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Begins a delivery and gives it an identifier that no other delivery uses [MQTT-2.3.1-4].
@@ -98,6 +117,7 @@ impl Inflight {
 
     fn put(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
         let slot = self.slot_of(packet_id);
+        self.bytes += stage.size();
         self.slots[slot] = Some(Delivery { packet_id, stage, key, order: self.next_order });
         self.next_order += 1;
         self.len += 1;
@@ -119,10 +139,12 @@ impl Inflight {
             Some(Delivery { stage: Stage::Published1 { .. }, .. }) => Acknowledged::WrongKind,
             Some(delivery) => {
                 if !matches!(delivery.stage, Stage::Released) {
+                    let size = delivery.stage.size();
                     delivery.stage = Stage::Released;
                     // From here on it is repeated in the order of the PUBRECs [MQTT-4.6.0-4].
                     delivery.order = order;
                     self.next_order += 1;
+                    self.bytes -= size;
                 }
                 Acknowledged::Release
             }
@@ -165,8 +187,12 @@ impl Inflight {
 
     fn complete(&mut self, id: PacketId) -> Acknowledged {
         let slot = self.slot_of(id);
-        self.slots[slot] = None;
+        let completed = self.slots[slot].take();
+        self.bytes -= completed.map_or(0, |delivery| delivery.stage.size());
         self.len -= 1;
+        if self.len == 0 && self.slots.len() > KEPT_SLOTS {
+            self.slots = Vec::new();
+        }
         Acknowledged::Complete
     }
 
@@ -270,6 +296,25 @@ mod tests {
         }
         let repeated: Vec<PacketId> = inflight.in_order().iter().map(|delivery| delivery.packet_id).collect();
         assert_eq!(repeated, [two, three, one]);
+    }
+
+    /// Ten thousand clients that were once sent a burst must not keep the tables of it.
+    #[test]
+    fn bytes_are_counted_and_a_large_table_is_given_back() {
+        let mut inflight = Inflight::default();
+        let ids: Vec<PacketId> = (0..500).map(|n| begin(&mut inflight, n, QoS::ExactlyOnce)).collect();
+        assert_eq!(inflight.bytes(), (0..500).map(|n| message(n).size()).sum::<usize>());
+        for &id in &ids {
+            inflight.pubrec(id);
+        }
+        assert_eq!(inflight.bytes(), 0, "the receiver has them");
+        for &id in &ids {
+            assert_eq!(inflight.pubcomp(id), Acknowledged::Complete);
+        }
+        assert_eq!((inflight.len(), inflight.slots.capacity()), (0, 0));
+        let id = begin(&mut inflight, 1, QoS::AtLeastOnce);
+        assert_eq!(Some(id), ids.last().map(|last| last.next()), "identifiers go on from where they were");
+        assert_eq!((inflight.puback(id), inflight.bytes()), (Acknowledged::Complete, 0));
     }
 
     #[test]

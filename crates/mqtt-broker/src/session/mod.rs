@@ -57,7 +57,7 @@ pub(crate) struct SessionState {
     generation: u64,
     connection: Option<LiveConnection>,
     /// The session is over: nothing may be put into its outbox any more. Why its last connection, if it has one, must end.
-    ended: Option<CloseReason>,
+    ended: Option<Box<CloseReason>>,
     /// When it has been absent for too long; `None` while its client is connected, or for ever.
     expires_at: Option<Instant>,
     pub(crate) outbox: Outbox,
@@ -65,13 +65,13 @@ pub(crate) struct SessionState {
     pub(crate) retained_due: RetainedDue,
 }
 
-/// The connection that a session is attached to.
+/// The connection that a session is attached to. What few have is behind pointers: there is one of these a client.
 struct LiveConnection {
     info: Arc<ClientInfo>,
     /// Published when the connection ends without DISCONNECT [MQTT-3.1.2-8].
-    will: Option<Will>,
+    will: Option<Box<Will>>,
     /// Set by others: the connection is to end for this reason.
-    closing: Option<CloseReason>,
+    closing: Option<Box<CloseReason>>,
 }
 
 /// A connection's Will.
@@ -123,7 +123,7 @@ impl Session {
         let mut state = self.lock();
         let connection = state.connection.as_mut().filter(|connection| condition(&connection.info));
         let Some(connection) = connection else { return false };
-        connection.closing.get_or_insert(reason);
+        connection.closing.get_or_insert_with(|| Box::new(reason));
         let waker = state.outbox.waker();
         drop(state);
         if let Some(waker) = waker {
@@ -166,7 +166,7 @@ impl SessionState {
         self.generation += 1;
         let waker = self.outbox.waker();
         self.outbox.disconnect(limits);
-        Some(Detached { info, will, waker })
+        Some(Detached { info, will: will.map(|will| *will), waker })
     }
 }
 
@@ -182,9 +182,9 @@ impl Attachment {
     pub(crate) fn lock(&self) -> Result<MutexGuard<'_, SessionState>, CloseReason> {
         let state = self.session.lock();
         if state.generation != self.generation {
-            return Err(state.ended.clone().unwrap_or(CloseReason::TakenOver));
+            return Err(state.ended.as_deref().cloned().unwrap_or(CloseReason::TakenOver));
         }
-        match state.connection.as_ref().and_then(|connection| connection.closing.clone()) {
+        match state.connection.as_ref().and_then(|connection| connection.closing.as_deref().cloned()) {
             Some(reason) => Err(reason),
             None => Ok(state),
         }
@@ -239,6 +239,7 @@ impl SessionRef {
         let taken_over = state.detach(limits);
         state.generation += 1;
         state.expires_at = None;
+        let will = will.map(Box::new);
         state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
         state.outbox.connect(owner, limits);
@@ -249,7 +250,7 @@ impl SessionRef {
     /// Ends the session: nothing reaches its outbox any more. A live connection loses it.
     fn end(&self, reason: CloseReason, limits: &Limits) -> Option<Detached> {
         let mut state = self.lock();
-        state.ended = Some(reason);
+        state.ended = Some(Box::new(reason));
         self.set_online(false);
         state.detach(limits)
     }

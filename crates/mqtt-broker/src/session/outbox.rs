@@ -339,7 +339,14 @@ impl Outbox {
     fn may_send(&self, qos: QoS, limits: &Limits) -> bool {
         self.owner == Owner::Connection
             && self.pending.len() < limits.max_pending_bytes
-            && (qos == QoS::AtMostOnce || self.inflight_messages() < usize::from(limits.max_inflight))
+            && (qos == QoS::AtMostOnce || self.is_window_open(limits))
+    }
+
+    /// The last message through may be larger than what was left: else a large one could never pass.
+    fn is_window_open(&self, limits: &Limits) -> bool {
+        self.inflight.as_ref().is_none_or(|inflight| {
+            inflight.len() < usize::from(limits.max_inflight) && inflight.bytes() < limits.max_inflight_bytes
+        })
     }
 
     /// The oldest waiting message that may go now.

@@ -1,8 +1,9 @@
 //! [`Registry`]: from a client identifier to its session; take-over and expiry.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::OccupiedEntry},
-    hash::{BuildHasher, RandomState},
+    borrow::Borrow,
+    collections::{BTreeMap, HashSet, btree_map::OccupiedEntry},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -33,7 +34,10 @@ pub(crate) struct Registry {
 }
 
 /// [MQTT-3.1.3-2]
-type Shard = HashMap<Arc<str>, SessionRef>;
+type Shard = HashSet<ByClientId>;
+
+/// A session, found by its client identifier, which it has itself.
+struct ByClientId(SessionRef);
 
 const SHARDS: usize = 64;
 
@@ -88,7 +92,7 @@ impl Registry {
     ) -> Result<Attached, TooManySessions> {
         let will = will.map(|message| Will { key: self.next_serial(), message });
         let mut shard = self.shard(&info.client_id).lock();
-        let earlier = shard.get(&info.client_id).cloned();
+        let earlier = shard.get(&*info.client_id).map(|found| found.0.clone());
         // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
             self.unschedule(session);
@@ -111,7 +115,7 @@ impl Registry {
         let group = group(durability, started, info, will.as_ref());
         let write = || durability.append(group);
         let (attachment, _, mark) = session.attach(Arc::clone(info), will, limits, write);
-        shard.insert(Arc::clone(&info.client_id), session);
+        shard.replace(ByClientId(session));
         let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         if let Some(earlier) = &earlier {
             self.unschedule(earlier);
@@ -133,7 +137,8 @@ impl Registry {
         self.skip_serial(serial);
         let session = SessionRef(Arc::new(Session::new(serial, Arc::clone(&client_id), false)));
         session.lock().outbox.set_journal(journal);
-        let earlier = self.shard(&client_id).lock().insert(client_id, session.clone());
+        let earlier = self.shard(&client_id).lock().replace(ByClientId(session.clone()));
+        let earlier = earlier.map(|earlier| earlier.0);
         if earlier.is_none() {
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
@@ -170,7 +175,7 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, client_id: &str) -> Option<SessionRef> {
-        self.shard(client_id).lock().get(client_id).cloned()
+        self.shard(client_id).lock().get(client_id).map(|found| found.0.clone())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -179,7 +184,8 @@ impl Registry {
 
     /// All sessions, in no order.
     pub(crate) fn all(&self) -> Vec<SessionRef> {
-        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+        let of = |shard: &Mutex<Shard>| shard.lock().iter().map(|found| found.0.clone()).collect::<Vec<_>>();
+        self.shards.iter().flat_map(of).collect()
     }
 
     fn remove_if(
@@ -189,11 +195,15 @@ impl Registry {
         condition: impl Fn(&SessionState) -> bool,
     ) -> Option<Removed> {
         let mut shard = self.shard(&session.client_id).lock();
-        let is_current = shard.get(&session.client_id).is_some_and(|current| current.is(session));
+        let is_current = shard.get(&*session.client_id).is_some_and(|current| current.0.is(session));
         if !is_current || !condition(&session.lock()) {
             return None;
         }
-        shard.remove(&session.client_id);
+        shard.remove(&*session.client_id);
+        if shard.len() < shard.capacity() / 8 {
+            let room = shard.len() * 2;
+            shard.shrink_to(room); // After a storm its memory is given back.
+        }
         self.sessions.fetch_sub(1, Ordering::Relaxed);
         let detached = session.end(CloseReason::Kicked, limits);
         self.unschedule(session);
@@ -225,6 +235,26 @@ impl Registry {
 
     fn shard(&self, client_id: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(client_id) as usize % SHARDS]
+    }
+}
+
+impl Borrow<str> for ByClientId {
+    fn borrow(&self) -> &str {
+        &self.0.client_id
+    }
+}
+
+impl PartialEq for ByClientId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.client_id == other.0.client_id
+    }
+}
+
+impl Eq for ByClientId {}
+
+impl Hash for ByClientId {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.client_id.hash(hasher);
     }
 }
 

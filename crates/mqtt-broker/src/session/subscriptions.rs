@@ -10,30 +10,31 @@ pub(crate) struct SessionSubscriptions {
     filters: Filters,
     /// How many of them have a wildcard.
     wildcards: u32,
-    /// The session is over, and the router has forgotten it: nothing may be added any more.
-    ended: bool,
 }
 
-/// Nearly all clients have a handful of filters, for which a list is smaller than a map, and as fast.
+/// The filters' bytes, exactly: there may be millions of them. Nearly all clients have a handful of filters, for which a list is smaller than a map, and as fast.
 enum Filters {
-    Few(Vec<(TopicFilter, QoS)>),
+    Few(Vec<(Box<[u8]>, QoS)>),
     Many(Box<Map>),
+    /// The session is over, and the router has forgotten it: nothing may be added any more.
+    Ended,
 }
 
 /// Behind a pointer, so that the many clients with few filters are not larger for the few with many.
-struct Map(HashMap<TopicFilter, QoS>);
+struct Map(HashMap<Box<[u8]>, QoS>);
 
 const FEW: usize = 16;
 
 impl SessionSubscriptions {
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended
+        matches!(self.filters, Filters::Ended)
     }
 
     pub(crate) fn len(&self) -> usize {
         match &self.filters {
             Filters::Few(few) => few.len(),
             Filters::Many(many) => many.0.len(),
+            Filters::Ended => 0,
         }
     }
 
@@ -43,29 +44,30 @@ impl SessionSubscriptions {
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         match &self.filters {
-            Filters::Few(few) => few.iter().any(|(known, _)| known == filter),
-            Filters::Many(many) => many.0.contains_key(filter),
+            Filters::Few(few) => few.iter().any(|(known, _)| is(known, filter)),
+            Filters::Many(many) => many.0.contains_key(filter.as_bytes()),
+            Filters::Ended => false,
         }
     }
 
-    pub(crate) fn insert(&mut self, filter: TopicFilter, granted: QoS) {
-        if filter.has_wildcard() && !self.contains(&filter) {
+    pub(crate) fn insert(&mut self, filter: &TopicFilter, granted: QoS) {
+        if filter.has_wildcard() && !self.contains(filter) && !self.is_ended() {
             self.wildcards += 1;
         }
         if let Filters::Few(few) = &mut self.filters {
-            if let Some(known) = few.iter_mut().find(|(known, _)| *known == filter) {
+            if let Some(known) = few.iter_mut().find(|(known, _)| is(known, filter)) {
                 known.1 = granted;
                 return;
             }
             if few.len() < FEW {
                 few.reserve_exact(1);
-                few.push((filter, granted));
+                few.push((filter.as_bytes().into(), granted));
                 return;
             }
             self.filters = Filters::Many(Box::new(Map(mem::take(few).into_iter().collect())));
         }
         if let Filters::Many(many) = &mut self.filters {
-            many.0.insert(filter, granted);
+            many.0.insert(filter.as_bytes().into(), granted);
         }
     }
 
@@ -73,10 +75,11 @@ impl SessionSubscriptions {
     pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
         let was_there = match &mut self.filters {
             Filters::Few(few) => {
-                let at = few.iter().position(|(known, _)| known == filter);
+                let at = few.iter().position(|(known, _)| is(known, filter));
                 at.map(|at| few.swap_remove(at)).is_some()
             }
-            Filters::Many(many) => many.0.remove(filter).is_some(),
+            Filters::Many(many) => many.0.remove(filter.as_bytes()).is_some(),
+            Filters::Ended => false,
         };
         if was_there && filter.has_wildcard() {
             self.wildcards -= 1;
@@ -84,22 +87,29 @@ impl SessionSubscriptions {
         was_there
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TopicFilter, QoS)> {
         let (few, many) = match &self.filters {
-            Filters::Few(few) => (Some(few.iter().map(|(filter, granted)| (filter, *granted))), None),
-            Filters::Many(many) => (None, Some(many.0.iter().map(|(filter, &granted)| (filter, granted)))),
+            Filters::Few(few) => (Some(few.iter()), None),
+            Filters::Many(many) => (None, Some(many.0.iter())),
+            Filters::Ended => (None, None),
         };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
+        let few = few.into_iter().flatten().map(|(filter, granted)| (filter, *granted));
+        let many = many.into_iter().flatten().map(|(filter, granted)| (filter, *granted));
+        // Each was a filter when it was put in.
+        few.chain(many)
+            .filter_map(|(filter, granted)| Some((TopicFilter::new(filter.to_vec()).ok()?, granted)))
     }
 
     /// Ends it, and hands out what the router still has to forget.
     pub(crate) fn end(&mut self) -> Vec<TopicFilter> {
-        self.ended = true;
-        let filters = self.iter().map(|(filter, _)| filter.clone()).collect();
-        self.filters = Filters::default();
-        self.wildcards = 0;
+        let filters = self.iter().map(|(filter, _)| filter).collect();
+        *self = Self { filters: Filters::Ended, wildcards: 0 };
         filters
     }
+}
+
+fn is(known: &[u8], filter: &TopicFilter) -> bool {
+    known == filter.as_bytes()
 }
 
 impl Default for Filters {
@@ -121,7 +131,7 @@ mod tests {
             let filter = |n: usize| TopicFilter::try_from(format!("f/{n}{}", end(n)).as_str()).unwrap();
             let mut subscriptions = SessionSubscriptions::default();
             for qos in [QoS::AtMostOnce, QoS::ExactlyOnce] {
-                (0..count).for_each(|n| subscriptions.insert(filter(n), qos));
+                (0..count).for_each(|n| subscriptions.insert(&filter(n), qos));
             }
             assert_eq!(subscriptions.len(), count, "an identical filter replaces");
             assert_eq!(subscriptions.wildcards(), count / 2);

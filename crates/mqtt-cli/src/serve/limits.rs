@@ -145,6 +145,10 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_inflight, value_parser = value_parser!(u16).range(1..))]
     max_inflight: u16,
 
+    /// Bytes of those
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_inflight_bytes), value_parser = at_least_a_byte)]
+    max_inflight_bytes: Size,
+
     /// QoS 2 messages received from a client and not yet released by it
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_unreleased, value_parser = at_least_one)]
     max_unreleased: usize,
@@ -232,6 +236,7 @@ impl LimitArguments {
         limits.max_sessions = self.max_sessions;
         limits.session_expiry = self.session_expiry.0;
         limits.max_inflight = self.max_inflight;
+        limits.max_inflight_bytes = self.max_inflight_bytes.0;
         limits.max_unreleased = self.max_unreleased;
         limits.max_queued_messages = self.max_queued_messages;
         limits.max_queued_bytes = self.max_queued_bytes.0;
@@ -288,6 +293,13 @@ fn packet_size(text: &str) -> Result<Size, String> {
 fn byte_rate(text: &str) -> Result<NonZeroU64, String> {
     let Size(bytes) = text.parse()?;
     NonZeroU64::new(bytes as u64).ok_or_else(|| "must be at least one byte a second".to_owned())
+}
+
+fn at_least_a_byte(text: &str) -> Result<Size, String> {
+    match text.parse()? {
+        Size(0) => Err("must be at least 1B".to_owned()),
+        size => Ok(size),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -360,6 +372,7 @@ mod tests {
             ("--max-sessions=6", "max_sessions: 6,"),
             ("--session-expiry=never", "session_expiry: None,"),
             ("--max-inflight=8", "max_inflight: 8,"),
+            ("--max-inflight-bytes=8KiB", "max_inflight_bytes: 8192,"),
             ("--max-unreleased=9", "max_unreleased: 9,"),
             ("--max-queued-messages=10", "max_queued_messages: 10,"),
             ("--max-queued-bytes=11kB", "max_queued_bytes: 11000,"),
@@ -389,6 +402,7 @@ mod tests {
         let refused = [
             "--max-inflight=0",
             "--max-inflight=65536",
+            "--max-inflight-bytes=0B",
             "--max-packet-size=63",
             "--max-packet-size=1GiB",
             "--max-topic-levels=0",

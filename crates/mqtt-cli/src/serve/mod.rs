@@ -96,7 +96,8 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let storage = options.storage.resolve()?;
     say(&storage.describe());
     let rules = options.access.rules(options.listeners.asks_for_certificates())?;
-    let mut builder = Broker::builder().limits(limits.clone());
+    let workers = runtime::workers().context("cannot start the threads for connections")?;
+    let mut builder = Broker::builder().limits(limits.clone()).workers(workers);
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
