@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) keep_alive_secs: u16,
+    /// Put before every client identifier.
+    pub(crate) client_prefix: String,
     /// Connections being made at the same time.
     pub(crate) concurrency: usize,
     /// Connections begun a second, at most.
@@ -62,7 +64,7 @@ impl Server {
     /// Appends this client's CONNECT.
     pub(crate) fn greet(&self, client_id: &str, clean_session: bool, out: &mut Vec<u8>) {
         Connect {
-            client_id,
+            client_id: &format!("{}{client_id}", self.client_prefix),
             clean_session,
             keep_alive_secs: self.keep_alive_secs,
             user_name: self.user_name.as_deref(),

@@ -21,6 +21,7 @@ mod descriptors;
 mod error;
 mod frames;
 mod latency;
+mod link;
 mod net;
 mod pacer;
 mod preset;

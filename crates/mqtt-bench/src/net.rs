@@ -13,6 +13,8 @@ use std::{
 use mio::{Events, Interest, Poll, Token, event::Source, net::TcpStream};
 use socket2::{Domain, Socket, Type};
 
+use crate::link::{Link, Transport};
+
 /// Bytes read with one call: large enough to amortise the call, small enough to stay in the cache.
 const READ_BYTES: usize = 128 * 1024;
 /// The largest frame accepted from a server; a benchmark sends none that come near it.
@@ -36,6 +38,7 @@ pub(crate) enum Event<'a> {
 pub(crate) struct Net {
     poll: Poll,
     events: Events,
+    transport: Transport,
     conns: Vec<Conn>,
     scratch: Vec<u8>,
     /// Connections that may have more to read than the last read took.
@@ -48,7 +51,7 @@ pub(crate) struct Net {
 
 #[derive(Default)]
 struct Conn {
-    stream: Option<TcpStream>,
+    link: Option<Link>,
     out: Vec<u8>,
     written: usize,
     /// The start of a frame whose end has not come yet.
@@ -59,10 +62,11 @@ struct Conn {
 }
 
 impl Net {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(transport: Transport) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
+            transport,
             conns: Vec::new(),
             scratch: vec![0; READ_BYTES],
             readable: Vec::new(),
@@ -83,17 +87,20 @@ impl Net {
     /// Connects again under the same name, dropping whatever connection stood there.
     pub(crate) fn reopen(&mut self, id: ConnId, server: SocketAddr) -> io::Result<()> {
         self.close(id);
-        let mut stream = dial(id, server)?;
+        let stream = dial(id, server)?;
         stream.set_nodelay(true)?;
-        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
-        self.conns[id].stream = Some(stream);
+        let mut link = self.transport.over(stream, server)?;
+        link.register(self.poll.registry(), Token(id))?;
+        self.conns[id].link = Some(link);
+        // A handshake begins with us, though there is nothing to say yet.
+        self.out(id);
         Ok(())
     }
 
     /// Closes without a word; unsent bytes are dropped.
     pub(crate) fn close(&mut self, id: ConnId) {
         let conn = &mut self.conns[id];
-        conn.stream = None;
+        conn.link = None;
         conn.out.clear();
         conn.partial.clear();
         conn.written = 0;
@@ -111,7 +118,12 @@ impl Net {
 
     /// Whether the connection has neither been closed nor failed.
     pub(crate) fn is_open(&self, id: ConnId) -> bool {
-        self.conns[id].stream.is_some()
+        self.conns[id].link.is_some()
+    }
+
+    /// Connections whose TLS session was resumed.
+    pub(crate) fn resumed(&self) -> usize {
+        self.conns.iter().flat_map(|conn| &conn.link).filter(|link| link.is_resumed()).count()
     }
 
     /// Watches something besides the connections, for example a timer: it only ends the wait.
@@ -161,7 +173,7 @@ impl Net {
             if id >= self.conns.len() {
                 continue;
             }
-            if event.is_writable() && self.unsent(id) > 0 {
+            if event.is_writable() && (self.conns[id].blocked || self.unsent(id) > 0) {
                 self.out(id);
             }
             if event.is_readable() {
@@ -236,22 +248,29 @@ impl Net {
         on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>),
     ) -> io::Result<()> {
         let conn = &mut self.conns[id];
-        let Some(stream) = &mut conn.stream else { return Ok(()) };
+        let Some(link) = &mut conn.link else { return Ok(()) };
         let kept = conn.partial.len();
         if scratch.len() < kept + READ_BYTES / 2 {
             scratch.resize(kept * 2 + READ_BYTES, 0);
         }
         scratch[..kept].copy_from_slice(&conn.partial);
-        let read = match stream.read(&mut scratch[kept..]) {
+        let read = match link.read(&mut scratch[kept..]) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
-            Err(error) if is_not_yet(&error) => return Ok(()),
+            Err(error) if is_not_yet(&error) => {
+                // What came may have been a handshake's, and what waited for it may go now.
+                if conn.blocked || link.holds_bytes() {
+                    self.out(id);
+                }
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
+        let may_hold_more = link.reads_in_parts();
         conn.partial.clear();
         let filled = kept + read;
         // A read that filled the buffer may have left something behind, and no new event will say so.
-        if filled == scratch.len() {
+        if filled == scratch.len() || may_hold_more {
             self.mark_readable(id);
         }
         self.refresh_now();
@@ -262,7 +281,7 @@ impl Net {
             at += end;
         }
         let conn = &mut self.conns[id];
-        if conn.stream.is_some() && at < filled {
+        if conn.link.is_some() && at < filled {
             conn.partial.extend_from_slice(&scratch[at..filled]);
         }
         Ok(())
@@ -271,9 +290,9 @@ impl Net {
 
 impl Conn {
     fn write(&mut self) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(link) = &mut self.link else { return Ok(()) };
         while self.written < self.out.len() {
-            match stream.write(&self.out[self.written..]) {
+            match link.write(&self.out[self.written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
                 Err(error) if is_not_yet(&error) => {
@@ -283,9 +302,13 @@ impl Conn {
                 Err(error) => return Err(error),
             }
         }
-        self.blocked = false;
         self.out.clear();
         self.written = 0;
+        self.blocked = match link.flush() {
+            Ok(()) => false,
+            Err(error) if is_not_yet(&error) => true,
+            Err(error) => return Err(error),
+        };
         Ok(())
     }
 }

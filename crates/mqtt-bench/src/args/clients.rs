@@ -52,6 +52,20 @@ impl ConnectArgs {
     }
 }
 
+/// Arguments of `tls`.
+#[derive(Clone, Debug, Args)]
+pub struct TlsArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Handshakes.
+    #[arg(short = 'c', long, default_value_t = 2000)]
+    pub clients: usize,
+    /// Resume the sessions of earlier connections.
+    #[arg(long)]
+    pub resume: bool,
+}
+
 /// Arguments of `idle`.
 #[derive(Clone, Debug, Args)]
 pub struct IdleArgs {

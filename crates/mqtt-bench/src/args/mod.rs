@@ -7,12 +7,13 @@ mod messages;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use mqtt_codec::QoS;
 
 pub use self::{
     clients::{
         ChurnArgs, ConnectArgs, FilterKind, IdleArgs, ReconnectArgs, SubscribeArgs, SubscriptionsArgs,
+        TlsArgs,
     },
     messages::{OfflineArgs, PresetArgs, PublishArgs, RetainedArgs},
 };
@@ -46,6 +47,9 @@ pub enum BenchCommand {
     /// Connections: how many a second, and how long each takes.
     #[command(disable_help_flag = true)]
     Connect(ConnectArgs),
+    /// TLS handshakes: how many a second, in full or resumed, each with a CONNECT.
+    #[command(disable_help_flag = true)]
+    Tls(TlsArgs),
     /// Clients that publish one message at a time, at an interval.
     #[command(disable_help_flag = true)]
     Publish(PublishArgs),
@@ -94,12 +98,21 @@ pub struct ServerArgs {
     /// Password.
     #[arg(short = 'P', long, alias = "pwd")]
     pub password: Option<String>,
+    /// Put before every client identifier: for several runs at the same time.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub client_prefix: String,
     /// Keep alive in seconds; 0 is none.
     #[arg(long, default_value_t = 0)]
     pub keep_alive: u16,
     /// Process of the server on this machine, to tell its CPU time and memory.
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
+    /// What is spoken below MQTT. Certificates are not checked.
+    #[arg(long, value_enum, default_value_t = TransportKind::Tcp)]
+    pub transport: TransportKind,
+    /// Path of the upgrade to WebSocket.
+    #[arg(long, default_value = "/mqtt", value_name = "PATH")]
+    pub ws_path: String,
     /// Connections that may be in the making at the same time.
     #[arg(long, default_value_t = 100)]
     pub concurrency: usize,
@@ -121,6 +134,29 @@ pub struct ServerArgs {
     /// Print this help.
     #[arg(long, action = ArgAction::Help)]
     pub help: Option<bool>,
+}
+
+/// What is spoken below MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TransportKind {
+    /// Nothing.
+    Tcp,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket within TLS.
+    Wss,
+}
+
+impl TransportKind {
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
 }
 
 /// How messages flow.
@@ -313,6 +349,7 @@ impl BenchCommand {
             Self::Shared(args) => Some(&args.server),
             Self::Rate(args) => Some(&args.server),
             Self::Connect(args) => Some(&args.server),
+            Self::Tls(args) => Some(&args.server),
             Self::Publish(args) => Some(&args.server),
             Self::Subscribe(args) => Some(&args.server),
             Self::Idle(args) => Some(&args.server),

@@ -10,8 +10,9 @@ use mqtt_codec::QoS;
 use super::Bench;
 use crate::{
     BenchError,
-    args::{ConnectArgs, IdleArgs, ReconnectArgs},
+    args::{ConnectArgs, IdleArgs, ReconnectArgs, TlsArgs, TransportKind},
     client::{self, Client},
+    link::{Tls, Transport},
     net::Net,
     report::{LatencySummary, Report, Unit},
     server_process::{self, Sample},
@@ -43,6 +44,34 @@ pub(super) fn connect(args: &ConnectArgs) -> Result<Report, BenchError> {
     report.add_spent(&spent, args.clients as u64);
     report.latency = LatencySummary::of(&connected.latency);
     hold(&mut bench.net, args.hold, &mut report)?;
+    bench.disconnect();
+    Ok(report)
+}
+
+/// Handshakes, each for a connection of its own; the few before them, from which they resume, do not count.
+pub(super) fn handshakes(args: &TlsArgs) -> Result<Report, BenchError> {
+    let transport = Transport::new(TransportKind::Tls, &Tls::new(args.resume)?, "");
+    let mut bench = Bench::over(&args.server, transport)?;
+    bench.transport = TransportKind::Tls;
+    let clients = |name: &str, count: usize| -> Vec<_> {
+        (0..count).map(|index| Client::new(format!("bench-tls-{name}-{index}"))).collect()
+    };
+    if args.resume {
+        bench.connect(&clients("first", args.server.concurrency.max(1)))?;
+    }
+    let before = Sample::now(bench.server_pid);
+    let connected = bench.connect(&clients("then", args.clients))?;
+    let spent = Sample::now(bench.server_pid).since(&before);
+    let resumed = bench.net.resumed();
+    let mut report = bench.report("tls");
+    report.setting("handshakes", args.clients);
+    report.setting("resumed", resumed);
+    report.add_rate("handshakes", args.clients as u64, spent.time);
+    report.add_spent(&spent, args.clients as u64);
+    report.latency = LatencySummary::of(&connected.latency);
+    if args.resume && resumed == 0 {
+        report.faults().error("the server resumed no session".into());
+    }
     bench.disconnect();
     Ok(report)
 }

@@ -16,9 +16,10 @@ use std::{
 
 use crate::{
     BenchError,
-    args::{BenchCommand, ServerArgs, TrafficArgs},
+    args::{BenchCommand, ServerArgs, TrafficArgs, TransportKind},
     client::{self, Client, Connected, Server},
     descriptors, frames,
+    link::{Tls, Transport},
     net::Net,
     progress::Progress,
     report::Report,
@@ -33,6 +34,7 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
         BenchCommand::Shared(args) => flow::shared(args),
         BenchCommand::Rate(args) => flow::rate(args),
         BenchCommand::Connect(args) => connect::connect(args),
+        BenchCommand::Tls(args) => connect::handshakes(args),
         BenchCommand::Idle(args) => connect::idle(args),
         BenchCommand::Reconnect(args) => connect::reconnect(args),
         BenchCommand::Publish(args) => publish::run(args),
@@ -53,6 +55,7 @@ struct Bench {
     net: Net,
     server: Server,
     server_pid: Option<u32>,
+    transport: TransportKind,
     progress: Progress,
     /// When to give up, if ever.
     too_late: Option<Instant>,
@@ -61,6 +64,10 @@ struct Bench {
 
 impl Bench {
     fn new(args: &ServerArgs) -> Result<Self, BenchError> {
+        Self::over(args, Transport::new(args.transport, &Tls::new(true)?, &args.ws_path))
+    }
+
+    fn over(args: &ServerArgs, transport: Transport) -> Result<Self, BenchError> {
         let no_address = || BenchError::NoAddress(args.host.clone());
         let mut addresses = (args.host.as_str(), args.port).to_socket_addrs().map_err(|_| no_address())?;
         // Where a name has both, most servers under test listen on IPv4 alone.
@@ -71,17 +78,19 @@ impl Bench {
             addresses.find(std::net::SocketAddr::is_ipv4).unwrap_or(first)
         };
         Ok(Self {
-            net: Net::new()?,
+            net: Net::new(transport)?,
             server: Server {
                 address,
                 user_name: args.user.clone(),
                 password: args.password.clone(),
                 keep_alive_secs: args.keep_alive,
+                client_prefix: args.client_prefix.clone(),
                 concurrency: args.concurrency.max(1),
                 per_second: None,
                 patience: args.patience,
             },
             server_pid: args.server_pid,
+            transport: args.transport,
             progress: Progress::new(args.quiet || args.json),
             too_late: None,
             connections: 0,
@@ -147,7 +156,11 @@ impl Bench {
     }
 
     fn report(&self, scenario: &str) -> Report {
-        Report::new(scenario, self.server.address)
+        let mut report = Report::new(scenario, self.server.address);
+        if self.transport != TransportKind::Tcp {
+            report.setting("transport", format!("{:?}", self.transport).to_lowercase());
+        }
+        report
     }
 }
 
