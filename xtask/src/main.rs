@@ -13,6 +13,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod process;
+mod soak;
 mod source;
 mod test;
 mod tidy;
@@ -41,6 +42,7 @@ enum Command {
     Deny(deny::Options),
     Bench(bench::Options),
     Abuse(abuse::Options),
+    Soak(soak::Options),
     Book(book::Options),
 }
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Deny(options) => deny::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Abuse(options) => abuse::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Book(options) => book::run(&options),
     };
     match outcome {

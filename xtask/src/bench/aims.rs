@@ -56,6 +56,9 @@ const AIMS: &[(&str, &str, Aim)] = &[
     // "Nothing measurable": more than this is no noise any more.
     ("beside-idle", "times", Aim::AtMost(1.1)),
     ("memory-returned", "times", Aim::AtMost(1.1)),
+    ("idle-tls", "bytes each", Aim::AtMost(6.0 * 1024.0)),
+    ("idle-ws", "bytes each", Aim::AtMost(4.0 * 1024.0)),
+    ("tls", "times", Aim::AtMost(1.6)),
 ];
 
 /// The verdict on one figure.

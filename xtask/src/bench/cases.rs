@@ -11,6 +11,8 @@ pub(super) struct Case {
     pub(super) fresh_each: bool,
     /// The raw relay can play the server.
     pub(super) relay: bool,
+    /// Over listeners that only ours is started with.
+    pub(super) ours_alone: bool,
     pub(super) metrics: &'static [Metric],
 }
 
@@ -89,7 +91,17 @@ const fn traffic(
     steps: &'static [Step],
     metrics: &'static [Metric],
 ) -> Case {
-    Case { name, about, steps, fresh_each: true, relay, metrics }
+    Case { name, about, steps, fresh_each: true, relay, ours_alone: false, metrics }
+}
+
+/// A case over TLS or WebSocket.
+const fn secure(
+    name: &'static str,
+    about: &'static str,
+    steps: &'static [Step],
+    metrics: &'static [Metric],
+) -> Case {
+    Case { name, about, steps, fresh_each: true, relay: false, ours_alone: true, metrics }
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -191,6 +203,7 @@ pub(super) const CASES: &[Case] = &[
         ],
         fresh_each: true,
         relay: false,
+        ours_alone: false,
         metrics: &[metric("times", Better::Lower, Source::Growth("server CPU each"))],
     },
     Case {
@@ -205,6 +218,7 @@ pub(super) const CASES: &[Case] = &[
         ],
         fresh_each: true,
         relay: false,
+        ours_alone: false,
         metrics: &[metric("times", Better::Lower, Source::Growth("server CPU each"))],
     },
     Case {
@@ -218,8 +232,30 @@ pub(super) const CASES: &[Case] = &[
         ],
         fresh_each: false,
         relay: false,
+        ours_alone: false,
         metrics: &[metric("times", Better::Lower, Source::Returned)],
     },
+    secure(
+        "idle-tls",
+        "2,000 connections over TLS that do nothing",
+        &[Step::new("idle -c 2000 --transport tls")],
+        &[metric("bytes each", Better::Lower, Source::Figure("a connection"))],
+    ),
+    secure(
+        "idle-ws",
+        "10,000 connections over WebSocket that do nothing",
+        &[Step::sized("idle -c 10000 --transport ws", "idle -c 5000 --transport ws")],
+        &[metric("bytes each", Better::Lower, Source::Figure("a connection"))],
+    ),
+    secure(
+        "tls",
+        "CPU a QoS 0 message over TLS, to that over TCP",
+        &[
+            Step::new("p2p --qos 0 --duration {time}"),
+            Step::new("p2p --qos 0 --duration {time} --transport tls"),
+        ],
+        &[metric("times", Better::Lower, Source::Growth("server CPU each"))],
+    ),
 ];
 
 #[cfg(test)]

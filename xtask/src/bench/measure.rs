@@ -50,7 +50,7 @@ impl Generator {
                 drop(running);
                 running = server.start()?;
             }
-            let stepped = self.step(step, &running, server.keep_alive_secs)?;
+            let stepped = self.step(step, server, &running)?;
             let ended = running.still_runs().err().map(|error| error.to_string());
             round.fault = round.fault.take().or(stepped.fault).or(ended);
             let Some(report) = stepped.report else { return Ok(()) };
@@ -71,14 +71,18 @@ impl Generator {
         Ok(())
     }
 
-    fn step(&self, step: &Step, server: &BrokerProcess, keep_alive_secs: u16) -> Result<Stepped> {
+    fn step(&self, step: &Step, server: &Server, running: &BrokerProcess) -> Result<Stepped> {
+        let words = step.words(self.quick);
+        let transport = words.iter().skip_while(|word| *word != "--transport").nth(1);
+        let port = transport.and_then(|transport| server.port_of(transport)).unwrap_or(running.port());
         let folder = servers::folder("log")?;
         let [out, err] = ["report.json", "generator.log"].map(|name| folder.join(name));
         let mut child = program(&self.binary)
             .arg("bench")
-            .args(step.words(self.quick))
-            .args(["--json", "--quiet", "--host", "127.0.0.1", "--port", &server.port().to_string()])
-            .args(["--server-pid", &server.pid().to_string(), "--keep-alive", &keep_alive_secs.to_string()])
+            .args(words)
+            .args(["--json", "--quiet", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--server-pid", &running.pid().to_string()])
+            .args(["--keep-alive", &server.keep_alive_secs.to_string()])
             .stdin(Stdio::null())
             .stdout(File::create(&out)?)
             .stderr(File::create(&err)?)

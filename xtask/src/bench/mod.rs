@@ -155,7 +155,8 @@ fn measure(options: &Options) -> Result<Results> {
 }
 
 fn servers(options: &Options, binary: &std::path::Path) -> Result<Vec<Server>> {
-    let mut servers = vec![Server::gmqtt(binary)?, Server::relay(binary)];
+    let [equal, defaults] = Server::gmqtt(binary)?;
+    let mut servers = vec![equal, defaults, Server::relay(binary)];
     for known in &options.with {
         servers.extend(Server::known(*known)?);
     }
@@ -166,7 +167,11 @@ fn servers(options: &Options, binary: &std::path::Path) -> Result<Vec<Server>> {
 
 /// A B C, A B C, …: what the machine does meanwhile befalls all alike.
 fn run_case(case: &Case, servers: &[Server], generator: &Generator, rounds: usize) -> CaseResult {
-    let takes_part = |server: &&Server| case.relay || server.measured.name != servers::RELAY;
+    let is_ours = |server: &&Server| server.measured.name == servers::GMQTT && !server.measured.defaults;
+    let takes_part = |server: &&Server| {
+        let may = case.relay || server.measured.name != servers::RELAY;
+        may && (!case.ours_alone || is_ours(server))
+    };
     let servers: Vec<&Server> = servers.iter().filter(takes_part).collect();
     let cell = |server: &&Server| Cell {
         server: server.measured.name.clone(),

@@ -18,6 +18,10 @@ pub(super) struct Server {
     pub(super) measured: Measured,
     /// What its clients ask for; 0 is none.
     pub(super) keep_alive_secs: u16,
+    /// Where it speaks more than MQTT over TCP.
+    listeners: Vec<(&'static str, u16)>,
+    /// Where it keeps things; empty at each start.
+    data: Option<PathBuf>,
     start: Start,
 }
 
@@ -48,8 +52,7 @@ pub(super) struct Given {
 const RUMQTTD: &str = "rumqttd@0.20.0";
 
 /// Equal settings are: TCP_NODELAY where it can be asked for, nothing kept on disk, and limits that no case reaches.
-const GMQTT_EQUAL: [&str; 7] =
-    ["serve", "--listen", "127.0.0.1:0", "--durability", "memory", "--admin", "off"];
+const GMQTT_EQUAL: [&str; 2] = ["--durability", "memory"];
 const MOSQUITTO_EQUAL: &str = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
     set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 1000\n";
 const MOSQUITTO_DEFAULTS: &str = "listener {port} 127.0.0.1\nallow_anonymous true\n";
@@ -57,14 +60,35 @@ const MOSQUITTO_DEFAULTS: &str = "listener {port} 127.0.0.1\nallow_anonymous tru
 impl Server {
     fn new(name: &str, version: impl Into<String>, start: Start) -> Server {
         let measured = Measured { name: name.into(), defaults: false, version: version.into() };
-        Server { measured, keep_alive_secs: 0, start }
+        Server { measured, keep_alive_secs: 0, listeners: Vec::new(), data: None, start }
     }
 
-    pub(super) fn gmqtt(binary: &Path) -> Result<Server> {
+    /// Ours in memory, with TLS and WebSocket besides; and as it is without a setting: durable.
+    pub(super) fn gmqtt(binary: &Path) -> Result<[Server; 2]> {
         let binary = binary.display().to_string();
         let version = first_line(program(&binary).arg("--version"))?;
-        let words = std::iter::once(&*binary).chain(GMQTT_EQUAL).map(String::from).collect();
-        Ok(Server::new(GMQTT, version, Start::SaysWhere(words)))
+        let serve = |more: Vec<String>| {
+            let words = [&*binary, "serve", "--listen", "127.0.0.1:0", "--admin", "off"].map(String::from);
+            Start::SaysWhere(words.into_iter().chain(more).collect())
+        };
+        let (tls, websocket) = (free_addr()?, free_addr()?);
+        let [certificate, key] = certificate()?;
+        let mut more: Vec<String> = GMQTT_EQUAL.map(String::from).into();
+        more.extend(["--listen-tls".into(), tls.to_string(), "--listen-ws".into(), websocket.to_string()]);
+        more.extend(["--tls-cert".into(), certificate, "--tls-key".into(), key]);
+        let mut equal = Server::new(GMQTT, &*version, serve(more));
+        equal.listeners = vec![("tls", tls.port()), ("ws", websocket.port())];
+        let data = folder("data")?;
+        let more = ["--data-dir".into(), data.display().to_string()].into();
+        let mut defaults = Server::new(GMQTT, version, serve(more));
+        defaults.measured.defaults = true;
+        defaults.data = Some(data);
+        Ok([equal, defaults])
+    }
+
+    /// Where it speaks this transport.
+    pub(super) fn port_of(&self, transport: &str) -> Option<u16> {
+        self.listeners.iter().find(|(name, _)| *name == transport).map(|(_, port)| *port)
     }
 
     pub(super) fn relay(binary: &Path) -> Server {
@@ -116,6 +140,9 @@ impl Server {
 
     /// Starts it; what it says goes to a file below target/bench/log.
     pub(super) fn start(&self) -> Result<BrokerProcess> {
+        if let Some(data) = &self.data {
+            let _ = fs::remove_dir_all(data);
+        }
         let log = folder("log")?.join(format!("{}.log", self.label()));
         let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         match &self.start {
@@ -172,6 +199,21 @@ pub(super) fn folder(name: &str) -> Result<PathBuf> {
     let folder = process::target_folder().join("bench").join(name);
     fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// The files of a certificate and its key, made by openssl: the broker's own tools make none.
+fn certificate() -> Result<[String; 2]> {
+    let folder = folder("tls")?;
+    let [certificate, key] =
+        ["certificate.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    let mut openssl = program("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["-days", "30", "-subj", "/CN=localhost", "-keyout", &key, "-out", &certificate]);
+    let output = openssl.output().context("cannot start openssl")?;
+    if !output.status.success() {
+        bail!("openssl makes no certificate: {}", String::from_utf8_lossy(output.stderr.trim_ascii()));
+    }
+    Ok([certificate, key])
 }
 
 fn install_rumqttd() -> Result<PathBuf> {

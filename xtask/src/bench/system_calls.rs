@@ -38,7 +38,8 @@ pub(super) fn count() -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
 
 /// All calls of a broker that delivers so many messages, each after the one before it has arrived.
 fn traced(binary: &Path, qos: &str, messages: u64) -> Result<BTreeMap<String, u64>> {
-    let server = Server::gmqtt(binary)?.start()?;
+    let [server, _] = Server::gmqtt(binary)?;
+    let server = server.start()?;
     let summary = servers::folder("log")?.join("strace.txt");
     let mut strace = program("strace")
         .args(["-f", "-c", "-p", &server.pid().to_string(), "-o"])

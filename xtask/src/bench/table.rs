@@ -81,7 +81,7 @@ fn rows(results: &Results) -> Vec<Row> {
     rows
 }
 
-/// A figure with equal settings and, below it, with the peers' defaults.
+/// A figure with equal settings and, below it, with the defaults.
 fn row(results: &Results, case: &Case, result: &CaseResult, metric: &Metric, first: bool) -> Vec<Row> {
     let cells = |defaults| -> Vec<String> {
         results.names().iter().map(|name| cell(result, name, defaults, metric)).collect()
@@ -98,7 +98,7 @@ fn row(results: &Results, case: &Case, result: &CaseResult, metric: &Metric, fir
     if result.cells.iter().any(|cell| cell.defaults) {
         rows.push(Row {
             case: String::new(),
-            metric: "  peers' defaults".into(),
+            metric: "  with defaults".into(),
             cells: cells(true),
             aim: String::new(),
             verdict: "",
