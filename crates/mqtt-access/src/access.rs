@@ -6,8 +6,8 @@ use mqtt_broker::{ClientInfo, ConnectRefusal, ConnectRequest};
 
 use crate::{
     acl::Act,
-    authorize::{Authorizer, Opinion},
-    identity::{Identity, IdentityProvider, Verdict},
+    authorize::{Authorizer, Opinion, subject},
+    identity::{Admitted, Identity, IdentityProvider, Verdict},
     throttle::{Throttle, ThrottleLimits},
 };
 
@@ -74,6 +74,9 @@ impl Access {
 
     /// Whether a client may do something.
     pub fn allows(&self, client: &ClientInfo, act: Act<'_>) -> bool {
+        if let Some(acl) = client.attached::<Admitted>().and_then(|admitted| admitted.acl.as_deref()) {
+            return acl.allows(subject(client), act);
+        }
         let opinions = self.authorizers.iter().map(|authorizer| authorizer.judge(client, act));
         let first = { opinions }.find(|opinion| *opinion != Opinion::None);
         first.map_or(self.authorizers.is_empty(), |opinion| opinion == Opinion::Allow)
@@ -96,8 +99,19 @@ impl Access {
             (Err(_), _) => {}
         }
         let identity = admitted?;
-        self.refuse_foreign_will(request)?;
+        self.refuse_foreign_will(request, &identity)?;
         Ok(identity)
+    }
+
+    /// Whether a client that is connected would be let in again, as far as that can be told.
+    pub(crate) fn still_admits(&self, client: &ClientInfo) -> bool {
+        let proof = client.attached::<Admitted>().and_then(|admitted| admitted.proof.as_deref());
+        match (&client.user_name, proof) {
+            (Some(user_name), Some(proof)) => {
+                self.providers.iter().any(|provider| provider.still_holds(user_name, proof))
+            }
+            _ => true,
+        }
     }
 
     async fn ask_providers(&self, request: &ConnectRequest) -> Result<Identity, ConnectRefusal> {
@@ -116,10 +130,20 @@ impl Access {
     }
 
     /// A Will that may not be published is refused while there is somebody to tell.
-    fn refuse_foreign_will(&self, request: &ConnectRequest) -> Result<(), ConnectRefusal> {
+    fn refuse_foreign_will(
+        &self,
+        request: &ConnectRequest,
+        identity: &Identity,
+    ) -> Result<(), ConnectRefusal> {
         let Some(will) = &request.will else { return Ok(()) };
         let act = Act::Publish { topic: will.topic(), retain: will.retain() };
-        if self.allows(&request.client, act) {
+        let mut client = ClientInfo::clone(&request.client);
+        client.user_name = identity.user_name.clone().or(client.user_name);
+        let allowed = match &identity.acl {
+            Some(acl) => acl.allows(subject(&client), act),
+            None => self.allows(&client, act),
+        };
+        if allowed {
             return Ok(());
         }
         tracing::info!(

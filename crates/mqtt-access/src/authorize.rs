@@ -34,6 +34,6 @@ impl Authorizer for Acl {
     }
 }
 
-fn subject(client: &ClientInfo) -> Subject<'_> {
+pub(crate) fn subject(client: &ClientInfo) -> Subject<'_> {
     Subject { client_id: &client.client_id, user_name: client.user_name.as_deref() }
 }

@@ -1,51 +1,105 @@
 //! [`AccessControl`]: the rules in force, as hooks of a broker. A reload exchanges them while the broker runs.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use mqtt_broker::{
-    Builder, ClientInfo, ConnectDecision, ConnectRequest, Message, Peer, PublishDecision, PublishRequest,
-    SubscribeDecision, SubscribeRequest, WillDecision,
+    Broker, Builder, ClientInfo, ConnectDecision, ConnectRequest, DeliverRequest, Message, Page, Peer,
+    PublishDecision, PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
 };
 
 use crate::{access::Access, acl::Act};
 
+/// How many clients are looked at before others have their turn.
+const CLIENTS_AT_A_TIME: usize = 1024;
+
+/// The rules of all listeners. They never change: a reload makes new ones.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct AccessRules {
+    elsewhere: Access,
+    listeners: HashMap<Box<str>, Access>,
+}
+
 /// The rules in force. All clones are the same: one is in the broker, another is kept for [`AccessControl::replace`].
 #[derive(Clone)]
 pub struct AccessControl {
-    in_force: Arc<ArcSwap<Access>>,
+    in_force: Arc<ArcSwap<AccessRules>>,
+}
+
+impl AccessRules {
+    /// The listener of this name has rules of its own.
+    pub fn listener(mut self, name: &str, access: Access) -> Self {
+        self.listeners.insert(name.into(), access);
+        self
+    }
+
+    fn of(&self, client: &ClientInfo) -> &Access {
+        let by_name = client.listener.as_ref().filter(|_| !self.listeners.is_empty());
+        by_name.and_then(|name| self.listeners.get(&**name)).unwrap_or(&self.elsewhere)
+    }
+}
+
+impl From<Access> for AccessRules {
+    /// The same rules for every listener that gets none of its own.
+    fn from(access: Access) -> Self {
+        Self { elsewhere: access, listeners: HashMap::new() }
+    }
 }
 
 impl AccessControl {
-    /// Starts with these rules.
-    pub fn new(access: Access) -> Self {
-        Self { in_force: Arc::new(ArcSwap::from_pointee(access)) }
+    /// Starts with these rules: one [`Access`] for all, or [`AccessRules`].
+    pub fn new(rules: impl Into<AccessRules>) -> Self {
+        Self { in_force: Arc::new(ArcSwap::from_pointee(rules.into())) }
     }
 
-    /// Has the broker ask these rules: sets `on_connect`, `on_subscribe`, `on_publish` and `on_will`.
+    /// Has the broker ask these rules: sets `on_connect`, `on_subscribe`, `on_publish`, `on_deliver` and `on_will`.
     pub fn install(&self, builder: Builder) -> Builder {
-        let at_connect = self.clone();
-        let at_subscribe = self.clone();
-        let at_publish = self.clone();
-        let at_will = self.clone();
+        let [at_connect, at_subscribe, at_publish, at_deliver, at_will] = [(); 5].map(|()| self.clone());
         builder
-            .on_connect(move |request| at_connect.rules(&request.client).connect(request))
+            .on_connect(move |request| at_connect.clone().connect(request))
             .on_subscribe(move |request| std::future::ready(at_subscribe.subscribe(&request)))
             .on_publish(move |request| at_publish.publish(request))
+            .on_deliver(move |request| at_deliver.deliver(request))
             .on_will(move |client, will| at_will.will(client, will))
     }
 
-    /// Exchanges the rules, for whatever is decided from now on.
-    pub fn replace(&self, access: Access) {
-        self.in_force.store(Arc::new(access));
+    /// Exchanges the rules, for whatever is decided from now on: CONNECT, PUBLISH, SUBSCRIBE, and each message that
+    /// leaves, also one that has waited or was retained. Follow it with [`AccessControl::recheck`].
+    pub fn replace(&self, rules: impl Into<AccessRules>) {
+        self.in_force.store(Arc::new(rules.into()));
     }
 
-    fn rules(&self, _client: &ClientInfo) -> Rules {
-        Rules(self.in_force.load_full())
+    /// Holds those who are connected against the rules in force: disconnects whose user is gone or has another password
+    /// now, and has the broker ask about every subscription again. Whose rights are unchanged notices nothing.
+    pub async fn recheck(&self, broker: &Broker) {
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let page = Page { after: after.as_deref(), limit: CLIENTS_AT_A_TIME };
+            let clients = broker.clients(page);
+            for client in &clients {
+                if !self.in_force.load().of(client).still_admits(client) {
+                    disconnect(broker, client);
+                }
+            }
+            let Some(last) = clients.last() else { break };
+            after = Some(Arc::clone(&last.client_id));
+            tokio::task::yield_now().await;
+        }
+        broker.recheck_subscriptions().await;
+    }
+
+    /// By the rules of the moment at which it came, whatever a reload does meanwhile.
+    async fn connect(self, request: ConnectRequest) -> ConnectDecision {
+        let rules = self.in_force.load_full();
+        match rules.of(&request.client).admit(&request).await {
+            Ok(identity) => ConnectDecision::AcceptAs(identity.into_admission()),
+            Err(refusal) => ConnectDecision::Refuse(refusal),
+        }
     }
 
     fn allows(&self, client: &ClientInfo, act: Act<'_>) -> bool {
-        self.in_force.load().allows(client, act)
+        self.in_force.load().of(client).allows(client, act)
     }
 
     fn subscribe(&self, request: &SubscribeRequest) -> SubscribeDecision {
@@ -62,6 +116,10 @@ impl AccessControl {
         if self.allows(request.client, act) { PublishDecision::Pass } else { PublishDecision::Drop }
     }
 
+    fn deliver(&self, request: DeliverRequest<'_>) -> bool {
+        self.allows(request.client, Act::Receive { topic: request.topic })
+    }
+
     /// The Will of an earlier process was judged at its CONNECT; whose it was nobody knows any more.
     fn will(&self, client: &ClientInfo, will: &Message) -> WillDecision {
         let act = Act::Publish { topic: will.topic(), retain: will.retain() };
@@ -70,14 +128,14 @@ impl AccessControl {
     }
 }
 
-/// The rules that a CONNECT is judged by, whatever a reload does meanwhile.
-struct Rules(Arc<Access>);
-
-impl Rules {
-    async fn connect(self, request: ConnectRequest) -> ConnectDecision {
-        match self.0.admit(&request).await {
-            Ok(_) => ConnectDecision::Accept,
-            Err(refusal) => ConnectDecision::Refuse(refusal),
-        }
+fn disconnect(broker: &Broker, client: &Arc<ClientInfo>) {
+    let current = broker.client(&client.client_id).filter(|current| Arc::ptr_eq(current.info(), client));
+    if current.is_some_and(|current| current.disconnect()) {
+        let user_name = client.user_name.as_deref();
+        tracing::info!(
+            client_id = &*client.client_id,
+            user_name,
+            "disconnected: its password is no longer valid"
+        );
     }
 }

@@ -30,12 +30,14 @@ mod identity;
 #[cfg(feature = "passwords")]
 mod passwords;
 mod throttle;
+#[cfg(feature = "tokens")]
+mod tokens;
 
 pub use self::{
     access::{Access, Failures},
     acl::{Acl, Act, Because, Ruling, Subject},
     authorize::{Authorizer, Opinion},
-    control::AccessControl,
+    control::{AccessControl, AccessRules},
     file_error::{FileError, LineError},
     identity::{Certificates, Identity, IdentityProvider, Verdict},
     throttle::ThrottleLimits,
@@ -43,3 +45,6 @@ pub use self::{
 
 #[cfg(feature = "passwords")]
 pub use self::passwords::{Edit, EditError, PasswordChecks, PasswordFile, Passwords, edit};
+
+#[cfg(feature = "tokens")]
+pub use self::tokens::{TokenAlgorithm, TokenKeys, TokenOptions, Tokens};

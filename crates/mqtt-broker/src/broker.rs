@@ -15,8 +15,8 @@ use crate::{
     durability::Durability,
     event::Observer,
     hooks::{
-        AcceptRequest, ConnectDecision, ConnectRequest, HookSet, Hooks, PublishDecision, PublishRequest,
-        SubscribeDecision, SubscribeRequest, WillDecision,
+        AcceptRequest, ConnectDecision, ConnectRequest, DeliverRequest, HookSet, Hooks, PublishDecision,
+        PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
     },
     limits::Limits,
     local::LocalSubscriber,
@@ -239,6 +239,12 @@ impl Builder {
         hook: impl Fn(PublishRequest<'_>) -> PublishDecision + Send + Sync + 'static,
     ) -> Self {
         self.hooks.on_publish = Some(Box::new(hook));
+        self
+    }
+
+    /// See [`Hooks::on_deliver`].
+    pub fn on_deliver(mut self, hook: impl Fn(DeliverRequest<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.on_deliver = Some(Box::new(hook));
         self
     }
 

@@ -1,6 +1,7 @@
 //! [`ClientInfo`]: what is known of a connected client, for hooks, observers and lists.
 
 use std::{
+    any::Any,
     fmt,
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
@@ -30,9 +31,20 @@ pub struct ClientInfo {
     pub keep_alive_secs: u16,
     /// When its CONNECT came.
     pub connected_at: Instant,
+    /// What the hook that let it in has attached to it.
+    pub(crate) attached: Attached,
 }
 
+/// Something of an embedder's, kept with a client for the embedder's other hooks.
+#[derive(Clone, Default)]
+pub(crate) struct Attached(pub(crate) Option<Arc<dyn Any + Send + Sync>>);
+
 impl ClientInfo {
+    /// What the hook that let it in has attached to it, if that is a `T`: see [`crate::Admission::attach`].
+    pub fn attached<T: Any>(&self) -> Option<&T> {
+        self.attached.0.as_ref()?.downcast_ref()
+    }
+
     /// A client identifier for who has none: unique among those that this process assigns, and hard to guess, so that
     /// nobody can wait for it.
     pub(crate) fn assigned_id() -> Arc<str> {
@@ -41,6 +53,12 @@ impl ClientInfo {
         // The only randomness that the standard library has: the seed that it draws for its hash maps.
         let random = RandomState::new().hash_one(serial);
         format!("auto-{random:016x}-{serial:x}").into()
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
     }
 }
 

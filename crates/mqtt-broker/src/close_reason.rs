@@ -34,6 +34,8 @@ pub enum CloseReason {
     Banned,
     /// A hook asked for it.
     Hook,
+    /// The time for which a hook had let the client in is over: see [`crate::Admission::ends_at`].
+    AdmissionEnded,
     /// A hook did not answer within [`crate::Limits::hook_timeout`], or panicked.
     HookFailed,
     /// Asked for through [`crate::Broker`].
@@ -83,6 +85,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumer => f.write_str("the client reads too slowly: its queue is full"),
             Self::PublishRate => f.write_str("the client publishes faster than it may"),
             Self::Banned => f.write_str("the client was banned"),
+            Self::AdmissionEnded => f.write_str("what the client had proved who it is by has expired"),
             Self::Hook => f.write_str("a hook asked for it"),
             Self::HookFailed => f.write_str("a hook did not answer in time, or failed"),
             Self::Kicked => f.write_str("the operator asked for it"),

@@ -57,6 +57,7 @@ pub(crate) struct Core {
     subscriptions: RwLock<Subscriptions<SessionRef>>,
     /// The generation of `subscriptions`, to be read without its lock.
     generation: AtomicU64,
+    recheck: AtomicU64,
     /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
 }
@@ -106,6 +107,7 @@ impl Core {
             farewells: AtomicUsize::new(0),
             generation: AtomicU64::new(subscriptions.generation()),
             subscriptions: RwLock::new(subscriptions),
+            recheck: AtomicU64::new(1),
             retained: RwLock::new(retained),
         })
     }
@@ -261,7 +263,7 @@ impl Core {
         if state.has_ended() {
             return;
         }
-        let pushed = state.outbox.push(outgoing, qos, retain, &self.limits);
+        let pushed = state.push(outgoing, qos, retain, &self.limits, &self.hooks);
         drop(state);
         let accepted = self.settle(receiver, pushed, Some(outgoing), burst);
         if accepted && !self.observers.is_empty() {
@@ -350,6 +352,23 @@ impl Core {
             let plain = message.with_retain(false);
             // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
             let _ = self.retained.write().set(&topic, plain, message.size(), expires_at);
+        }
+    }
+
+    /// Has every connection ask its hook again about the subscriptions that it has, as soon as it runs.
+    pub(crate) fn recheck_subscriptions(&self) {
+        self.recheck.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the calls of [`Core::recheck_subscriptions`].
+    pub(crate) fn recheck(&self) -> u64 {
+        self.recheck.load(Ordering::Acquire)
+    }
+
+    /// Takes note of messages that waited for a client, and that it may not have.
+    pub(crate) fn withheld(&self, client_id: &str, messages: &[Message], burst: &mut Burst<'_>) {
+        for message in messages {
+            self.dropped(client_id, message, DropReason::Withheld, burst);
         }
     }
 

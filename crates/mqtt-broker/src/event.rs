@@ -142,6 +142,8 @@ drop_reasons! {
     Refused = "refused",
     /// A client published to a topic that begins with `$`: see [`crate::Limits::allow_dollar_topics`].
     ReservedTopic = "reserved_topic",
+    /// `on_deliver` did not let its receiver have it.
+    Withheld = "withheld",
     /// The retained store was full: it was delivered, but not retained.
     RetainedFull = "retained_full",
     /// The session that it waited for ended.

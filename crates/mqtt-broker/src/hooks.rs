@@ -3,17 +3,19 @@
 //! Set closures on [`crate::Builder`], or implement [`Hooks`] and install it whole. A hook that is not set costs one branch.
 
 use std::{
+    any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
 use mqtt_codec::{ConnectRefusal, QoS, TopicFilter};
 
 use crate::{
-    client::{ClientInfo, Peer},
+    client::{Attached, ClientInfo, Peer},
     close_reason::CloseReason,
     message::Message,
 };
@@ -47,12 +49,41 @@ pub struct ConnectRequest {
 }
 
 /// The answer to a CONNECT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum ConnectDecision {
     /// CONNACK 0.
     Accept,
+    /// The same, with what the hook has found out about the client.
+    AcceptAs(Admission),
     /// CONNACK with this code, then the connection is closed.
     Refuse(ConnectRefusal),
+}
+
+/// What is known of a client that is let in.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Admission {
+    /// Its user name from here on, in place of that of its CONNECT.
+    pub user_name: Option<Arc<str>>,
+    /// When its connection is closed, with [`CloseReason::AdmissionEnded`], unless it has ended before.
+    pub ends_at: Option<Instant>,
+    attached: Attached,
+}
+
+impl Admission {
+    /// Attaches something to the client, for other hooks: [`ClientInfo::attached`] gives it back.
+    pub fn attach(&mut self, something: Arc<dyn Any + Send + Sync>) {
+        self.attached = Attached(Some(something));
+    }
+
+    /// The client as it is known from here on, and until when it may stay.
+    pub(crate) fn admit(self, client: &ClientInfo) -> (ClientInfo, Option<Instant>) {
+        let Self { user_name, ends_at, attached } = self;
+        let mut client = client.clone();
+        client.user_name = user_name.or(client.user_name);
+        client.attached = attached;
+        (client, ends_at)
+    }
 }
 
 /// A SUBSCRIBE to decide about, a filter at a time.
@@ -65,15 +96,21 @@ pub struct SubscribeRequest {
     pub filter: TopicFilter,
     /// With which QoS.
     pub qos: QoS,
+    /// Whether it has the subscription already, and the question is whether it keeps it: see
+    /// [`crate::Broker::recheck_subscriptions`].
+    pub is_recheck: bool,
 }
 
 /// The answer to one filter of a SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SubscribeDecision {
-    /// Granted with this QoS; never more than was asked for.
+    /// Granted with this QoS; never more than was asked for. A subscription that is there already stays as it is.
     Grant(QoS),
-    /// Return code 0x80.
+    /// Return code 0x80. A subscription that is there already is removed.
     Refuse,
+    /// Close the client's connection; its subscriptions stay as they are.
+    Disconnect,
 }
 
 /// A PUBLISH to decide about, before anything is retained or acknowledged.
@@ -103,6 +140,22 @@ pub enum PublishDecision {
     Drop,
     /// Close the client's connection.
     Disconnect,
+}
+
+/// A message to decide about that is about to leave for a client.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DeliverRequest<'a> {
+    /// For whom.
+    pub client: &'a ClientInfo,
+    /// The topic that it was published to.
+    pub topic: &'a str,
+    /// What.
+    pub payload: &'a [u8],
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// RETAIN as the client will see it.
+    pub retain: bool,
 }
 
 /// The answer to a Will that is due.
@@ -150,6 +203,15 @@ pub trait Hooks: Send + Sync + 'static {
         PublishDecision::Pass
     }
 
+    /// A message is about to leave for a connected client, having waited or not; `false` drops it
+    /// ([`crate::DropReason::Withheld`]).
+    ///
+    /// Asked while the client's outbox is locked: it must not call the broker. If it panics, the message is dropped.
+    fn on_deliver(&self, request: DeliverRequest<'_>) -> bool {
+        let _ = request;
+        true
+    }
+
     /// A connection ended without DISCONNECT, and its Will is about to be published. If this panics, it is not.
     fn on_will(&self, client: &ClientInfo, will: &Message) -> WillDecision {
         let _ = (client, will);
@@ -181,6 +243,7 @@ pub(crate) type ConnectHook = Box<dyn Fn(ConnectRequest) -> HookFuture<ConnectDe
 pub(crate) type SubscribeHook = Box<dyn Fn(SubscribeRequest) -> HookFuture<SubscribeDecision> + Send + Sync>;
 pub(crate) type UnsubscribeHook = Box<dyn Fn(&ClientInfo, &TopicFilter) + Send + Sync>;
 pub(crate) type PublishHook = Box<dyn Fn(PublishRequest<'_>) -> PublishDecision + Send + Sync>;
+pub(crate) type DeliverHook = Box<dyn Fn(DeliverRequest<'_>) -> bool + Send + Sync>;
 pub(crate) type WillHook = Box<dyn Fn(&ClientInfo, &Message) -> WillDecision + Send + Sync>;
 pub(crate) type CloseHook = Box<dyn Fn(&ClientInfo, &CloseReason) + Send + Sync>;
 pub(crate) type StopHook = Box<dyn Fn() + Send + Sync>;
@@ -194,6 +257,7 @@ pub(crate) struct HookSet {
     pub(crate) on_subscribe: Option<SubscribeHook>,
     pub(crate) on_unsubscribe: Option<UnsubscribeHook>,
     pub(crate) on_publish: Option<PublishHook>,
+    pub(crate) on_deliver: Option<DeliverHook>,
     pub(crate) on_will: Option<WillHook>,
     pub(crate) on_close: Option<CloseHook>,
     pub(crate) on_stop: Option<StopHook>,
@@ -212,6 +276,8 @@ impl HookSet {
         self.on_unsubscribe = Some(Box::new(move |client, filter| h.on_unsubscribe(client, filter)));
         let h = on();
         self.on_publish = Some(Box::new(move |request| h.on_publish(request)));
+        let h = on();
+        self.on_deliver = Some(Box::new(move |request| h.on_deliver(request)));
         let h = on();
         self.on_will = Some(Box::new(move |client, will| h.on_will(client, will)));
         let h = on();

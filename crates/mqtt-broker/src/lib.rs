@@ -66,8 +66,8 @@ pub use self::{
     entrance::ListenerLimits,
     event::{DropReason, Event, Observer, SessionEnd},
     hooks::{
-        AcceptRequest, ConnectDecision, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
-        SubscribeDecision, SubscribeRequest, WillDecision,
+        AcceptRequest, Admission, ConnectDecision, ConnectRequest, DeliverRequest, HookFuture, Hooks,
+        PublishDecision, PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
     },
     limits::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},

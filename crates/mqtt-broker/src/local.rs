@@ -47,10 +47,11 @@ impl LocalSubscriber {
             clean_session: true,
             keep_alive_secs: 0,
             connected_at: now,
+            attached: crate::client::Attached::default(),
         });
         let attached = core
             .sessions
-            .attach(&info, None, &core.limits, &core.durability)
+            .attach(&info, None, &core.limits, &core.hooks, &core.durability)
             .map_err(|_| SubscribeRefusal::TooManySessions)?;
         Ok(Self { core, attachment: attached.attachment })
     }

@@ -125,6 +125,7 @@ impl<'a> Recovery<'a> {
                 listener: None,
                 keep_alive_secs: 0,
                 connected_at: self.now,
+                attached: crate::client::Attached::default(),
             };
             core.publish_will(self.now, &client, will, Vec::new(), &mut burst);
         }

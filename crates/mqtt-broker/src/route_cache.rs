@@ -78,6 +78,7 @@ mod tests {
     use crate::{
         client::{ClientInfo, Peer},
         durability::Durability,
+        hooks::HookSet,
         limits::Limits,
         net,
         session::Registry,
@@ -98,9 +99,10 @@ mod tests {
                     clean_session: true,
                     keep_alive_secs: 0,
                     connected_at: net::now(),
+                    attached: crate::client::Attached::default(),
                 });
-                let attached =
-                    registry.attach(&info, None, &Limits::default(), &Durability::default()).unwrap();
+                let (limits, hooks) = (Limits::default(), HookSet::default());
+                let attached = registry.attach(&info, None, &limits, &hooks, &Durability::default()).unwrap();
                 let session = attached.attachment.session;
                 subscriptions
                     .subscribe(&TopicFilter::try_from(filter).unwrap(), &session, QoS::AtMostOnce)

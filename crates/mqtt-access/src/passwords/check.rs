@@ -67,14 +67,25 @@ impl IdentityProvider for Passwords {
         // A user without a password is asked for the empty one, which nobody has; it takes the same time.
         let password = request.password.clone().unwrap_or_default();
         Box::pin(async move {
-            let checked = checks.run(move || file.verify(&user_name, &password)).await;
+            let users = Arc::clone(&file);
+            let name = Arc::clone(&user_name);
+            let checked = checks.run(move || users.verify(&name, &password)).await;
             match checked {
-                Some(Some(true)) => Verdict::Allow(Identity::default()),
+                Some(Some(true)) => {
+                    let mut identity = Identity::default();
+                    identity.proof = file.proof(&user_name).map(Into::into);
+                    Verdict::Allow(identity)
+                }
                 Some(Some(false)) => Verdict::Deny(ConnectRefusal::BadUserNameOrPassword),
                 Some(None) => Verdict::NoOpinion,
                 None => Verdict::Deny(ConnectRefusal::ServerUnavailable),
             }
         })
+    }
+
+    /// The proof is the hash: another password has another one.
+    fn still_holds(&self, user_name: &str, proof: &str) -> bool {
+        self.file.proof(user_name).is_some_and(|current| current == proof)
     }
 }
 

@@ -61,7 +61,7 @@ impl Connection {
             return Err(self.turn_away(&info, RefusalReason::Banned, burst));
         }
         let Some(hook) = &self.core.hooks.on_connect else {
-            return self.accept(now, info, will, burst);
+            return self.accept(now, info, None, will, burst);
         };
         let request = ConnectRequest {
             client: Arc::clone(&info),
@@ -83,7 +83,11 @@ impl Connection {
         let Phase::Authenticating(pending) = &mut self.phase else { return Err(CloseReason::Internal) };
         let (info, will) = (Arc::clone(&pending.info), pending.will.take());
         match decision {
-            ConnectDecision::Accept => self.accept(now, info, will, burst),
+            ConnectDecision::Accept => self.accept(now, info, None, will, burst),
+            ConnectDecision::AcceptAs(admission) => {
+                let (info, ends_at) = admission.admit(&info);
+                self.accept(now, Arc::new(info), ends_at, will, burst)
+            }
             ConnectDecision::Refuse(refusal) => Err(self.refuse(refusal, burst)), // [MQTT-3.1.4-5]
         }
     }
@@ -92,6 +96,7 @@ impl Connection {
         &mut self,
         now: Instant,
         info: Arc<ClientInfo>,
+        ends_at: Option<Instant>,
         will: Option<Message>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
@@ -99,8 +104,13 @@ impl Connection {
             Ok(place) => place.map(Box::new),
             Err(reason) => return Err(self.turn_away(&info, reason, burst)),
         };
-        let Ok(attached) = self.core.sessions.attach(&info, will, &self.core.limits, &self.core.durability)
-        else {
+        let Ok(attached) = self.core.sessions.attach(
+            &info,
+            will,
+            &self.core.limits,
+            &self.core.hooks,
+            &self.core.durability,
+        ) else {
             return Err(self.turn_away(&info, RefusalReason::TooManySessions, burst));
         };
         if self.core.admission.forbids(now, &info) {
@@ -117,6 +127,7 @@ impl Connection {
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
         self.announce(&info, session_present, burst);
+        self.core.withheld(&info.client_id, &attached.withheld, burst);
         let retry_interval = self.core.limits.retry_interval;
         let retry =
             retry_interval.map(|interval| Box::new(Retry { next: now.checked_add(interval), is_due: false }));
@@ -126,6 +137,9 @@ impl Connection {
             retry,
             publish_rate: PublishRate::limited_by(&self.core.limits, now),
             _user_place: user_place,
+            ends_at,
+            // What an earlier connection subscribed to, perhaps another user's, is this one's only if it may.
+            rechecked: if session_present { 0 } else { self.core.recheck() },
             deciding: None,
         });
         Ok(())
@@ -218,6 +232,7 @@ impl Connection {
             clean_session: connect.clean_session,
             keep_alive_secs,
             connected_at: now,
+            attached: crate::client::Attached::default(),
         }
     }
 }

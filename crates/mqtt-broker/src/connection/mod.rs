@@ -39,7 +39,7 @@ use crate::{
     entrance::Entrance,
     hooks::{ConnectDecision, HookFuture, SubscribeDecision, survive},
     route_cache::RouteCache,
-    session::{Attachment, Sent},
+    session::{Attachment, MOST_WITHHELD, Sent},
 };
 
 /// One network connection.
@@ -206,6 +206,9 @@ impl Connection {
             Phase::AwaitConnect { deadline, .. } if deadline.is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::ConnectTimeout, burst);
             }
+            Phase::Open(open) if open.ends_at.is_some_and(|at| now >= at) => {
+                self.end(now, CloseReason::AdmissionEnded, burst);
+            }
             // [MQTT-3.1.2-24]
             Phase::Open(open) if open.silence_ends(last_received).is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::KeepAliveTimeout, burst);
@@ -254,6 +257,7 @@ impl Connection {
 
     /// The next decision that a hook has to take; ask it, and hand the answer to `handle_answer`.
     pub(crate) fn poll_question(&mut self) -> Option<Question> {
+        self.recheck_if_due();
         match &mut self.phase {
             Phase::Authenticating(pending) => pending.question.take().map(Question::Connect),
             Phase::Open(Open { deciding: Some(deciding), .. }) => {
@@ -291,7 +295,8 @@ impl Connection {
             Phase::AwaitConnect { deadline, .. } => *deadline,
             Phase::Open(open) => {
                 let silence_ends = open.silence_ends(self.last_received);
-                silence_ends.into_iter().chain(open.next_retry()).chain(open.paused_until()).min()
+                let own = open.next_retry().into_iter().chain(open.paused_until()).chain(open.ends_at);
+                silence_ends.into_iter().chain(own).min()
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
         }
@@ -310,7 +315,10 @@ impl Connection {
         deliver_retained(core, &open.attachment, now, waker, burst)?;
         answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
-        state.outbox.refill(&core.limits);
+        let withheld = state.refill(&core.limits, &core.hooks);
+        if withheld.len() == MOST_WITHHELD {
+            waker.wake_by_ref(); // There may be more, also of what may leave.
+        }
         if let Some(retry) = open.retry.as_mut().filter(|retry| retry.is_due)
             && answers.is_empty()
             && state.outbox.may_leave(&core.durability, waker)
@@ -329,6 +337,7 @@ impl Connection {
         let read = state.outbox.next_read(&core.limits);
         drop(state);
         core.read_queue(&open.attachment.session, read);
+        core.withheld(&open.attachment.session.client_id, &withheld, burst);
         Ok(())
     }
 

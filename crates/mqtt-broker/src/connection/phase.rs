@@ -45,7 +45,11 @@ pub(crate) struct Open {
     pub(crate) publish_rate: Option<Box<PublishRate>>,
     /// One of its user's connections, if those are limited.
     pub(crate) _user_place: Option<Box<UserPlace>>,
-    /// A SUBSCRIBE that a hook is deciding about.
+    /// When the client has been connected for as long as the hook that let it in allows.
+    pub(crate) ends_at: Option<Instant>,
+    /// [`Core::recheck`](crate::core::Core::recheck) when its subscriptions were last found allowed.
+    pub(crate) rechecked: u64,
+    /// A SUBSCRIBE that a hook is deciding about, or the subscriptions that there are already.
     pub(crate) deciding: Option<Box<Deciding>>,
 }
 

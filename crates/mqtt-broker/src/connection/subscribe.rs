@@ -2,22 +2,26 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use mqtt_codec::{Frame, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
+use mqtt_codec::{Frame, PacketId, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
 
-use super::{Connection, filters::check_count, owned_body};
+use super::{Connection, filters::check_count, owned_body, phase::Phase};
 use crate::{
     burst::Burst,
+    client::ClientInfo,
     close_reason::CloseReason,
     core::Core,
-    hooks::{HookFuture, SubscribeDecision, SubscribeRequest, survive},
+    event::DropReason,
+    hooks::{HookFuture, SubscribeDecision, SubscribeRequest},
     message::Outgoing,
-    session::{Attachment, Lookup},
+    session::{Attachment, Gate, Lookup},
 };
 
-/// A SUBSCRIBE whose filters a hook decides about, one after the other.
+/// Filters that a hook decides about, one after the other.
 pub(crate) struct Deciding {
     pub(super) question: Option<HookFuture<SubscribeDecision>>,
-    subscribe: Subscribe,
+    filters: Vec<(TopicFilter, QoS)>,
+    /// Of the SUBSCRIBE that they came in; `None` if they are subscriptions that are there already.
+    packet_id: Option<PacketId>,
     return_codes: Vec<SubscribeReturnCode>,
 }
 
@@ -34,18 +38,39 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         check_count(frame.packet_type, frame.body, self.core.limits.max_filters_per_packet)?;
         let subscribe = Subscribe::decode(&owned_body(frame))?;
-        let return_codes = Vec::with_capacity(subscribe.filters.len());
+        let Subscribe { packet_id, filters } = subscribe;
+        let return_codes = Vec::with_capacity(filters.len());
         if self.core.hooks.on_subscribe.is_some() {
-            let deciding = Deciding { question: None, subscribe, return_codes };
+            let deciding = Deciding { question: None, filters, packet_id: Some(packet_id), return_codes };
             self.open()?.deciding = Some(Box::new(deciding));
             return self.ask_next(burst);
         }
         let mut return_codes = return_codes;
         // [MQTT-3.8.4-4]: one after the other, as if each had come in a packet of its own.
-        for (filter, qos) in &subscribe.filters {
+        for (filter, qos) in &filters {
             return_codes.push(self.subscribe(filter, SubscribeDecision::Grant(*qos), *qos, burst)?);
         }
-        self.answer_subscribe(&subscribe, return_codes, burst)
+        self.answer_subscribe(packet_id, return_codes, burst)
+    }
+
+    /// Begins to ask about the subscriptions that there are already, if rights may have changed since they were granted.
+    pub(super) fn recheck_if_due(&mut self) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        let recheck = self.core.recheck();
+        if open.rechecked == recheck || open.deciding.is_some() {
+            return;
+        }
+        open.rechecked = recheck;
+        if self.core.hooks.on_subscribe.is_none() {
+            return;
+        }
+        let own = open.attachment.session.subscriptions.lock();
+        let filters: Vec<_> = own.iter().map(|(filter, qos)| (filter.clone(), qos)).collect();
+        drop(own);
+        let mut deciding = Deciding { question: None, filters, packet_id: None, return_codes: Vec::new() };
+        if deciding.ask(&self.core, &open.attachment.info) {
+            open.deciding = Some(Box::new(deciding));
+        }
     }
 
     pub(super) fn subscribe_decided(
@@ -54,10 +79,13 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         let Some(mut deciding) = self.open()?.deciding.take() else { return Err(CloseReason::Internal) };
-        let Some((filter, qos)) = deciding.subscribe.filters.get(deciding.return_codes.len()) else {
+        let Some((filter, qos)) = deciding.filters.get(deciding.return_codes.len()) else {
             return Err(CloseReason::Internal);
         };
-        let return_code = self.subscribe(filter, decision, *qos, burst)?;
+        let return_code = match deciding.packet_id {
+            Some(_) => self.subscribe(filter, decision, *qos, burst)?,
+            None => self.keep_subscription(filter, decision)?,
+        };
         deciding.return_codes.push(return_code);
         self.open()?.deciding = Some(deciding);
         self.ask_next(burst)
@@ -66,18 +94,35 @@ impl Connection {
     /// Asks the hook about the next filter, or answers the client if all are decided.
     fn ask_next(&mut self, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
         let core = Arc::clone(&self.core);
-        let client = Arc::clone(&self.attachment()?.info);
-        let Some(mut deciding) = self.open()?.deciding.take() else { return Err(CloseReason::Internal) };
-        let next = deciding.subscribe.filters.get(deciding.return_codes.len());
-        let (Some((filter, qos)), Some(hook)) = (next, &core.hooks.on_subscribe) else {
-            let Deciding { subscribe, return_codes, .. } = *deciding;
-            return self.answer_subscribe(&subscribe, return_codes, burst);
-        };
-        let request = SubscribeRequest { client, filter: filter.clone(), qos: *qos };
-        let question = survive("on_subscribe", || hook(request)).ok_or(CloseReason::HookFailed)?;
-        deciding.question = Some(question);
-        self.open()?.deciding = Some(deciding);
-        Ok(())
+        let open = self.open()?;
+        let Some(mut deciding) = open.deciding.take() else { return Err(CloseReason::Internal) };
+        if deciding.ask(&core, &open.attachment.info) {
+            open.deciding = Some(deciding);
+            return Ok(());
+        }
+        let Deciding { packet_id, return_codes, .. } = *deciding;
+        packet_id.map_or(Ok(()), |packet_id| self.answer_subscribe(packet_id, return_codes, burst))
+    }
+
+    /// Of a subscription that is there already, the hook says only whether it stays.
+    fn keep_subscription(
+        &mut self,
+        filter: &TopicFilter,
+        decision: SubscribeDecision,
+    ) -> Result<SubscribeReturnCode, CloseReason> {
+        let attachment = self.attachment()?;
+        attachment.check()?;
+        match decision {
+            SubscribeDecision::Grant(granted) => return Ok(SubscribeReturnCode::Granted(granted)),
+            SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
+            SubscribeDecision::Refuse => {}
+        }
+        let client_id = &*attachment.info.client_id;
+        tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
+        if let Some(mark) = self.core.unsubscribe(&attachment.session, filter) {
+            self.answers.hold_until(mark);
+        }
+        Ok(SubscribeReturnCode::Failure)
     }
 
     fn subscribe(
@@ -89,7 +134,11 @@ impl Connection {
     ) -> Result<SubscribeReturnCode, CloseReason> {
         let attachment = self.attachment()?;
         attachment.check()?;
-        let SubscribeDecision::Grant(granted) = decision else { return Ok(SubscribeReturnCode::Failure) };
+        let granted = match decision {
+            SubscribeDecision::Grant(granted) => granted,
+            SubscribeDecision::Refuse => return Ok(SubscribeReturnCode::Failure),
+            SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
+        };
         let granted = granted.min(requested);
         match self.core.subscribe(&attachment.session, filter, granted) {
             Ok(mark) => {
@@ -108,12 +157,30 @@ impl Connection {
     /// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.9.3-1] [MQTT-3.9.3-2] [MQTT-2.3.1-7]
     fn answer_subscribe(
         &mut self,
-        subscribe: &Subscribe,
+        packet_id: PacketId,
         return_codes: Vec<SubscribeReturnCode>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let suback = Suback { packet_id: subscribe.packet_id, return_codes };
+        let suback = Suback { packet_id, return_codes };
         self.answer(PacketType::Suback, burst, |out| suback.encode(out))
+    }
+}
+
+impl Deciding {
+    /// Prepares the question about the next filter; `false` if all are decided.
+    fn ask(&mut self, core: &Arc<Core>, client: &Arc<ClientInfo>) -> bool {
+        let Some((filter, qos)) = self.filters.get(self.return_codes.len()) else { return false };
+        let (client, filter, is_recheck) = (Arc::clone(client), filter.clone(), self.packet_id.is_none());
+        let request = SubscribeRequest { client, filter, qos: *qos, is_recheck };
+        let core = Arc::clone(core);
+        // Called when it is first polled, where a panic of it is expected.
+        self.question = Some(Box::pin(async move {
+            match &core.hooks.on_subscribe {
+                Some(hook) => hook(request).await,
+                None => SubscribeDecision::Grant(request.qos),
+            }
+        }));
+        true
     }
 }
 
@@ -137,6 +204,11 @@ pub(crate) fn deliver_retained(
         for (_, message) in core.next_retained(now, &mut due.scan, room) {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
             let qos = message.qos().min(due.granted);
+            // Before the store hears of it: there may be very many that this client may not have.
+            if !Gate::new(&core.hooks, Some(&attachment.info)).lets_pass(&message, qos, true) {
+                core.dropped(&attachment.session.client_id, &message, DropReason::Withheld, burst);
+                continue;
+            }
             core.hand_over_alone(&attachment.session, &Outgoing::of(&message), qos, true, burst);
         }
         if !due.scan.is_finished() && attachment.session.subscriptions.lock().contains(&due.filter) {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{housekeeping::keep_house, now, workers::Workers};
@@ -46,6 +46,22 @@ impl Tasks {
 }
 
 impl Broker {
+    /// Has `on_subscribe` asked again about every subscription of every connected client: call it when rights have
+    /// changed. What is no longer granted is removed, also from the store. Each connection asks for itself, and handles no
+    /// packet of its client meanwhile; an absent client's subscriptions are asked about when it comes back, as those of
+    /// every session that goes on.
+    ///
+    /// Returns when all connections have been told, not when all have asked. Needs no runtime of its own, but lets
+    /// others run meanwhile.
+    pub async fn recheck_subscriptions(&self) {
+        let core = self.core();
+        core.recheck_subscriptions();
+        for part in core.sessions.in_parts() {
+            part.iter().for_each(|session| session.wake());
+            yield_now().await;
+        }
+    }
+
     /// Stops: closes the listeners, then the clients (their Wills are published), waits until every task has ended, and
     /// calls `on_stop`, once. A second call waits for the same end; so does one after a [`ShutdownTimeout`].
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownTimeout> {

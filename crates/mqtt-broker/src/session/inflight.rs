@@ -115,6 +115,15 @@ impl Inflight {
         self.find(id).map_or(0, |delivery| delivery.key)
     }
 
+    /// Gives up a delivery that its receiver may not have; its identifier is free. The key of its message.
+    pub(crate) fn give_up(&mut self, packet_id: PacketId) -> MessageKey {
+        let key = self.find(packet_id).map(|delivery| delivery.key);
+        if key.is_some() {
+            self.complete(packet_id);
+        }
+        key.unwrap_or_default()
+    }
+
     fn put(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
         let slot = self.slot_of(packet_id);
         self.bytes += stage.size();

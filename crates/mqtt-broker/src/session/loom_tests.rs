@@ -35,18 +35,19 @@ fn connect(session: &SessionRef) -> (Attachment, Option<Detached>) {
         user_name: None,
         peer: Peer::Inet(([127, 0, 0, 1], 1883).into()),
         listener: None,
+        attached: crate::client::Attached::default(),
         clean_session: false,
         keep_alive_secs: 0,
         connected_at: net::now(),
     };
-    let (attachment, taken_over, _) = session.attach(Arc::new(info), None, &limits(), || Mark::NOTHING);
-    (attachment, taken_over)
+    let attached = session.attach(Arc::new(info), None, &limits(), &HookSet::default(), || Mark::NOTHING);
+    (attached.attachment, attached.taken_over)
 }
 
 /// What a publisher's task does to one receiver.
 fn publish(session: &SessionRef, qos: QoS) {
     let message = Message::new(&TopicName::try_from("t").unwrap(), b"", qos);
-    let pushed = session.lock().outbox.push(&Outgoing::of(&message), qos, false, &limits());
+    let pushed = session.lock().outbox.push(&Outgoing::of(&message), qos, false, &limits(), Gate::OPEN);
     assert!(pushed.dropped.is_empty());
     if let Some(waker) = pushed.waker {
         waker.wake();
@@ -81,7 +82,7 @@ impl<'a> Owner<'a> {
                     Ok(state) => state,
                     Err(reason) => return Poll::Ready(Err(reason)),
                 };
-                state.outbox.refill(&limits());
+                state.outbox.refill(&limits(), Gate::OPEN);
                 if let Some(Sent { publishes, .. }) =
                     state.outbox.take_pending(&durability, cx.waker(), &mut Vec::new())
                 {

@@ -3,6 +3,7 @@
 //! It outlives connections if CleanSession is 0. A connection holds it by an [`Attachment`], whose generation makes sure
 //! that a connection which was taken over can never touch it again.
 
+mod gate;
 mod inflight;
 mod outbox;
 mod queue;
@@ -18,11 +19,13 @@ use std::{
     time::Instant,
 };
 
+use mqtt_codec::QoS;
 use mqtt_router::Subscriber;
 
 pub(crate) use self::{
+    gate::Gate,
     inflight::{Acknowledged, Stage},
-    outbox::{Dropped, Outbox, Owner, Pushed, Sent},
+    outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
     received::{Received, TooManyUnreleased},
     registry::{Attached, Registry},
@@ -33,8 +36,9 @@ use crate::{
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
     durability::Durability,
+    hooks::HookSet,
     limits::Limits,
-    message::Message,
+    message::{Message, Outgoing},
     store::{Mark, WillKey},
     sync::{AtomicBool, Mutex, MutexGuard},
 };
@@ -156,6 +160,25 @@ impl SessionState {
         self.connection.is_none() && self.expires_at.is_some_and(|at| at <= now)
     }
 
+    /// Takes a message for the client.
+    pub(crate) fn push(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        limits: &Limits,
+        hooks: &HookSet,
+    ) -> Pushed {
+        let gate = Gate::new(hooks, self.connection.as_ref().map(|connection| &*connection.info));
+        self.outbox.push(outgoing, qos, retain, limits, gate)
+    }
+
+    /// Moves what waits towards the socket; hands out what the client may not have.
+    pub(crate) fn refill(&mut self, limits: &Limits, hooks: &HookSet) -> Vec<Message> {
+        let gate = Gate::new(hooks, self.connection.as_ref().map(|connection| &*connection.info));
+        self.outbox.refill(limits, gate)
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
@@ -168,6 +191,15 @@ impl SessionState {
         self.outbox.disconnect(limits);
         Some(Detached { info, will: will.map(|will| *will), waker })
     }
+}
+
+/// What [`SessionRef::attach`] leads to.
+struct NewAttachment {
+    attachment: Attachment,
+    taken_over: Option<Detached>,
+    /// Messages that waited for the client, and that it may not have.
+    withheld: Vec<Message>,
+    mark: Mark,
 }
 
 /// A connection that no longer has its session: its Will may be due, and its task may have to be told.
@@ -232,8 +264,9 @@ impl SessionRef {
         info: Arc<ClientInfo>,
         will: Option<Will>,
         limits: &Limits,
+        hooks: &HookSet,
         write: impl FnOnce() -> Mark,
-    ) -> (Attachment, Option<Detached>, Mark) {
+    ) -> NewAttachment {
         let mut state = self.lock();
         let mark = write();
         let taken_over = state.detach(limits);
@@ -242,9 +275,10 @@ impl SessionRef {
         let will = will.map(Box::new);
         state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
-        state.outbox.connect(owner, limits);
+        let withheld = state.outbox.connect(owner, limits, Gate::new(hooks, Some(&info)));
         self.set_online(true);
-        (Attachment { session: self.clone(), generation: state.generation, info }, taken_over, mark)
+        let attachment = Attachment { session: self.clone(), generation: state.generation, info };
+        NewAttachment { attachment, taken_over, withheld, mark }
     }
 
     /// Ends the session: nothing reaches its outbox any more. A live connection loses it.

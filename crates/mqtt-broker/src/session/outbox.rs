@@ -9,6 +9,7 @@ use std::{mem, task::Waker};
 use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
 
 use super::{
+    gate::Gate,
     inflight::{Acknowledged, Delivery, Inflight, Stage},
     queue::{PendingRead, Queue, Queued, Row},
 };
@@ -39,6 +40,9 @@ pub(crate) struct Outbox {
     /// and CONNACK, which waits too, is first.
     hold: Mark,
 }
+
+/// More messages than this are not withheld at a time: whoever publishes to this client waits meanwhile.
+pub(crate) const MOST_WITHHELD: usize = 64;
 
 /// Who takes messages out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +93,7 @@ impl Outbox {
         qos: QoS,
         retain: bool,
         limits: &Limits,
+        gate: Gate<'_>,
     ) -> Pushed {
         if self.owner == Owner::Nobody && qos == QoS::AtMostOnce && !limits.queue_qos0_messages {
             return Pushed::dropped(DropReason::Qos0WhileAbsent, Dropped::Incoming);
@@ -99,6 +104,9 @@ impl Outbox {
             return Pushed::default();
         }
         if self.may_send(qos, limits) && self.queue.is_empty(Row::of(qos)) {
+            if !gate.lets_outgoing_pass(outgoing, qos, retain) {
+                return self.refuse(DropReason::Withheld, key, Vec::new());
+            }
             if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
             } else {
@@ -132,15 +140,24 @@ impl Outbox {
     }
 
     /// Moves what waits towards the socket, as far as the window and the socket's buffer go. Called by the owner.
-    pub(crate) fn refill(&mut self, limits: &Limits) {
-        while let Some(queued) = self.next_sendable(limits) {
+    ///
+    /// Hands out what the client may not have. If that is [`MOST_WITHHELD`], there may be more to move.
+    pub(crate) fn refill(&mut self, limits: &Limits, gate: Gate<'_>) -> Vec<Message> {
+        let mut withheld = Vec::new();
+        while withheld.len() < MOST_WITHHELD
+            && let Some(queued) = self.next_sendable(limits)
+        {
             let Queued { message, key, qos, retain, .. } = queued;
-            if qos == QoS::AtMostOnce {
+            if !gate.lets_pass(&message, qos, retain) {
+                self.journal.done(key);
+                withheld.push(message);
+            } else if qos == QoS::AtMostOnce {
                 self.encode(Wire::AtMostOnce, retain, message.topic_bytes(), message.payload());
             } else {
                 self.begin(message, key, qos, retain);
             }
         }
+        withheld
     }
 
     /// How many more messages may be handed over right now without crowding out others.
@@ -194,11 +211,15 @@ impl Outbox {
     }
 
     /// A client connects: what it has not acknowledged is sent again, in order, with its identifiers [MQTT-4.4.0-1].
-    pub(crate) fn connect(&mut self, owner: Owner, limits: &Limits) {
+    ///
+    /// But for what it may not have: the session may be another user's than it was, or the rights others.
+    pub(crate) fn connect(&mut self, owner: Owner, limits: &Limits, gate: Gate<'_>) -> Vec<Message> {
         self.owner = owner;
+        let mut withheld = self.withhold_unacknowledged(gate);
         let unacknowledged = self.inflight.as_ref().map(|inflight| inflight.in_order());
         self.resend(unacknowledged.unwrap_or_default());
-        self.refill(limits);
+        withheld.append(&mut self.refill(limits, gate));
+        withheld
     }
 
     /// The connection is gone: what was encoded for its socket is void. QoS 1 and 2 are inflight, and stay.
@@ -371,7 +392,7 @@ impl Outbox {
         limits: &Limits,
     ) -> Pushed {
         if outgoing.size() > limits.max_queued_bytes {
-            return self.refuse(key, Vec::new()); // No room that others make would do.
+            return self.refuse(DropReason::QueueFull, key, Vec::new()); // No room that others make would do.
         }
         let mut dropped = Vec::new();
         while self.queue.is_full_for(outgoing.size(), limits) {
@@ -379,7 +400,7 @@ impl Outbox {
                 if key != 0 && limits.queue_full == QueueFullPolicy::DropOldest && self.queue.must_read() {
                     break; // The oldest will go as soon as it has been read.
                 }
-                return self.refuse(key, dropped);
+                return self.refuse(DropReason::QueueFull, key, dropped);
             };
             self.journal.done(victim.key);
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
@@ -393,13 +414,36 @@ impl Outbox {
     }
 
     /// The incoming message is dropped, after these.
-    fn refuse(&mut self, key: MessageKey, mut dropped: Vec<(DropReason, Dropped)>) -> Pushed {
+    fn refuse(
+        &mut self,
+        reason: DropReason,
+        key: MessageKey,
+        mut dropped: Vec<(DropReason, Dropped)>,
+    ) -> Pushed {
         if key != 0 {
             self.queue.refuse(key);
             self.journal.done(key);
         }
-        dropped.push((DropReason::QueueFull, Dropped::Incoming));
+        dropped.push((reason, Dropped::Incoming));
         Pushed { dropped, ..Pushed::default() }
+    }
+
+    /// Gives up deliveries that were begun for an earlier connection.
+    fn withhold_unacknowledged(&mut self, gate: Gate<'_>) -> Vec<Message> {
+        let mut withheld = Vec::new();
+        let Some(inflight) = self.inflight.as_mut().filter(|_| !gate.is_open()) else { return withheld };
+        for Delivery { packet_id, stage, .. } in inflight.in_order() {
+            let (message, qos, retain) = match stage {
+                Stage::Published1 { message, retain } => (message, QoS::AtLeastOnce, retain),
+                Stage::Published2 { message, retain } => (message, QoS::ExactlyOnce, retain),
+                Stage::Released => continue, // It is the receiver's already.
+            };
+            if !gate.lets_pass(&message, qos, retain) {
+                self.journal.done(inflight.give_up(packet_id));
+                withheld.push(message);
+            }
+        }
+        withheld
     }
 
     fn begin(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {

@@ -13,11 +13,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Attachment, Detached, Session, SessionRef, SessionState, Will};
+use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
     durability::Durability,
+    hooks::HookSet,
     limits::Limits,
     message::Message,
     store::{Journal, Mark, Record, SessionKey},
@@ -50,6 +51,8 @@ pub(crate) struct Attached {
     pub(crate) taken_over: Option<Detached>,
     /// An earlier session that CleanSession ended; the router still has to forget it.
     pub(crate) discarded: Option<SessionRef>,
+    /// Messages that waited in an earlier session, and that this client may not have.
+    pub(crate) withheld: Vec<Message>,
     /// When all of that survives.
     pub(crate) mark: Mark,
 }
@@ -88,6 +91,7 @@ impl Registry {
         info: &Arc<ClientInfo>,
         will: Option<Message>,
         limits: &Limits,
+        hooks: &HookSet,
         durability: &Durability,
     ) -> Result<Attached, TooManySessions> {
         let will = will.map(|message| Will { key: self.next_serial(), message });
@@ -99,8 +103,10 @@ impl Registry {
             let attached = Record::SessionAttached { session: session.serial };
             let group = group(durability, Some(attached), info, will.as_ref());
             let write = || durability.append(group);
-            let (attachment, taken_over, mark) = session.attach(Arc::clone(info), will, limits, write);
-            return Ok(Attached { attachment, session_present: true, taken_over, discarded: None, mark });
+            let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
+            let NewAttachment { attachment, taken_over, withheld, mark } = attached;
+            let session_present = true;
+            return Ok(Attached { attachment, session_present, taken_over, discarded: None, withheld, mark });
         }
         if earlier.is_none() {
             self.reserve(limits.max_sessions)?;
@@ -114,13 +120,15 @@ impl Registry {
         let started = Some(started).filter(|_| !info.clean_session);
         let group = group(durability, started, info, will.as_ref());
         let write = || durability.append(group);
-        let (attachment, _, mark) = session.attach(Arc::clone(info), will, limits, write);
+        let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
+        let NewAttachment { attachment, withheld, mark, .. } = attached;
         shard.replace(ByClientId(session));
         let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
         if let Some(earlier) = &earlier {
             self.unschedule(earlier);
         }
-        Ok(Attached { attachment, session_present: false, taken_over, discarded: earlier, mark })
+        let session_present = false;
+        Ok(Attached { attachment, session_present, taken_over, discarded: earlier, withheld, mark })
     }
 
     /// An absent persistent session will end at this moment, unless its client comes back.
@@ -184,8 +192,12 @@ impl Registry {
 
     /// All sessions, in no order.
     pub(crate) fn all(&self) -> Vec<SessionRef> {
-        let of = |shard: &Mutex<Shard>| shard.lock().iter().map(|found| found.0.clone()).collect::<Vec<_>>();
-        self.shards.iter().flat_map(of).collect()
+        self.in_parts().flatten().collect()
+    }
+
+    /// The same in parts, for work that others need not wait for.
+    pub(crate) fn in_parts(&self) -> impl Iterator<Item = Vec<SessionRef>> {
+        self.shards.iter().map(|shard| shard.lock().iter().map(|found| found.0.clone()).collect())
     }
 
     fn remove_if(
@@ -290,8 +302,12 @@ mod tests {
             clean_session: false,
             keep_alive_secs: 0,
             connected_at: net::now(),
+            attached: crate::client::Attached::default(),
         };
-        registry.attach(&Arc::new(info), None, limits, &Durability::default()).unwrap().attachment
+        registry
+            .attach(&Arc::new(info), None, limits, &HookSet::default(), &Durability::default())
+            .unwrap()
+            .attachment
     }
 
     /// Between the look at the clock and the end of the session: it had its whole time before it again, and ended.

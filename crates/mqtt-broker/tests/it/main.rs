@@ -21,6 +21,7 @@ mod local;
 mod panics;
 mod queue;
 mod regressions_2018;
+mod rights;
 mod sans_io;
 mod shutdown;
 #[cfg(feature = "tls")]

@@ -103,7 +103,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     }
     let broker = storage.build(builder)?;
     let tls = options.listeners.start(&broker).await?;
-    reload::on_hangup(tls, rules).context("cannot wait for signals")?;
+    reload::on_hangup(broker.clone(), tls, rules).context("cannot wait for signals")?;
     introduce(options, &limits, open_files);
     let stop_admin = CancellationToken::new();
     options.admin.start(&broker, options.storage.directory().as_deref(), stop_admin.clone()).await?;

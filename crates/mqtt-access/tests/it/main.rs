@@ -1,0 +1,6 @@
+//! A broker with rules, and clients without a network: see what they are answered, and what reaches them.
+
+mod client;
+mod rules;
+#[cfg(feature = "tokens")]
+mod tokens;

@@ -1,0 +1,133 @@
+//! [`Access`] as a broker asks it: who is let in, what he may do, and what a reload changes.
+
+use std::{future::ready, time::Duration};
+
+use mqtt_access::{
+    Access, AccessControl, AccessRules, Acl, Identity, IdentityProvider, PasswordChecks, PasswordFile,
+    Passwords, Verdict,
+};
+use mqtt_broker::{Broker, ConnectRefusal, ConnectRequest, DropReason, HookFuture, Listener, Transport};
+use mqtt_codec::{Connect, QoS, TopicName, Will};
+
+use crate::client::{Client, connect, start};
+
+/// `secret`, by `mosquitto_passwd`: quick to check.
+const SECRET: &str = "$7$101$+8dg1NJHxHE44+lD$BozQwqEfm74JzRcPaVXmCTAAmj5t6cBPcTqCmFAUf3dptxl+WxHvI6l0fac7XKblQHpoB/S3saeur2+5Kntj8g==";
+/// `p ässword`.
+const OTHER: &str = "$7$101$0ObprBD9HQQNyiOs$f5S5QpuFpjEjPL5vF6fW//0QS9XghxYWuc060ruorSt0JHcMo5e0KPooSz0QRFxCKDaHftblzzKIe3bHrZixjg==";
+
+fn users(lines: &[(&str, &str)]) -> Passwords {
+    let text: String = lines.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+    Passwords::new(PasswordFile::parse(&text).unwrap(), PasswordChecks::new(1))
+}
+
+fn access(lines: &[(&str, &str)], acl: &str) -> Access {
+    Access::new().identify(users(lines)).authorize(Acl::parse(acl).unwrap())
+}
+
+/// Has an opinion about one user.
+struct Fixed(&'static str, Verdict);
+
+impl IdentityProvider for Fixed {
+    fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
+        let is_his = request.client.user_name.as_deref() == Some(self.0);
+        Box::pin(ready(if is_his { self.1.clone() } else { Verdict::NoOpinion }))
+    }
+}
+
+#[tokio::test]
+async fn the_first_provider_with_an_opinion_decides_and_the_last_word_is_no() {
+    let rules = Access::new()
+        .identify(Fixed("banned", Verdict::Deny(ConnectRefusal::NotAuthorized)))
+        .identify(users(&[("anna", SECRET), ("banned", SECRET)]))
+        .identify(Fixed("anna", Verdict::Allow(Identity::default())))
+        .identify(Fixed("carl", Verdict::Allow(Identity::default())));
+    let (_broker, address) = start(&AccessControl::new(rules)).await;
+    for (user, password, expected) in [
+        (Some("anna"), "secret", None),
+        (Some("anna"), "wrong", Some(ConnectRefusal::BadUserNameOrPassword)),
+        (Some("banned"), "secret", Some(ConnectRefusal::NotAuthorized)),
+        (Some("carl"), "", None),
+        (Some("dora"), "", Some(ConnectRefusal::BadUserNameOrPassword)),
+        (None, "", Some(ConnectRefusal::NotAuthorized)),
+    ] {
+        let outcome = Client::try_connect(address, connect("c", user, password.as_bytes())).await;
+        assert_eq!(outcome.err(), expected, "{user:?} {password}");
+    }
+}
+
+#[tokio::test]
+async fn failed_attempts_are_counted_and_then_nobody_listens() {
+    let (_broker, address) = start(&AccessControl::new(access(&[("anna", SECRET)], ""))).await;
+    for attempt in 0..11 {
+        let outcome = Client::try_connect(address, connect("c", Some("anna"), b"guess")).await;
+        let expected = if attempt < 10 {
+            ConnectRefusal::BadUserNameOrPassword
+        } else {
+            ConnectRefusal::ServerUnavailable
+        };
+        assert_eq!(outcome.err(), Some(expected), "attempt {attempt}");
+    }
+    let right = Client::try_connect(address, connect("c", Some("anna"), b"secret")).await;
+    assert_eq!(right.err(), Some(ConnectRefusal::ServerUnavailable));
+}
+
+#[tokio::test]
+async fn each_listener_has_its_own_rules() {
+    let rules = AccessRules::from(access(&[("anna", SECRET)], ""))
+        .listener("open", Access::new().allow_anonymous(true));
+    let broker = AccessControl::new(rules).install(Broker::builder()).build();
+    let open = broker.listen_with("127.0.0.1:0", Listener::new("open", Transport::tcp())).await.unwrap();
+    let closed = broker.listen_with("127.0.0.1:0", Listener::new("closed", Transport::tcp())).await.unwrap();
+    let anonymous = || connect("c", None, b"");
+    assert!(Client::try_connect(open, anonymous()).await.unwrap().subscribe("#").await);
+    assert_eq!(Client::try_connect(closed, anonymous()).await.err(), Some(ConnectRefusal::NotAuthorized));
+    let named = Client::try_connect(open, connect("c", Some("anna"), b"secret")).await;
+    assert_eq!(named.err(), Some(ConnectRefusal::BadUserNameOrPassword), "who gives a name has to prove it");
+}
+
+#[tokio::test]
+async fn a_will_that_may_not_be_published_is_refused_while_there_is_somebody_to_tell() {
+    let acl = "user anna\ntopic write a\ntopic publish b\n";
+    let (_broker, address) = start(&AccessControl::new(access(&[("anna", SECRET)], acl))).await;
+    for (topic, retain, allowed) in
+        [("a", true, true), ("b", false, true), ("b", true, false), ("c", false, false)]
+    {
+        let topic = TopicName::try_from(topic).unwrap();
+        let will = Some(Will { topic, message: "".into(), qos: QoS::AtMostOnce, retain });
+        let connect = Connect { will, ..connect("c", Some("anna"), b"secret") };
+        let outcome = Client::try_connect(address, connect).await.err();
+        assert_eq!(outcome, (!allowed).then_some(ConnectRefusal::NotAuthorized));
+    }
+}
+
+#[tokio::test]
+async fn a_reload_takes_away_what_is_gone_and_leaves_everybody_else_alone() {
+    let both = [("anna", SECRET), ("berta", SECRET)];
+    let control = AccessControl::new(access(&both, "pattern readwrite #"));
+    let (broker, address) = start(&control).await;
+    let mut anna = Client::connected(address, "a", "anna", "secret").await;
+    let mut berta = Client::connected(address, "b", "berta", "secret").await;
+    for filter in ["x/#", "y", "z/z"] {
+        assert!(anna.subscribe(filter).await);
+    }
+    // Berta has another password now, and of three subscriptions two are still allowed, one of them not for all topics.
+    let new = [("anna", SECRET), ("berta", OTHER)];
+    control.replace(access(&new, "pattern readwrite x/#\npattern deny x/secret\npattern readwrite y\n"));
+    control.recheck(&broker).await;
+    assert!(berta.recv().await.is_none());
+    let mut berta = Client::connected(address, "b", "berta", "p ässword").await;
+    assert!(!berta.subscribe("z/z").await);
+    for (topic, payload) in [("x/secret", "1"), ("z/z", "2"), ("y", "3"), ("x/1", "4")] {
+        berta.publish(topic, payload).await;
+    }
+    assert_eq!([anna.message().await, anna.message().await], ["y 3", "x/1 4"]);
+    let counts = broker.counts();
+    assert_eq!(
+        (counts.dropped_for(DropReason::Withheld), counts.dropped_for(DropReason::Refused)),
+        (0, 2),
+        "what nobody may publish is dropped before anybody is asked about it"
+    );
+    assert_eq!(broker.snapshot().subscriptions, 2);
+    broker.shutdown(Duration::from_secs(30)).await.unwrap();
+}
