@@ -76,7 +76,7 @@ impl World {
         let Some((key, message)) = self.between[publisher].pop_front() else { return };
         let outgoing = Outgoing::of(&message);
         outgoing.key.set(key);
-        let pushed = self.outbox.push(&outgoing, QoS::AtLeastOnce, false, &self.limits);
+        let pushed = self.outbox.push(&outgoing, QoS::AtLeastOnce, false, &self.limits, Gate::OPEN);
         self.settle(pushed);
     }
 
@@ -107,7 +107,7 @@ impl World {
         if self.outbox.owner != Owner::Connection {
             return;
         }
-        self.outbox.refill(&self.limits);
+        drop(self.outbox.refill(&self.limits, Gate::OPEN));
         let mut out = Vec::new();
         let _ = self.outbox.take_pending(&Durability::default(), Waker::noop(), &mut out);
         self.asked.extend(self.outbox.next_read(&self.limits));
@@ -143,7 +143,7 @@ impl World {
         if self.outbox.owner == Owner::Connection {
             self.outbox.disconnect(&self.limits);
         } else {
-            self.outbox.connect(Owner::Connection, &self.limits);
+            drop(self.outbox.connect(Owner::Connection, &self.limits, Gate::OPEN));
         }
     }
 
