@@ -51,6 +51,15 @@ impl BrokerProcess {
 
     /// A program that chooses a free port itself and says which: `listening on 127.0.0.1:PORT (tcp)`.
     pub(crate) fn that_says_where(command: &mut Command) -> Result<BrokerProcess> {
+        Ok(BrokerProcess::that_says(command, |_| Some(()))?.0)
+    }
+
+    /// The same for one that serves HTTP beside, and says where, after that: `on http://127.0.0.1:PORT/`.
+    pub(crate) fn that_serves_http(command: &mut Command) -> Result<(BrokerProcess, String)> {
+        BrokerProcess::that_says(command, http_on)
+    }
+
+    fn that_says<T>(command: &mut Command, wanted: impl Fn(&str) -> Option<T>) -> Result<(BrokerProcess, T)> {
         let name = command.get_program().display().to_string();
         let mut child = command
             .stdin(Stdio::null())
@@ -58,15 +67,19 @@ impl BrokerProcess {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().context("no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let addr = lines.by_ref().find_map(|line| line.ok().and_then(|line| listening_on(&line)));
-        let Some(addr) = addr else {
+        let (mut lines, mut addr) = (BufReader::new(stdout).lines(), None);
+        let found = lines.by_ref().find_map(|line| {
+            let line = line.ok()?;
+            addr = addr.or_else(|| listening_on(&line));
+            Some((addr?, wanted(&line)?))
+        });
+        let Some((addr, said)) = found else {
             let status = child.wait()?;
             bail!("{name} ended before it listened ({status})");
         };
         // What it prints from now on must not fill the pipe and stop it.
         thread::spawn(move || lines.for_each(drop));
-        Ok(BrokerProcess { child, addr, data_folder: None })
+        Ok((BrokerProcess { child, addr, data_folder: None }, said))
     }
 
     /// A program that was told where to listen.
@@ -138,6 +151,11 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
+fn http_on(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(" on http://")?;
+    Some(format!("http://{}", rest.split('/').next()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +164,8 @@ mod tests {
     fn the_address_is_read_from_the_line_that_names_it() {
         assert_eq!(listening_on("listening on 127.0.0.1:4321 (tcp)"), Some(([127, 0, 0, 1], 4321).into()));
         assert_eq!(listening_on("gmqtt 0.1.0"), None);
+        let api = http_on("HTTP API on http://127.0.0.1:4322/ (token in /tmp/x)");
+        assert_eq!(api.as_deref(), Some("http://127.0.0.1:4322"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod book;
 mod broker_process;
 mod conformance;
 mod crash;
+mod dashboard;
 mod debian;
 mod deny;
 mod fuzz;
@@ -37,6 +38,7 @@ enum Command {
     Tidy(tidy::Options),
     Conformance(conformance::Options),
     Interop(interop::Options),
+    Dashboard(dashboard::Options),
     Crash(crash::Options),
     Fuzz(fuzz::Options),
     Deny(deny::Options),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Tidy(options) => tidy::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Interop(options) => interop::run(&options).1,
+        Command::Dashboard(options) => dashboard::run(&options).1,
         Command::Crash(options) => crash::run(&options).1,
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),

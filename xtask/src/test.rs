@@ -2,7 +2,7 @@
 
 use crate::bench::cost;
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::{book, conformance, crash, interop, tidy};
+use crate::{book, conformance, crash, dashboard, interop, tidy};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ enum Part {
     Crash,
     /// cargo xtask interop: foreign clients against the real binary
     Interop,
+    /// cargo xtask dashboard: the dashboard in headless Chromium
+    Dashboard,
     /// cargo xtask bench cost --check: instructions a message against the recorded figures
     Cost,
 }
@@ -98,6 +100,7 @@ impl Part {
             Part::Loom => loom(),
             Part::Crash => crash::run(&crash::Options::default()),
             Part::Interop => interop::run(&interop::Options::default()),
+            Part::Dashboard => dashboard::run(&dashboard::Options::default()),
             Part::Cost => uncounted(cost::run(&cost::Options::check())),
         }
     }

@@ -4,20 +4,26 @@ import { adoptTokenOfAddress, get, session } from "./api.js";
 import { el, field, replace, svg } from "./dom.js";
 import { live } from "./live.js";
 import { overview } from "./pages/overview.js";
+import { bans } from "./pages/bans.js";
 import { client, clients } from "./pages/clients.js";
 import { console } from "./pages/console.js";
+import { retained } from "./pages/retained.js";
 import { settings } from "./pages/settings.js";
 import { subscriptions } from "./pages/subscriptions.js";
 import { topics } from "./pages/topics.js";
+import { trace } from "./pages/trace.js";
 import { trouble } from "./pages/trouble.js";
 
 const PAGES = [
   { path: "overview", title: "Overview", show: overview },
   { path: "clients", title: "Clients", show: clients, detail: client },
   { path: "subscriptions", title: "Subscriptions", show: subscriptions },
+  { path: "retained", title: "Retained", show: retained },
   { path: "topics", title: "Topics", show: topics },
   { path: "console", title: "Console", show: console },
   { path: "trouble", title: "Trouble", show: trouble },
+  { path: "trace", title: "Trace", show: trace },
+  { path: "bans", title: "Bans", show: bans },
   { path: "settings", title: "Settings", show: settings },
 ];
 
@@ -30,7 +36,8 @@ theme(localStorage.getItem("gmqtt-theme"));
 session.whenRefused((detail) => { logOut(detail); });
 window.addEventListener("hashchange", () => {
   adoptTokenOfAddress();
-  if (session.has()) show();
+  if (!session.has()) return;
+  if (document.querySelector("nav.side")) show(); else start();
 });
 if (session.has()) start(); else logIn();
 
@@ -76,7 +83,7 @@ function start() {
       el("ul", links),
       el("div.tools",
         el("button", { type: "button", onclick: nextTheme, title: "Light, dark, or as the system has it", "aria-label": "Theme" }, "◐", el("span.word", " Theme")),
-        el("button", { type: "button", onclick: () => logOut(), "aria-label": "Log out" }, "⏻", el("span.word", " Log out")))),
+        el("button", { type: "button", onclick: () => logOut(), "aria-label": "Log out" }, "→", el("span.word", " Log out")))),
     el("main", { id: "main", tabindex: "-1" }));
   const beat = async () => {
     await live.refresh().catch(() => {});

@@ -64,6 +64,10 @@ export function reason(name) {
   })[name] ?? String(name).replaceAll("_", " ");
 }
 
+export function sentence(past) {
+  return `${past.event.replaceAll("_", " ")} ${past.detail}`;
+}
+
 export function fromBase64(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }

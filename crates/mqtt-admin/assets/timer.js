@@ -1,7 +1,14 @@
 // Again and again, as long as the page is open and somebody may see it.
 
+let pressed = false;
+addEventListener("pointerdown", () => { pressed = true; });
+for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => { pressed = false; });
+
+// Nothing is drawn anew under a finger, or under what somebody has marked to copy it.
+const isBusy = () => document.hidden || pressed || !getSelection().isCollapsed;
+
 export function every(millis, act, signal) {
-  const timer = setInterval(() => { if (!document.hidden) act(); }, millis);
+  const timer = setInterval(() => { if (!isBusy()) act(); }, millis);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 

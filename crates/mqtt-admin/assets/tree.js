@@ -31,37 +31,50 @@ export class Node {
 export function tree({ label, note, peek, onSelect }) {
   const element = el("div.tree", { role: "tree", "aria-label": label });
   const view = { element, opened: new Set(), selected: null, draw };
+  // Rows stay the same elements as long as they are shown: a click needs its target to live from press to release.
+  let lines = new Map();
   let root = null;
 
   function draw(newRoot = root) {
     root = newRoot;
-    const focused = document.activeElement?.dataset?.topic;
-    const rows = [];
-    walk(root, 0, rows);
-    element.replaceChildren(...rows);
-    if (rows.length === SHOWN) element.append(el("p.notice", `Only ${SHOWN} lines are shown: close a branch, or narrow the filter.`));
-    const tabbable = rows.find((row) => row.dataset.topic === (focused ?? view.selected)) ?? rows[0];
-    tabbable?.setAttribute("tabindex", "0");
-    if (focused !== undefined && tabbable?.dataset.topic === focused) tabbable.focus({ preventScroll: true });
+    const kept = lines;
+    lines = new Map();
+    walk(root, 0, kept);
+    const rows = [...lines.values()].map((line) => line.row);
+    if (rows.length === SHOWN) rows.push(el("p.notice", `Only ${SHOWN} lines are shown: close a branch, or narrow the filter.`));
+    const isSame = rows.length === element.children.length && rows.every((row, index) => row === element.children[index]);
+    const focused = element.contains(document.activeElement) ? document.activeElement : null;
+    if (!isSame) element.replaceChildren(...rows);
+    const tabbable = lines.get(focused?.dataset.topic ?? view.selected) ?? lines.values().next().value;
+    for (const { row } of lines.values()) row.setAttribute("tabindex", row === tabbable.row ? "0" : "-1");
+    if (focused && document.activeElement !== focused && lines.has(focused.dataset.topic)) focused.focus({ preventScroll: true });
   }
 
-  function walk(node, depth, rows) {
+  function walk(node, depth, kept) {
     for (const child of [...node.children.values()].sort((a, b) => a.level < b.level ? -1 : 1)) {
-      if (rows.length >= SHOWN) return;
+      if (lines.size >= SHOWN) return;
       const open = view.opened.has(child.topic);
+      const line = kept.get(child.topic) ?? newLine(child, depth);
+      lines.set(child.topic, line);
+      line.node = child;
       const inner = child.children.size > 0;
-      const row = el("button.node", {
-        type: "button", role: "treeitem", tabindex: "-1", "data-topic": child.topic, "aria-level": depth + 1,
-        "aria-expanded": inner ? String(open) : null, "aria-selected": String(view.selected === child.topic),
-        onclick: () => choose(child, !open),
-      },
-      el("span.twist", { "aria-hidden": "true" }, inner ? (open ? "▾" : "▸") : ""),
-      el("span.level", child.level === "" ? "(empty)" : child.level),
-      el("span.peek", peek(child)), el("span.side-note", note(child)));
-      row.style.setProperty("--depth", depth);
-      rows.push(row);
-      if (open) walk(child, depth + 1, rows);
+      if (inner) line.row.setAttribute("aria-expanded", String(open)); else line.row.removeAttribute("aria-expanded");
+      line.row.setAttribute("aria-selected", String(view.selected === child.topic));
+      line.twist.textContent = inner ? (open ? "▾" : "▸") : "";
+      line.peek.textContent = peek(child);
+      line.note.textContent = note(child);
+      if (open) walk(child, depth + 1, kept);
     }
+  }
+
+  function newLine(node, depth) {
+    const line = { node, twist: el("span.twist", { "aria-hidden": "true" }), peek: el("span.peek"), note: el("span.side-note") };
+    line.row = el("button.node",
+      { type: "button", role: "treeitem", "data-topic": node.topic, "aria-level": depth + 1,
+        onclick: () => choose(line.node, !view.opened.has(line.node.topic)) },
+      line.twist, el("span.level", node.level === "" ? "(empty)" : node.level), line.peek, line.note);
+    line.row.style.setProperty("--depth", depth);
+    return line;
   }
 
   function choose(node, open) {

@@ -4,7 +4,7 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{acl, admin, bench, completions, man, passwd, publish, serve, store, subscribe};
+use crate::{acl, admin, bench, completions, man, passwd, publish, serve, store, subscribe, top};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -31,7 +31,8 @@ pub(crate) enum Command {
     Serve(Box<serve::Options>),
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
-    Admin(admin::Options),
+    Admin(Box<admin::Options>),
+    Top(Box<top::Options>),
     Passwd(passwd::Options),
     Acl(acl::Options),
     Store(store::Options),

@@ -132,6 +132,20 @@ impl ClientArguments {
     }
 }
 
+/// A CONNECT with a made-up client identifier and a clean session.
+pub(crate) fn connect_as(user: Option<&str>, password: Option<&str>) -> anyhow::Result<Connect> {
+    let wrong = |what: String| Ending::Usage(format!("not a user name: {what}"));
+    let user_name = user.map(string).transpose().map_err(wrong)?;
+    let password = password.map(|password| Bytes::copy_from_slice(password.as_bytes()));
+    Ok(Connect {
+        clean_session: true,
+        keep_alive_secs: 60,
+        client_id: made_up_client_id("gmqtt-top")?,
+        will: None,
+        credentials: user_name.map(|user_name| Credentials { user_name, password }),
+    })
+}
+
 /// Of characters that every server must take; with the usual prefix, of no more than every server must take.
 fn made_up_client_id(prefix: &str) -> anyhow::Result<Utf8Bytes> {
     let random = RandomState::new().hash_one(process::id());

@@ -4,6 +4,7 @@
 
 mod acl;
 mod admin;
+mod api_client;
 mod arguments;
 mod bench;
 mod client;
@@ -23,6 +24,7 @@ mod signals;
 mod store;
 mod subscribe;
 mod supervisor;
+mod top;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
         Command::Admin(options) => admin::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Passwd(options) => passwd::run(options),
         Command::Acl(options) => acl::run(&options),
         Command::Store(options) => store::run(options),

@@ -153,7 +153,7 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// A driver prints `ok CLIENT CASE` or `FAILED CLIENT CASE: why` for each case.
-fn result_of(line: &str) -> Tally {
+pub(crate) fn result_of(line: &str) -> Tally {
     match line.split(' ').next() {
         Some("ok") => Tally { passed: 1, failed: 0 },
         Some("FAILED") => Tally { passed: 0, failed: 1 },

@@ -2,7 +2,7 @@
 
 import { get, named, remove } from "../api.js";
 import { confirm, el, facts, field, panel, paused, replace, select, table, toast } from "../dom.js";
-import { bytes, count, moment, since } from "../format.js";
+import { bytes, count, moment, reason, sentence, since } from "../format.js";
 import { every } from "../timer.js";
 
 const SIZE = 50;
@@ -77,9 +77,10 @@ export function client(root, { signal, name }) {
   const actions = el("div.actions");
   const queue = el("div");
   const subscriptions = el("div");
+  const timeline = el("div");
   root.append(actions,
     el("div.two", panel("Client", about), panel("Messages for it", queue)),
-    panel("Subscriptions", subscriptions));
+    el("div.two", panel("What happened lately", timeline), panel("Subscriptions", subscriptions)));
 
   const act = async (what, done) => {
     try {
@@ -103,9 +104,26 @@ export function client(root, { signal, name }) {
     }
   };
 
+  // What is known of it stays when it is gone: that is when one asks.
+  async function history() {
+    const past = await get(`${named("/api/v1/client", name)}/events`, {}, signal).catch((problem) => problem);
+    if (past.name === "AbortError") return;
+    if (past instanceof Error) {
+      replace(timeline, el("p.notice", past.message));
+      return;
+    }
+    replace(timeline, table({
+      caption: `What happened to ${name}, the newest first`,
+      columns: [{ name: "When", cell: (row) => moment(row.at) }, { name: "What", wide: true, cell: sentence }],
+      rows: past.list.reverse(),
+      empty: "Nothing is known.",
+    }));
+  }
+
   async function load() {
     let one;
     let filters;
+    history();
     try {
       [one, filters] = await Promise.all([
         get(named("/api/v1/session", name), {}, signal),
@@ -124,7 +142,9 @@ export function client(root, { signal, name }) {
       actions.dataset.online = online;
       replace(actions,
         el("button.danger", { type: "button", disabled: !online, onclick: disconnect }, "Disconnect"),
-        el("button.danger", { type: "button", onclick: end }, "End session"));
+        el("button.danger", { type: "button", onclick: end }, "End session"),
+        el("a.button", { href: `#/bans?client_id=${encodeURIComponent(name)}` }, "Ban …"),
+        el("a.button", { href: `#/trace?client_id=${encodeURIComponent(name)}` }, "Trace"));
     }
     replace(about, facts([
       ["State", el(`span.badge.${online ? "good" : "off"}`, online ? "connected" : "absent")],
@@ -137,7 +157,11 @@ export function client(root, { signal, name }) {
       ["Waiting", `${count(one.msg_queue_len)} of ${count(one.max_msg_queue)} messages, ${bytes(one.msg_queue_bytes)}`],
       ["In flight", `${count(one.inflight_len)} of ${count(one.max_inflight)}`],
       ["Received, not released (QoS 2)", count(one.unreleased_len)],
-      ["Dropped", count(one.msg_queue_dropped)],
+      ["Dropped", Object.entries(one.dropped ?? {}).filter(([, many]) => many > 0)
+        .map(([why, many]) => `${count(many)} ${reason(why)}`).join(", ") || count(one.msg_queue_dropped)],
+      one.last_drop && ["Last dropped", `${reason(one.last_drop.reason)}${one.last_drop.at ? `, ${moment(one.last_drop.at)}` : ""}`],
+      one.messages_sent !== undefined && ["Sent to it", `${count(one.messages_sent)} messages, ${bytes(one.bytes_sent)}`],
+      one.messages_received !== undefined && ["Received from it", `${count(one.messages_received)} messages, ${bytes(one.bytes_received)}`],
     ]));
     replace(subscriptions, table({
       caption: `Subscriptions of ${name}`,

@@ -5,6 +5,7 @@ import { chart, tile } from "../chart.js";
 import { el, panel, replace, table } from "../dom.js";
 import { bytes, count, micros, rate, reason } from "../format.js";
 import { live } from "../live.js";
+import { every } from "../timer.js";
 
 const last = (values) => values[values.length - 1];
 
@@ -77,13 +78,11 @@ export function overview(root, { signal }) {
   }, signal);
 
   const ask = async () => {
-    if (document.hidden) return;
     const page = await get("/api/v1/clients", { sort: "msg_queue_bytes", "per-page": 6 }, signal).catch(() => null);
     if (page) replace(fullest, fullestTable(page.list.filter((one) => one.msg_queue_len > 0)));
   };
   ask();
-  const timer = setInterval(ask, 3000);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  every(3000, ask, signal);
 }
 
 // With what the reasons mean, where there is room for it.
@@ -96,7 +95,7 @@ export function dropsTable(minutes, meaning) {
   return table({
     caption: "Messages dropped, by reason",
     columns: [
-      { name: "Reason", cell: (row) => el(`span${row.now > 0 ? ".bad" : ""}`, reason(row.name)) },
+      { name: "Reason", cell: (row) => el(`span.reason${row.now > 0 ? ".bad" : ""}`, reason(row.name)) },
       meaning && { name: "Which means", wide: true, cell: (row) => meaning[row.name] ?? "" },
       { name: "Per second", number: true, cell: (row) => rate(row.now) },
       { name: "So far", number: true, cell: (row) => count(row.total) },

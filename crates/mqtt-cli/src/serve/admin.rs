@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -65,8 +65,19 @@ impl AdminArguments {
         let address = listener.local_addr().context("the HTTP API")?;
         let admin = Admin::new(broker.clone(), tokens, (), AdminOptions::default());
         tokio::spawn(async move { admin.serve(listener, stop).await });
-        say(&format!("HTTP API on http://{address}/ (token in {})", kept_in.display()));
+        say(&format!("dashboard and HTTP API on http://{address}/ (token in {})", kept_in.display()));
+        self.say_how_to_log_in(address, &kept_in);
         Ok(())
+    }
+
+    /// At a terminal alone: a log, and whoever collects it, is no place for a token.
+    fn say_how_to_log_in(&self, address: SocketAddr, kept_in: &Path) {
+        if self.admin_token_file.is_none()
+            && io::stdout().is_terminal()
+            && let Ok(token) = fs::read_to_string(kept_in)
+        {
+            say(&format!("log in: http://{address}/#token={}", token.trim()));
+        }
     }
 
     /// A second broker on this machine starts without an API rather than not at all, unless it was told where to serve it.

@@ -18,6 +18,7 @@ use anyhow::Context;
 use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::storage::default_data_dir;
 use self::{
     access::AccessArguments, admin::AdminArguments, limits::LimitArguments, listeners::ListenerArguments,
     storage::StorageArguments,

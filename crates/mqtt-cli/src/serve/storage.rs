@@ -44,8 +44,7 @@ impl StorageArguments {
 
     /// The data directory, even if nothing is kept of sessions and messages.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
-        let variable = |name: &str| env::var_os(name).map(PathBuf::from);
-        self.data_dir.clone().or_else(|| default_directory(variable, env::home_dir()))
+        self.data_dir.clone().or_else(default_data_dir)
     }
 
     fn resolve_in(
@@ -67,6 +66,11 @@ impl StorageArguments {
         let (durability, memtable_bytes) = (self.durability, self.memtable_bytes.0);
         Ok(Storage::Directory { path: directory, durability, memtable_bytes })
     }
+}
+
+/// Where it is unless somebody says otherwise.
+pub(crate) fn default_data_dir() -> Option<PathBuf> {
+    default_directory(|name| env::var_os(name).map(PathBuf::from), env::home_dir())
 }
 
 fn default_directory(variable: impl Fn(&str) -> Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {

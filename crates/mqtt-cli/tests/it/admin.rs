@@ -14,7 +14,7 @@ const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.
 fn api(broker: &Gmqtt) -> (String, String) {
     loop {
         let line = broker.line();
-        if let Some(rest) = line.strip_prefix("HTTP API on http://") {
+        if let Some(rest) = line.strip_prefix("dashboard and HTTP API on http://") {
             let (address, token) = rest.split_once("/ (token in ").unwrap();
             return (address.to_owned(), token.trim_end_matches(')').to_owned());
         }

@@ -1,0 +1,197 @@
+//! The verbs of `gmqtt admin` that change nothing.
+
+use serde_json::Value;
+
+use super::table::{
+    Column, Output,
+    Show::{Number, Payload, Text, Time},
+};
+use crate::api_client::ApiClient;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Look {
+    /// The broker in numbers
+    Overview,
+    /// Connected clients
+    Clients(Sessions),
+    /// Sessions, connected or not
+    Sessions(Sessions),
+    /// One client: its session, and what it subscribes to
+    Client {
+        /// Its client identifier
+        client_id: String,
+    },
+    /// Subscriptions
+    Subscriptions {
+        /// Only those with this in their filter
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        /// Only those of clients with this in their identifier
+        #[arg(long, value_name = "TEXT")]
+        client: Option<String>,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Retained messages
+    Retained {
+        /// A topic filter
+        #[arg(default_value = "#")]
+        filter: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// What happened to a client lately
+    Events {
+        /// Its client identifier
+        client_id: String,
+    },
+    /// Who may not connect
+    Bans,
+    /// The configuration in force, without its secrets
+    Config,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sessions {
+    /// Only those with this in their client identifier
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only those with this user name
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only those whose address begins like this
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// The most loaded first; names and times begin with the least
+    #[arg(long, value_name = "FIELD", default_value = "client_id", value_parser = SORTED_BY)]
+    sort: String,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Limit {
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+/// Of retained messages.
+const LARGEST_PAGE: usize = 1_000;
+
+const SORTED_BY: [&str; 8] = [
+    "client_id",
+    "username",
+    "connected_at",
+    "subscriptions",
+    "inflight_len",
+    "msg_queue_len",
+    "msg_queue_bytes",
+    "msg_queue_dropped",
+];
+
+const CLIENTS: &[Column] = &[
+    Column("CLIENT", "client_id", Text),
+    Column("USER", "username", Text),
+    Column("ADDRESS", "remote_addr", Text),
+    Column("CONNECTED", "connected_at", Time),
+    Column("INFLIGHT", "inflight_len", Number),
+    Column("QUEUED", "msg_queue_len", Number),
+    Column("BYTES", "msg_queue_bytes", Number),
+    Column("DROPPED", "msg_queue_dropped", Number),
+];
+
+const SESSIONS: &[Column] = &[
+    Column("CLIENT", "client_id", Text),
+    Column("STATUS", "status", Text),
+    Column("USER", "username", Text),
+    Column("ADDRESS", "remote_addr", Text),
+    Column("SUBSCRIPTIONS", "subscriptions", Number),
+    Column("INFLIGHT", "inflight_len", Number),
+    Column("QUEUED", "msg_queue_len", Number),
+    Column("BYTES", "msg_queue_bytes", Number),
+    Column("DROPPED", "msg_queue_dropped", Number),
+];
+
+const SUBSCRIPTIONS: &[Column] = &[
+    Column("CLIENT", "client_id", Text),
+    Column("FILTER", "name", Text),
+    Column("QOS", "qos", Number),
+    Column("SINCE", "at", Time),
+];
+
+const RETAINED: &[Column] = &[
+    Column("TOPIC", "topic", Text),
+    Column("QOS", "qos", Number),
+    Column("BYTES", "payload_bytes", Number),
+    Column("PAYLOAD", "payload", Payload),
+];
+
+const EVENTS: &[Column] =
+    &[Column("AT", "at", Time), Column("EVENT", "event", Text), Column("DETAIL", "detail", Text)];
+
+const BANS: &[Column] = &[
+    Column("KIND", "kind", Text),
+    Column("WHO", "value", Text),
+    Column("SECONDS LEFT", "seconds_left", Number),
+    Column("BY", "origin", Text),
+    Column("REASON", "reason", Text),
+];
+
+impl Look {
+    pub(super) async fn run(&self, api: &ApiClient, output: Output) -> anyhow::Result<()> {
+        match self {
+            Self::Overview => output.value(&api.get(&["overview"], &[]).await?),
+            Self::Clients(sessions) => output.list(CLIENTS, &sessions.list(api, "clients").await?),
+            Self::Sessions(sessions) => output.list(SESSIONS, &sessions.list(api, "sessions").await?),
+            Self::Client { client_id } => {
+                let mut session = api.get(&["session", client_id], &[]).await?;
+                let filters = api.list(&["subscriptions", client_id], &[], usize::MAX).await?;
+                if output.json {
+                    if let Some(session) = session.as_object_mut() {
+                        session.insert("subscriptions".into(), Value::Array(filters));
+                    }
+                    return output.value(&session);
+                }
+                output.value(&session)?;
+                output.list(SUBSCRIPTIONS, &filters)
+            }
+            Self::Subscriptions { filter, client, limit } => {
+                let query = given([("name", filter), ("client_id", client)]);
+                output.list(SUBSCRIPTIONS, &api.list(&["subscriptions"], &query, limit.limit).await?)
+            }
+            Self::Retained { filter, limit } => {
+                let size = limit.limit.min(LARGEST_PAGE).to_string();
+                let query = [("filter", filter.clone()), ("limit", size)];
+                let page = api.get(&["retained"], &query).await?;
+                output.list(RETAINED, list_of(&page))
+            }
+            Self::Events { client_id } => {
+                output.list(EVENTS, list_of(&api.get(&["client", client_id, "events"], &[]).await?))
+            }
+            Self::Bans => {
+                let bans = api.get(&["bans"], &[]).await?;
+                output.list(BANS, bans.as_array().map(Vec::as_slice).unwrap_or_default())
+            }
+            Self::Config => output.value(&api.get(&["config"], &[]).await?),
+        }
+    }
+}
+
+impl Sessions {
+    async fn list(&self, api: &ApiClient, which: &str) -> anyhow::Result<Vec<Value>> {
+        let mut query =
+            given([("client_id", &self.search), ("username", &self.user), ("remote_addr", &self.address)]);
+        query.push(("sort", self.sort.clone()));
+        api.list(&[which], &query, self.limit.limit).await
+    }
+}
+
+fn list_of(page: &Value) -> &[Value] {
+    page.get("list").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Those that have a value.
+fn given<'a, const N: usize>(all: [(&'a str, &Option<String>); N]) -> Vec<(&'a str, String)> {
+    all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+}

@@ -1,0 +1,201 @@
+//! `gmqtt top`: a running broker on a terminal, second by second.
+
+mod figures;
+mod source;
+mod state;
+mod view;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyEventKind},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::interval,
+};
+
+use self::{
+    source::{Update, Wanted},
+    state::{Order, State},
+};
+use crate::{
+    api_client::{ApiArguments, ApiClient},
+    client::{Client, Endpoint},
+    client_arguments,
+    exit::Ending,
+    quantity, runtime,
+};
+
+/// Watch a running broker: rates, clients, topics, drops
+///
+/// Asks the HTTP API of a gmqtt. Where there is none, or with --mqtt, it shows what any broker publishes below $SYS.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Watch the broker of any make that listens there, over MQTT
+    #[arg(long, value_name = "HOST:PORT")]
+    mqtt: Option<String>,
+
+    /// The user name for --mqtt
+    #[arg(short, long, value_name = "NAME", requires = "mqtt")]
+    username: Option<String>,
+
+    /// The password for --mqtt; takes -u
+    #[arg(short = 'P', long, requires = "username", allow_hyphen_values = true)]
+    pw: Option<String>,
+
+    /// Ask this often
+    #[arg(short = 'd', long, value_name = "TIME", default_value = "1s", value_parser = quantity::finite)]
+    interval: Duration,
+
+    #[command(flatten)]
+    api: ApiArguments,
+}
+
+/// Where a broker listens unless it was told otherwise.
+const LOCAL_BROKER: &str = "localhost:1883";
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// The terminal is drawn at least so often.
+const FRAME: Duration = Duration::from_millis(500);
+const SECOND: Duration = Duration::from_secs(1);
+const WAITING: usize = 4_096;
+
+/// A source under way, and how it looks before it has said anything.
+struct Session {
+    state: State,
+    updates: mpsc::Receiver<Update>,
+    wanted: watch::Sender<Wanted>,
+    api: Option<ApiClient>,
+    started: Instant,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    runtime::for_client()?.block_on(async {
+        let session = Session::begin(options).await?;
+        let mut terminal = ratatui::try_init().context("gmqtt top takes a terminal")?;
+        let outcome = session.run(&mut terminal).await;
+        ratatui::restore();
+        outcome
+    })
+}
+
+impl Session {
+    async fn begin(options: &Options) -> anyhow::Result<Self> {
+        if let Some(address) = &options.mqtt {
+            return Self::over_mqtt(options, address);
+        }
+        let reachable = async {
+            let api = options.api.client()?;
+            api.get(&["overview"], &[]).await.map(|_| api)
+        };
+        match reachable.await {
+            Ok(api) => Ok(Self::over_api(api, options)),
+            Err(error) => {
+                let mut session = Self::over_mqtt(options, LOCAL_BROKER)?;
+                session.state.notice = Some(format!("not the API, but $SYS: {error:#}"));
+                Ok(session)
+            }
+        }
+    }
+
+    fn over_api(api: ApiClient, options: &Options) -> Self {
+        let state = State::new(api.url().to_string(), true);
+        let (sender, updates) = mpsc::channel(WAITING);
+        let (wanted, watched) = watch::channel(Wanted { view: state.view, sort: state.sort });
+        let period = options.interval.max(SHORTEST_INTERVAL);
+        tokio::spawn(source::ask_api(api.clone(), period, watched.clone(), sender.clone()));
+        tokio::spawn(source::watch_topics(api.clone(), watched, sender));
+        Self { state, updates, wanted, api: Some(api), started: Instant::now() }
+    }
+
+    fn over_mqtt(options: &Options, address: &str) -> anyhow::Result<Self> {
+        let wrong = || Ending::Usage(format!("{address} is not HOST:PORT"));
+        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let connect = client_arguments::connect_as(options.username.as_deref(), options.pw.as_deref())?;
+        let client = Client::new(Endpoint { host, port, reconnect: true }, connect, 20)?;
+        let state = State::new(format!("$SYS of {address}"), false);
+        let (sender, updates) = mpsc::channel(WAITING);
+        let (wanted, _) = watch::channel(Wanted { view: state.view, sort: state.sort });
+        tokio::spawn(source::subscribe_to_sys(client, sender));
+        Ok(Self { state, updates, wanted, api: None, started: Instant::now() })
+    }
+
+    async fn run(mut self, terminal: &mut DefaultTerminal) -> anyhow::Result<()> {
+        let mut keys = keys();
+        let (mut frames, mut seconds) = (interval(FRAME), interval(SECOND));
+        loop {
+            terminal.draw(|frame| view::draw(frame, &self.state)).context("cannot draw")?;
+            tokio::select! {
+                Some(update) = self.updates.recv() => {
+                    self.take(update);
+                    // In a flood a frame for each message would be all that is done.
+                    while let Ok(update) = self.updates.try_recv() {
+                        self.take(update);
+                    }
+                }
+                Some(event) = keys.recv() => match event {
+                    Event::Key(key) if key.kind != KeyEventKind::Release && self.obey(key).await => return Ok(()),
+                    _ => {}
+                },
+                _ = seconds.tick() => if self.api.is_none() { self.state.figures.settle_topics(1.0) },
+                _ = frames.tick() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, update: Update) {
+        let (state, figures) = (&mut self.state.notice, &mut self.state.figures);
+        match update {
+            Update::Problem(problem) => *state = Some(problem),
+            _ if self.state.paused => {}
+            Update::Version(version) => figures.version = Some(version),
+            Update::History(history) => figures.add_history(&history),
+            Update::Clients(page) => figures.set_clients(&page),
+            Update::Topics(second) => figures.add_topics(&second),
+            Update::Sys(topic, value) => figures.add_sys(self.started, &topic, &value),
+            Update::Message(topic, bytes) => figures.count_topic(&topic, 1, bytes),
+        }
+    }
+
+    /// Says whether it is over.
+    async fn obey(&mut self, key: event::KeyEvent) -> bool {
+        match self.state.handle_key(key) {
+            Some(Order::Quit) => return true,
+            Some(Order::AskAgain) => {
+                let wanted = Wanted { view: self.state.view, sort: self.state.sort };
+                self.wanted.send_replace(wanted);
+            }
+            Some(Order::Disconnect(client_id)) => {
+                if let Some(api) = &self.api {
+                    let outcome = api.delete(&["client", &client_id], &[]).await;
+                    self.state.notice = Some(match outcome {
+                        Ok(_) => format!("{client_id} is disconnected"),
+                        Err(error) => format!("{error:#}"),
+                    });
+                }
+            }
+            None => {}
+        }
+        false
+    }
+}
+
+/// Keys block their reader, so it has a thread of its own; it ends with the process.
+fn keys() -> mpsc::Receiver<Event> {
+    let (sender, keys) = mpsc::channel(64);
+    thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            if sender.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    });
+    keys
+}

@@ -1,0 +1,270 @@
+// Each page of the dashboard in a real browser, before a real broker with a crowd of clients: what is shown is there, and
+// what is done happens. node check.mjs BASE-URL TOKEN MQTT-PORT [FOLDER-FOR-SCREENSHOTS]
+
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { crowd } from "./crowd.mjs";
+import { Client } from "./mqtt.mjs";
+
+const { chromium } = createRequire(join(process.cwd(), "here.js"))("playwright-core");
+const [base, token, port, folder] = process.argv.slice(2);
+const STUCK = 30_000;
+const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync"];
+
+const faults = [];
+let failed = 0;
+
+function expect(truth, what) {
+  if (!truth) throw new Error(what);
+}
+
+async function until(what, holds) {
+  const end = Date.now() + STUCK;
+  while (!await holds()) {
+    if (Date.now() > end) throw new Error(`in vain waited for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function test(name, run) {
+  const before = faults.length;
+  try {
+    await run();
+    if (faults.length > before) throw new Error(faults.slice(before).join("; "));
+    console.log(`ok dashboard ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED dashboard ${name}: ${String(error.message).split("\n")[0]}`);
+  }
+}
+
+// A page that notes what no page of ours may do.
+async function openPage(browser, options = {}) {
+  const page = await browser.newPage({ viewport: { width: 1200, height: 780 }, ...options });
+  page.setDefaultTimeout(STUCK);
+  page.on("pageerror", (error) => faults.push(`an error in the page: ${error.message}`));
+  page.on("console", (message) => {
+    // That an answer was a refusal is no error of the page: it shows the refusal.
+    const refusal = /^Failed to load resource: the server responded with a status of (401|404|501)/.test(message.text());
+    if (message.type() === "error" && !refusal) faults.push(`on the console: ${message.text()}`);
+  });
+  page.on("request", (request) => {
+    if (new URL(request.url()).origin !== new URL(base).origin) faults.push(`asked another host: ${request.url()}`);
+  });
+  page.on("dialog", (dialog) => { faults.push(`a script of somebody else ran: ${dialog.message()}`); dialog.dismiss(); });
+  return page;
+}
+
+const browser = await chromium.launch({ executablePath: BROWSER, args: QUIET });
+const all = await crowd(Number(port));
+const page = await openPage(browser);
+const go = (path) => page.goto(`${base}/#/${path}`);
+const shown = (text) => page.getByText(text, { exact: false }).first().waitFor();
+
+// Opens the tree, level by level, as far as a topic.
+async function openTopic(where, topic) {
+  const levels = topic.split("/");
+  for (let depth = 1; depth <= levels.length; depth += 1) {
+    const row = where.locator(`[data-topic=${JSON.stringify(levels.slice(0, depth).join("/"))}]`);
+    await row.waitFor();
+    if (depth === levels.length || await row.getAttribute("aria-expanded") !== "true") await row.click();
+  }
+}
+
+await test("login", async () => {
+  await page.goto(base);
+  await page.getByLabel("Token").fill("gmqtt_wrong");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("alert").waitFor();
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.goto(`${base}/#token=${token}`);
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  expect(!page.url().includes(token), "the token is still in the address bar");
+});
+
+await test("overview", async () => {
+  await go("overview");
+  await until("messages coming in", async () => /[1-9]/.test(await page.locator(".tile .figure").first().textContent()));
+  await page.getByRole("link", { name: "slow-reader" }).waitFor();
+  await until("drops with their reason", async () =>
+    /queue full\s*[1-9]/.test(await page.getByRole("row", { name: /queue full/ }).first().innerText()));
+  expect(await page.locator("svg.chart path.line").count() > 4, "the charts are empty");
+});
+
+await test("clients", async () => {
+  await go("clients");
+  await page.getByRole("button", { name: "Waiting" }).click();
+  await until("the slow one first", async () => await page.locator("tbody th").first().innerText() === "slow-reader");
+  await page.getByLabel("Search").fill("press");
+  await until("those that are searched", async () => await page.locator("tbody tr").count() === 4);
+});
+
+await test("client: disconnect", async () => {
+  const victim = all.panels[0];
+  await go(`clients/${victim.id}`);
+  await shown("127.0.0.1");
+  await page.getByRole("button", { name: "Disconnect" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+  expect(!victim.closed, "it was disconnected in spite of Cancel");
+  await page.getByRole("button", { name: "Disconnect" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Disconnect" }).click();
+  await until("the end of its connection", () => victim.closed);
+});
+
+await test("client: end the session", async () => {
+  const client = await Client.connect(port, "with a/slash & more?", { clean: false });
+  client.end();
+  await go(`clients/${encodeURIComponent(client.id)}`);
+  await shown("absent");
+  await page.getByRole("button", { name: "End session" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "End the session" }).click();
+  await shown("It has no session any more.");
+});
+
+await test("subscriptions", async () => {
+  await go("subscriptions");
+  await page.getByLabel("Client identifier").fill("panel-office");
+  await page.getByLabel("Filter", { exact: true }).last().fill("extra/news");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  await page.getByLabel("Filter", { exact: true }).first().fill("extra");
+  const row = page.getByRole("row", { name: /extra\/news/ });
+  await row.waitFor();
+  const heard = new Promise((resolve) => { all.panels[2].onMessage = (topic) => { if (topic === "extra/news") resolve(); }; });
+  all.sensors[0].client.publish("extra/news", "x");
+  await heard;
+  await row.getByRole("button").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+  await until("its end", async () => await row.count() === 0);
+});
+
+await test("topics", async () => {
+  await go("topics");
+  await openTopic(page, "plant/boiler/1/temperature");
+  await shown("celsius");
+  await openTopic(page, "plant/<img src=x onerror=alert(1)>/note");
+  await shown("<script>alert(1)</script>");
+  expect(await page.locator("main img, main script").count() === 0, "what a client sent became markup");
+});
+
+await test("console", async () => {
+  await go("console");
+  await page.getByLabel("Topic filter").fill("plant/console/+");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  await shown("Subscribed to");
+  const heard = new Promise((resolve) => {
+    all.panels[1].onMessage = (topic, payload) => { if (topic === "plant/console/lamp") resolve(payload.toString()); };
+  });
+  await page.getByLabel("Topic", { exact: true }).fill("plant/console/lamp");
+  await page.getByLabel("Payload", { exact: true }).first().fill("{\"on\":true}");
+  await page.getByRole("button", { name: "Publish" }).click();
+  expect(await heard === "{\"on\":true}", "a subscriber got something else");
+  await page.getByRole("link", { name: "plant/console/lamp" }).click();
+  await until("the message", async () => /"on": true/.test(await page.locator("pre.payload").innerText()));
+});
+
+await test("retained", async () => {
+  await go("retained");
+  await openTopic(page, "plant/about");
+  await until("the message", async () => /"name": "Plant 7"/.test(await page.locator("pre.payload").innerText()));
+  await page.getByRole("button", { name: "hex" }).click();
+  await shown("000000  7b 22 6e");
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await until("its end", async () => await page.locator("[data-topic='plant/about']").count() === 0);
+  const late = await Client.connect(port, "late");
+  const heard = [];
+  late.onMessage = (topic) => heard.push(topic);
+  await late.subscribe("plant/about");
+  await late.subscribe("plant/boiler/state");
+  await until("what is still retained", () => heard.includes("plant/boiler/state"));
+  expect(!heard.includes("plant/about"), "it is still retained");
+  late.end();
+});
+
+await test("trace", async () => {
+  await go("trace?client_id=sensor-boiler-1");
+  await shown("Tracing sensor-boiler-1.");
+  await shown("plant/boiler/1/temperature");
+  await page.getByRole("button", { name: "Stop" }).click();
+});
+
+await test("bans", async () => {
+  const victim = all.panels[1];
+  await go(`bans?client_id=${victim.id}`);
+  await page.getByLabel("Reason").fill("floods");
+  await page.getByRole("button", { name: "Ban", exact: true }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Ban" }).click();
+  await page.getByRole("row", { name: /floods/ }).waitFor();
+  await until("the end of its connection", () => victim.closed);
+  await go(`clients/${victim.id}`);
+  await shown("banned");
+  await go("bans");
+  await page.getByRole("button", { name: `End the ban of ${victim.id}` }).click();
+  await shown("Nobody is banned.");
+  (await Client.connect(port, victim.id)).end();
+});
+
+await test("trouble", async () => {
+  await go("trouble");
+  await shown("max_queued_messages");
+  await page.getByRole("link", { name: "slow-reader" }).first().waitFor();
+});
+
+await test("settings", async () => {
+  await go("settings");
+  await shown("Version");
+});
+
+await test("names for who does not see", async () => {
+  for (const path of ["overview", "clients", "clients/archive", "subscriptions", "topics", "console", "retained", "trace", "bans", "trouble", "settings"]) {
+    await go(path);
+    await page.locator("main h1").waitFor();
+    const nameless = await page.evaluate(() => [...document.querySelectorAll("input, select, textarea, button")]
+      .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim()))
+      .map((one) => one.outerHTML));
+    expect(nameless.length === 0, `${path} has controls without a name: ${nameless.join(" ")}`);
+    expect(await page.locator("main h1").count() === 1, `${path} has not one heading`);
+  }
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate(() => document.activeElement !== document.body), "nothing can be reached by keyboard");
+});
+
+await test("a phone", async () => {
+  const phone = await openPage(browser, { viewport: { width: 390, height: 780 }, colorScheme: "dark" });
+  await phone.goto(`${base}/#token=${token}`);
+  for (const path of ["overview", "clients", "topics", "console", "trouble"]) {
+    await phone.goto(`${base}/#/${path}`);
+    await phone.locator("main h1").waitFor();
+    const over = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(over <= 0, `${path} is ${over} pixels too wide`);
+  }
+  await phone.close();
+});
+
+if (folder) {
+  const pictures = [
+    ["overview", "overview", "light"], ["overview-dark", "overview", "dark"], ["clients", "clients?sort=msg_queue_bytes", "light"],
+    ["topics", "topics", "light"], ["trouble", "trouble", "light"],
+  ];
+  for (const [name, path, colorScheme] of pictures) {
+    const other = await openPage(browser, { viewport: { width: 1120, height: 760 }, colorScheme });
+    await other.goto(`${base}/#token=${token}`);
+    await other.goto(`${base}/#/${path}`);
+    await other.waitForTimeout(4_000);
+    if (name === "topics") {
+      await openTopic(other, "plant/boiler/1/temperature");
+      await other.waitForTimeout(1_500);
+    }
+    await other.screenshot({ path: join(folder, `dashboard-${name}.png`) });
+    await other.close();
+  }
+}
+
+all.end();
+await browser.close();
+process.exit(failed ? 1 : 0);
