@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::Limits;
+use crate::{complaints::Complaints, limits::Limits};
 
 /// What a listener has of its own in place of the broker's [`Limits`]; `None` takes the broker's.
 ///
@@ -37,12 +37,17 @@ pub(crate) struct Entrance {
     /// Of the listener; none for connections that came by none.
     pub(crate) name: Option<Arc<str>>,
     limits: ListenerLimits,
-    connections: AtomicUsize,
+    connections: Arc<AtomicUsize>,
+    /// About handshakes below MQTT.
+    pub(crate) failed_handshakes: Complaints,
+    /// About clients that speak what this listener does not.
+    pub(crate) mistaken_ports: Complaints,
 }
 
 impl Entrance {
-    pub(crate) fn new(name: Arc<str>, limits: ListenerLimits) -> Self {
-        Self { name: Some(name), limits, connections: AtomicUsize::new(0) }
+    /// `connections` is their number, which other entrances may share.
+    pub(crate) fn new(name: Arc<str>, limits: ListenerLimits, connections: Arc<AtomicUsize>) -> Self {
+        Self { name: Some(name), limits, connections, ..Self::default() }
     }
 
     /// Takes a place among the connections of this listener; `false` if it has none left.

@@ -31,6 +31,7 @@ mod broker;
 mod burst;
 mod client;
 mod close_reason;
+mod complaints;
 mod connection;
 mod core;
 mod counters;
@@ -72,7 +73,7 @@ pub use self::{
     limits::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},
     message::Message,
-    net::{Listener, Transport},
+    net::{InvalidSource, Listener, Transport, TrustedSources},
     sans_io::SansIoConnection,
     snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
 };

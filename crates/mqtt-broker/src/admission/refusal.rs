@@ -33,6 +33,8 @@ refusal_reasons! {
     TooManyConnections = "too_many_connections": "the broker has its maximum of connections",
     /// [`crate::ListenerLimits::max_connections`].
     TooManyOfListener = "too_many_of_listener": "its listener has its maximum of connections",
+    /// [`crate::Transport::proxy_protocol`] names its address not.
+    NotAProxy = "not_a_proxy": "its listener is for trusted proxies alone",
     /// [`crate::Limits::max_connections_per_address`].
     TooManyFromAddress = "too_many_from_address": "its address has its maximum of connections",
     /// [`crate::Limits::max_accept_rate_per_address`].

@@ -378,11 +378,12 @@ impl Connection {
                     self.last_received = now;
                     burst.counts.packets_received[frame.packet_type as usize] += 1;
                     if let Err(reason) = self.handle_packet(now, &frame, burst) {
+                        self.name_other_protocol(now, rest);
                         self.end(now, reason, burst);
                     }
                 }
                 Err(error) => {
-                    self.name_other_protocol(rest);
+                    self.name_other_protocol(now, rest);
                     self.end(now, error.into(), burst); // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
                 }
             }
@@ -391,12 +392,20 @@ impl Connection {
     }
 
     /// A listener's port that was mistaken for another is worth a line of its own.
-    fn name_other_protocol(&self, bytes: &[u8]) {
+    fn name_other_protocol(&self, now: Instant, bytes: &[u8]) {
         let Phase::AwaitConnect { peer, .. } = &self.phase else { return };
-        match bytes {
-            [0x16, ..] => tracing::warn!(%peer, "TLS on a listener for plain MQTT"),
-            [b'G', b'E', ..] => tracing::warn!(%peer, "HTTP (WebSocket?) on a listener for plain MQTT"),
-            _ => {}
+        let what = match bytes {
+            [0x16, 3, ..] => {
+                "TLS on a listener without: let the client speak plain MQTT (mqtt, ws), or use a TLS listener"
+            }
+            [b'G', b'E', ..] => "HTTP on a listener for plain MQTT: let the client use a WebSocket listener",
+            [b'P', b'R', b'O', ..] | [b'\r', b'\n', b'\r', ..] => {
+                "a PROXY protocol header on a listener that expects none: name its sender as a trusted proxy"
+            }
+            _ => return,
+        };
+        if let Some(left_out) = self.entrance.mistaken_ports.may_write(now) {
+            tracing::warn!(%peer, listener = self.entrance.name.as_deref(), left_out, "{what}");
         }
     }
 

@@ -20,10 +20,10 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    accept::Place,
+    newcomer::{Newcomer, Place},
     now,
     question::Asked,
-    transport::{ByteStream, Newcomer},
+    transport::ByteStream,
 };
 use crate::{
     burst::Burst,

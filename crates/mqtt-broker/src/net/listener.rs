@@ -1,6 +1,10 @@
 //! [`Listener`]: a way into the broker, with a name, a transport and limits of its own; and the calls that open one.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 
@@ -36,22 +40,24 @@ pub struct Listener {
     name: Arc<str>,
     transport: Transport,
     limits: ListenerLimits,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Listener {
     /// A listener with the broker's limits. Two may have the same name: rules that go by names then hold for both.
     pub fn new(name: impl Into<Arc<str>>, transport: Transport) -> Self {
-        Self { name: name.into(), transport, limits: ListenerLimits::default() }
+        Self { name: name.into(), transport, limits: ListenerLimits::default(), connections: Arc::default() }
     }
 
-    /// What it has of its own in place of the broker's limits. They hold for each address that it is opened on.
+    /// What it has of its own in place of the broker's limits. Clones are the same listener, on
+    /// another address: together they have no more connections than its limit.
     pub fn limits(mut self, limits: ListenerLimits) -> Self {
         self.limits = limits;
         self
     }
 
     pub(super) fn into_parts(self) -> (Arc<Entrance>, Transport) {
-        (Arc::new(Entrance::new(self.name, self.limits)), self.transport)
+        (Arc::new(Entrance::new(self.name, self.limits, self.connections)), self.transport)
     }
 }
 
@@ -93,6 +99,8 @@ impl Broker {
                 if let Some(silence) = silence {
                     half_open::watch(&socket, silence);
                 }
+                // A socket for both versions of IP shows those of version 4 in the clothes of version 6.
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 // Packets are written in whole batches: waiting for more would only add delay.
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(peer = %address, %error, "TCP_NODELAY");

@@ -3,13 +3,17 @@
 mod accept;
 mod connection_task;
 mod half_open;
+mod handshake;
 mod housekeeping;
 mod listener;
+mod newcomer;
+mod proxy_protocol;
 mod question;
 mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod trusted;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "websocket")]
@@ -21,10 +25,13 @@ use std::time::{Instant, SystemTime};
 pub use self::listener::Listener;
 #[cfg(feature = "tls")]
 pub use self::tls::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
-pub use self::transport::Transport;
 #[cfg(feature = "websocket")]
 pub use self::websocket::WebSocketOptions;
 pub(crate) use self::{tasks::Tasks, workers::Workers};
+pub use self::{
+    transport::Transport,
+    trusted::{InvalidSource, TrustedSources},
+};
 
 /// One moment on the clock of this process, and on the one that outlives it.
 pub(crate) fn both_clocks() -> (Instant, SystemTime) {

@@ -16,7 +16,7 @@ pub use self::{
     certificate::CertificateField,
     options::{ClientCertificates, TlsError, TlsOptions},
 };
-use super::transport::ByteStream;
+use super::{handshake::Failure, transport::ByteStream};
 
 /// The most that TLS keeps of what a client does not take.
 const BUFFER_LIMIT: usize = 16 * 1024;
@@ -55,7 +55,7 @@ impl Tls {
         &self,
         socket: S,
         is_websocket: bool,
-    ) -> io::Result<(TlsStream<S>, Option<Arc<str>>)> {
+    ) -> Result<(TlsStream<S>, Option<Arc<str>>), Failure> {
         let configs = self.in_force.load_full();
         let config = if is_websocket { &configs.http } else { &configs.mqtt };
         let limit_buffers =
@@ -85,13 +85,15 @@ impl Configs {
 }
 
 /// A port that was mistaken for another is the commonest reason: it is said in so many words.
-fn explain(error: io::Error) -> io::Error {
+fn explain(error: io::Error) -> Failure {
     use tokio_rustls::rustls::Error::InvalidMessage as Invalid;
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
         Some(Invalid(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)) => {
-            io::Error::new(error.kind(), "no TLS on a listener for TLS: plain MQTT, or plain HTTP?")
+            Failure::MistakenPort(
+                "plain MQTT or HTTP on a TLS listener: let the client use TLS (mqtts, wss), or a listener without",
+            )
         }
-        _ => error,
+        _ => error.into(),
     }
 }

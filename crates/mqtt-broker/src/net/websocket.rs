@@ -3,6 +3,7 @@
 //! Frames mean nothing to packets: one may hold several, or a part of one [MQTT-6.0.0-2]. No HTTP server: what is not an
 //! upgrade to MQTT is refused.
 
+mod forwarded;
 mod upgrade;
 
 use std::{
@@ -24,7 +25,7 @@ use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use self::upgrade::WebSocketOptions;
-use super::transport::ByteStream;
+use super::{handshake::Failure, newcomer::Newcomer, transport::ByteStream};
 use crate::close_reason::ProtocolViolation;
 
 /// What is read from the socket at a time; an idle connection owns as much.
@@ -41,19 +42,20 @@ pub(super) struct WebSocketBytes<S> {
     close_sent: bool,
 }
 
-/// Upgrades an HTTP connection; no message within it may be larger than `largest` bytes.
+/// Upgrades an HTTP connection, whose request may name another client than who is at the other end.
 pub(super) async fn accept<S: ByteStream>(
     socket: S,
     options: &WebSocketOptions,
-    largest: usize,
-) -> io::Result<WebSocketBytes<S>> {
+    newcomer: &mut Newcomer,
+) -> Result<WebSocketBytes<S>, Failure> {
+    let largest = newcomer.largest_packet();
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(4 * FRAME_TO_CLIENT)
         .max_frame_size(Some(largest))
         .max_message_size(Some(largest));
-    let socket = upgrade::upgrade(socket, options, config).await?;
+    let socket = upgrade::upgrade(socket, options, config, newcomer).await?;
     Ok(WebSocketBytes { socket, unread: Bytes::new(), close_sent: false })
 }
 

@@ -18,12 +18,16 @@ use tokio_rustls::{
     },
 };
 
+use tracing::Level;
+
 use crate::{
     Q1,
     certificates::{Authority, Files},
     client::{Client, connect, credentials},
     journal::{Journal, eventually, soon},
-    limits, start,
+    limits,
+    log_lines::LogLines,
+    start,
 };
 
 type TlsClient = Client<TlsStream<TcpStream>>;
@@ -79,7 +83,13 @@ pub(crate) async fn shake_hands(
     address: SocketAddr,
     config: ClientConfig,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let socket = TcpStream::connect(address).await?;
+    shake_hands_over(TcpStream::connect(address).await?, config).await
+}
+
+pub(crate) async fn shake_hands_over(
+    socket: TcpStream,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     soon("the handshake", TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }
@@ -260,6 +270,7 @@ async fn a_slow_handshake_delays_nobody_and_ends_at_the_deadline() {
 
 #[tokio::test]
 async fn plain_mqtt_on_a_tls_port_and_tls_on_a_plain_one_end() {
+    let log = LogLines::collect(Level::INFO);
     let authority = Authority::new("a");
     let (broker, address, _) = start_tls(Broker::builder(), options(&authority)).await;
     let mut plain = Client::open(address).await;
@@ -271,6 +282,15 @@ async fn plain_mqtt_on_a_tls_port_and_tls_on_a_plain_one_end() {
 
     let (_broker, plain_address) = start(Broker::builder()).await;
     assert!(shake_hands(plain_address, trusting(&authority, None)).await.is_err());
+    assert_eq!(log.count("plain MQTT or HTTP on a TLS listener: let the client use TLS"), 1);
+    assert_eq!(log.count("TLS on a listener without: let the client speak plain MQTT"), 1);
+    assert_eq!(log.lines().len(), 2, "{:#?}", log.lines());
+
+    // A flood of them is no flood of lines.
+    for _ in 0..30 {
+        shake_hands(plain_address, trusting(&authority, None)).await.unwrap_err();
+    }
+    assert_eq!(log.lines().len(), 11);
 }
 
 #[cfg(feature = "websocket")]

@@ -21,12 +21,15 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
+use tracing::Level;
 
 use crate::{
     Q0, Q1,
     client::{Client, connect, id, publish, subscribe},
     journal::{Journal, eventually, soon},
-    limits, start,
+    limits,
+    log_lines::LogLines,
+    start,
 };
 
 /// A client of frames.
@@ -43,7 +46,7 @@ pub(crate) async fn start_websocket(builder: Builder, options: WebSocketOptions)
     (broker, address)
 }
 
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     path: &str,
     headers: &[(&'static str, &'static str)],
@@ -56,7 +59,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     Ok((Frames { socket, decoder: Decoder::new(16 * 1024 * 1024), buffer: BytesMut::new() }, response))
 }
 
-const MQTT: (&str, &str) = ("sec-websocket-protocol", "mqtt");
+pub(crate) const MQTT: (&str, &str) = ("sec-websocket-protocol", "mqtt");
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     pub(crate) async fn over(stream: S) -> Self {
@@ -64,10 +67,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     pub(crate) async fn connected(stream: S, client_id: &str) -> Self {
-        let mut frames = Self::over(stream).await;
-        frames.send(Packet::Connect(Box::new(connect(client_id)))).await;
-        assert_eq!(frames.recv().await, Packet::Connack(Connack::Accepted { session_present: false }));
-        frames
+        Self::over(stream).await.connected_as(client_id).await
+    }
+
+    pub(crate) async fn connected_as(mut self, client_id: &str) -> Self {
+        self.send(Packet::Connect(Box::new(connect(client_id)))).await;
+        assert_eq!(self.recv().await, Packet::Connack(Connack::Accepted { session_present: false }));
+        self
     }
 
     async fn send_frame(&mut self, frame: Message) {
@@ -129,7 +135,11 @@ async fn default_broker() -> (Broker, SocketAddr) {
 }
 
 /// The status of a refused upgrade.
-async fn refused(address: SocketAddr, path: &str, headers: &[(&'static str, &'static str)]) -> u16 {
+pub(crate) async fn refused(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &'static str)],
+) -> u16 {
     match upgrade(tcp(address).await, path, headers).await {
         Err(Error::Http(response)) => response.status().as_u16(),
         Err(other) => panic!("{other}"),
@@ -370,6 +380,7 @@ async fn a_client_that_does_not_read_gets_all_in_the_end() {
 
 #[tokio::test]
 async fn other_protocols_are_told_apart() {
+    let log = LogLines::collect(Level::WARN);
     let (broker, plain) = start(Broker::builder()).await;
     assert!(upgrade(tcp(plain).await, "/mqtt", &[MQTT]).await.is_err());
     let address = broker
@@ -385,4 +396,18 @@ async fn other_protocols_are_told_apart() {
     over_tcp.ping().await;
     over_websocket.ping().await;
     eventually("the mistaken ones to be gone", || broker.snapshot().connections == 2).await;
+
+    // A TLS ClientHello, and what a proxy says.
+    for (address, bytes) in
+        [(address, &b"\x16\x03\x01\0\xff\x01"[..]), (plain, b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 1883\r\n")]
+    {
+        let mut stream = tcp(address).await;
+        stream.write_all(bytes).await.unwrap();
+        stream.write_all(&[0; 200]).await.unwrap();
+        assert!(matches!(soon("the end", stream.read(&mut [0])).await, Ok(0) | Err(_)));
+    }
+    assert_eq!(log.count("HTTP on a listener for plain MQTT"), 1);
+    assert_eq!(log.count("no HTTP on a WebSocket listener, but plain MQTT or TLS"), 2);
+    assert_eq!(log.count("a PROXY protocol header on a listener that expects none"), 1);
+    assert_eq!(log.lines().len(), 4, "{:#?}", log.lines());
 }

@@ -7,6 +7,7 @@ use async_tungstenite::{
     tokio::{TokioAdapter, accept_hdr_async_with_config},
     tungstenite::{
         Error,
+        error::ProtocolError,
         handshake::server::{ErrorResponse, Request, Response},
         http::{
             StatusCode,
@@ -16,7 +17,12 @@ use async_tungstenite::{
     },
 };
 
-use super::super::transport::ByteStream;
+use super::super::{handshake::Failure, newcomer::Newcomer, transport::ByteStream, trusted::TrustedSources};
+use super::forwarded;
+use crate::client::Peer;
+
+/// Whom each proxy had a request from.
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The sub-protocols that are MQTT: today's name, and that of MQTT 3.1.
 const SUB_PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
@@ -29,11 +35,16 @@ const SUB_PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 pub struct WebSocketOptions {
     paths: Vec<String>,
     origins: Option<Vec<String>>,
+    proxies: TrustedSources,
 }
 
 impl Default for WebSocketOptions {
     fn default() -> Self {
-        Self { paths: vec!["/mqtt".to_owned(), "/".to_owned()], origins: None }
+        Self {
+            paths: vec!["/mqtt".to_owned(), "/".to_owned()],
+            origins: None,
+            proxies: TrustedSources::default(),
+        }
     }
 }
 
@@ -50,6 +61,32 @@ impl WebSocketOptions {
     pub fn origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
         self.origins = Some(origins.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// Takes the client's address from `X-Forwarded-For`, where one of these proxies sends the request: the last one in it
+    /// that is not a proxy's, as a client can write there what it likes before that. Where it names none, the client is
+    /// taken to be the proxy. The port is 0 unless the proxy writes one. Default: the field means nothing.
+    pub fn forwarded_for(mut self, proxies: TrustedSources) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Whether this peer may say for whom it speaks.
+    pub(in crate::net) fn trust(&self, peer: Peer) -> bool {
+        self.proxies.trust(peer)
+    }
+
+    /// Asks about who sends a request by a proxy. Others were asked about when they were accepted.
+    fn is_welcome(&self, request: &Request, newcomer: &mut Newcomer) -> bool {
+        if !self.trust(newcomer.peer) {
+            return true;
+        }
+        let fields = request.headers().get_all(X_FORWARDED_FOR);
+        let fields: Vec<&str> = fields.iter().map(|field| field.to_str().unwrap_or_default()).collect();
+        if let Some(client) = forwarded::client(&fields, &self.proxies) {
+            newcomer.peer = Peer::Inet(client);
+        }
+        newcomer.is_welcome()
     }
 
     fn judge(&self, request: &Request) -> Result<HeaderValue, (StatusCode, &'static str)> {
@@ -78,27 +115,39 @@ pub(super) async fn upgrade<S: ByteStream>(
     socket: S,
     options: &WebSocketOptions,
     config: WebSocketConfig,
-) -> io::Result<WebSocketStream<TokioAdapter<S>>> {
+    newcomer: &mut Newcomer,
+) -> Result<WebSocketStream<TokioAdapter<S>>, Failure> {
     let mut refusal = None;
     #[expect(clippy::result_large_err, reason = "the signature is the library's")]
-    let answer = |request: &Request, mut response: Response| match options.judge(request) {
-        Ok(sub_protocol) => {
-            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, sub_protocol);
-            Ok(response)
+    let answer = |request: &Request, mut response: Response| {
+        if !options.is_welcome(request, newcomer) {
+            refusal = Some(Failure::Unwelcome);
+            return Err(refuse(StatusCode::FORBIDDEN, "not from this address\n"));
         }
-        Err((status, why)) => {
-            refusal = Some(why.trim_end());
-            Err(refuse(status, why))
+        match options.judge(request) {
+            Ok(sub_protocol) => {
+                response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, sub_protocol);
+                Ok(response)
+            }
+            Err((status, why)) => {
+                let error = format!("upgrade refused: {}", why.trim_end());
+                refusal = Some(io::Error::new(io::ErrorKind::InvalidInput, error).into());
+                Err(refuse(status, why))
+            }
         }
     };
     let outcome = accept_hdr_async_with_config(socket, answer, Some(config)).await;
-    outcome.map_err(|error| match (refusal, error) {
-        (Some(refusal), _) => {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("upgrade refused: {refusal}"))
-        }
-        (None, Error::Io(error)) => error,
-        (None, error) => io::Error::new(io::ErrorKind::InvalidData, error),
-    })
+    outcome.map_err(|error| refusal.unwrap_or_else(|| explain(error)))
+}
+
+fn explain(error: Error) -> Failure {
+    match error {
+        Error::Io(error) => error.into(),
+        Error::Protocol(ProtocolError::HttparseError(_)) => Failure::MistakenPort(
+            "no HTTP on a WebSocket listener, but plain MQTT or TLS: let the client use ws, or another listener",
+        ),
+        error => io::Error::new(io::ErrorKind::InvalidData, error).into(),
+    }
 }
 
 fn refuse(status: StatusCode, why: &str) -> ErrorResponse {
