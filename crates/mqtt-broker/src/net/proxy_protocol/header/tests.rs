@@ -1,3 +1,5 @@
+//! Headers as proxies send them, headers that are none, and random ones. Sockets are in `tests/it/proxies.rs`.
+
 use super::*;
 
 /// A binary header, with these bytes behind the length.
