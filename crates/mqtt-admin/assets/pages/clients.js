@@ -114,7 +114,7 @@ export function client(root, { signal, name }) {
     }
     replace(timeline, table({
       caption: `What happened to ${name}, the newest first`,
-      columns: [{ name: "When", cell: (row) => moment(row.at) }, { name: "What", wide: true, cell: sentence }],
+      columns: [{ name: "When", cell: (row) => el("span.reason", moment(row.at)) }, { name: "What", wide: true, cell: sentence }],
       rows: past.list.reverse(),
       empty: "Nothing is known.",
     }));
