@@ -35,7 +35,6 @@ use crate::{
 const LOOKS_A_HAND_OVER: usize = 8;
 /// How many sessions or retained messages expire before others have their turn.
 const EXPIRED_AT_A_TIME: usize = 256;
-
 /// How many subscriptions of a session that is over are removed under one lock.
 const FORGOTTEN_AT_A_TIME: usize = 64;
 
@@ -367,9 +366,7 @@ impl Core {
 
     /// Takes note of messages that waited for a client, and that it may not have.
     pub(crate) fn withheld(&self, client_id: &str, messages: &[Message], burst: &mut Burst<'_>) {
-        for message in messages {
-            self.dropped(client_id, message, DropReason::Withheld, burst);
-        }
+        messages.iter().for_each(|message| self.dropped(client_id, message, DropReason::Withheld, burst));
     }
 
     /// The next few retained messages of a look-up.
