@@ -164,15 +164,16 @@ impl WebSocket {
 
 /// A whole binary frame of so many bytes, masked with zero.
 fn put_head(out: &mut Vec<u8>, len: usize) {
+    const MASKED: u8 = 0x80;
     out.push(0x80 | BINARY);
     match len {
-        0..126 => out.push(0x80 | len as u8),
+        0..126 => out.push(MASKED + len as u8),
         126..65_536 => {
-            out.push(0x80 | 126);
+            out.push(MASKED + 126);
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
         _ => {
-            out.push(0x80 | 127);
+            out.push(MASKED + 127);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }

@@ -57,7 +57,9 @@ impl Broker {
         let core = self.core();
         core.recheck_subscriptions();
         for part in core.sessions.in_parts() {
-            part.iter().for_each(|session| session.wake());
+            for session in &part {
+                session.wake();
+            }
             yield_now().await;
         }
     }

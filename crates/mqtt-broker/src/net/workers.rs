@@ -4,7 +4,6 @@
 //! wakes are that thread's own, and no other thread is woken for them. `docs/adr/0006-a-runtime-a-core.md` has the figures.
 
 use std::{
-    future::Future,
     io,
     net::TcpStream as DetachedTcp,
     sync::{
@@ -58,7 +57,7 @@ impl Tasks {
     pub(super) fn place<S: Movable>(&self, socket: S, go_on: impl FnOnce(S) + Send + 'static) {
         let Some(worker) = self.workers.next() else { return go_on(socket) };
         let Ok(detached) = socket.detach() else { return };
-        self.tracker.spawn_on(start(detached, go_on), worker);
+        self.tracker.spawn_on(async { start(detached, go_on) }, worker);
     }
 }
 
@@ -69,16 +68,11 @@ impl Workers {
     }
 }
 
-/// The system refuses only a socket that is broken, or one too many to watch: then the connection is closed.
-fn start<S: Movable>(
-    detached: S::Detached,
-    go_on: impl FnOnce(S) + Send + 'static,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        match S::attach(detached) {
-            Ok(socket) => go_on(socket),
-            Err(error) => tracing::warn!(%error, "a connection could not be given to its worker"),
-        }
+/// On the worker. The system refuses only a socket that is broken, or one too many to watch: then the connection is closed.
+fn start<S: Movable>(detached: S::Detached, go_on: impl FnOnce(S) + Send + 'static) {
+    match S::attach(detached) {
+        Ok(socket) => go_on(socket),
+        Err(error) => tracing::warn!(%error, "a connection could not be given to its worker"),
     }
 }
 
