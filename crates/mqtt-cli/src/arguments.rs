@@ -4,7 +4,10 @@ use std::{env, ffi::OsString};
 
 use clap::{Parser, Subcommand};
 
-use crate::{acl, admin, bench, completions, man, passwd, publish, serve, store, subscribe, top};
+use crate::{
+    acl, admin, bench, completions, config_command, man, migrate, passwd, publish, serve, store, subscribe,
+    top,
+};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GMQTT_COMMIT"), ")");
 
@@ -12,7 +15,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   1   failed while running: the address is in use, the connection was refused, ...
-  2   the arguments make no sense
+  2   the arguments, or the configuration, make no sense
   3   gmqtt serve: the disk failed; what was acknowledged is kept, and nothing was acknowledged since
   27  gmqtt sub -W: the time is over";
 
@@ -29,6 +32,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Box<serve::Options>),
+    CheckConfig(config_command::CheckOptions),
+    Config(config_command::Options),
+    Migrate(migrate::Options),
     Pub(Box<publish::Options>),
     Sub(Box<subscribe::Options>),
     Admin(Box<admin::Options>),
@@ -70,10 +76,7 @@ mod tests {
     fn without_arguments_it_serves_on_localhost() {
         let Ok(Command::Serve(options)) = Arguments::command_of(["gmqtt".into()]) else { panic!() };
         let options = format!("{options:?}");
-        assert!(
-            options.contains("listen: [Localhost(1883)], listen_ws: [], listen_tls: [], listen_wss: []"),
-            "{options}"
-        );
-        assert!(options.contains("durability: Sync, data_dir"), "{options}");
+        assert!(options.contains("listen: [], listen_ws: [], listen_tls: [], listen_wss: []"), "{options}");
+        assert!(options.contains("KeyArguments([])"), "{options}");
     }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use clap::error::ErrorKind;
 
+use crate::config::Mistakes;
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const STORE_FAILED: u8 = 3;
@@ -54,6 +56,10 @@ pub(crate) fn output(written: io::Result<()>) -> anyhow::Result<()> {
 /// The exit code for what a subcommand returned; says on stderr why it is not 0.
 pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
+        mistakes.lines().for_each(|line| complain(format_args!("{line}")));
+        return USAGE.into();
+    }
     let code = match error.downcast_ref::<Ending>() {
         Some(Ending::OutputClosed) => return ExitCode::SUCCESS,
         Some(Ending::Usage(_)) => USAGE,

@@ -1,40 +1,75 @@
 //! Where the log goes and what is in it: stderr, since standard output belongs to results.
 
-use std::io;
+use std::{fmt, io, str::FromStr};
 
-use clap::ValueEnum;
+use anyhow::Context;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Registry, fmt::layer as fmt_layer, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Log")]
-pub(crate) struct LogArguments {
-    /// error, warn, info, debug, trace, off, or a level for a part, such as `info,mqtt_broker=debug`
-    #[arg(long, value_name = "LEVEL", env = "GMQTT_LOG", default_value = "info", value_parser = directives)]
-    log_level: String,
-
-    /// One line of text an event, or one JSON object
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+/// What goes into the log of a broker, and how it looks.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    pub(crate) level: Directives,
+    pub(crate) format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
+/// A level for all, and levels for parts: `info,mqtt_broker::net=debug`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directives(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
-/// The log of a broker.
-pub(crate) fn start(arguments: &LogArguments) {
-    // A closed stderr ends the log, and nothing else: complaining about it there would be a panic.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log_level))
-        .with_writer(io::stderr)
-        .log_internal_errors(false);
-    match arguments.log_format {
-        LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        LogFormat::Json => log.json().init(),
+impl Default for Directives {
+    fn default() -> Self {
+        Self("info".into())
     }
+}
+
+impl FromStr for Directives {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => {
+                Err(format!("is no level, such as \"info\" or \"info,mqtt_broker::net=debug\": {error}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Directives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The levels of a log that has begun.
+pub(crate) struct LogLevels(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevels {
+    pub(crate) fn change(&self, to: &Directives) -> anyhow::Result<()> {
+        self.0.reload(EnvFilter::new(&to.0)).context("the levels of the log stay as they were")
+    }
+}
+
+/// The log of a broker.
+pub(crate) fn start(settings: &LogSettings) -> LogLevels {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.level.0));
+    // A closed stderr ends the log, and nothing else: complaining about it there would be a panic.
+    let lines = fmt_layer().with_writer(io::stderr).log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    match settings.format {
+        LogFormat::Text => registry.with(lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+    LogLevels(handle)
 }
 
 /// The log of a client: for a person who waits in front of it.
@@ -47,8 +82,4 @@ pub(crate) fn start_for_client(debug: bool, quiet: bool) {
     let log =
         tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
     log.without_time().with_target(false).with_ansi(false).init();
-}
-
-fn directives(text: &str) -> Result<String, ParseError> {
-    EnvFilter::try_new(text).map(|_| text.to_owned())
 }

@@ -10,10 +10,13 @@ mod bench;
 mod client;
 mod client_arguments;
 mod completions;
+mod config;
+mod config_command;
 mod exit;
 mod format;
 mod logging;
 mod man;
+mod migrate;
 mod passwd;
 mod private_files;
 mod publish;
@@ -42,6 +45,9 @@ fn main() -> ExitCode {
     };
     exit::code(match command {
         Command::Serve(options) => serve::run(&options),
+        Command::CheckConfig(options) => config_command::check(&options),
+        Command::Config(options) => config_command::run(&options),
+        Command::Migrate(options) => migrate::run(&options),
         Command::Pub(options) => publish::run(options),
         Command::Sub(options) => subscribe::run(options),
         Command::Admin(options) => admin::run(&options),

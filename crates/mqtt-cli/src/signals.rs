@@ -25,6 +25,39 @@ impl EndRequests {
     }
 }
 
+/// SIGHUP, time after time.
+#[cfg(unix)]
+pub(crate) struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    pub(crate) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one; may be dropped and asked again.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+pub(crate) struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    #[expect(clippy::unnecessary_wraps, reason = "the same as where signals can fail")]
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// From here on a write beyond the limit of a file's size (`ulimit -f`, systemd's `LimitFSIZE`) is an error like any other of
 /// the disk, and does not kill the program.
 #[cfg(unix)]

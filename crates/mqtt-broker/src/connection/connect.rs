@@ -160,8 +160,8 @@ impl Connection {
     /// There is no place for this client, or none any more.
     fn turn_away(&mut self, info: &ClientInfo, reason: RefusalReason, burst: &mut Burst<'_>) -> CloseReason {
         burst.counts.refuse_one(reason);
-        let user_name = info.user_name.as_deref();
-        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, %reason, "refused");
+        let (user_name, listener) = (info.user_name.as_deref(), info.listener.as_deref());
+        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, listener, %reason, "refused");
         self.refuse(reason.return_code(), burst)
     }
 
@@ -186,9 +186,9 @@ impl Connection {
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {
         burst.counts.connects_accepted += 1;
-        let user_name = info.user_name.as_deref();
-        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, session_present, "connected");
-        let client_id = &*info.client_id;
+        let (client_id, user_name) = (&*info.client_id, info.user_name.as_deref());
+        let listener = info.listener.as_deref();
+        tracing::info!(client_id, peer = %info.peer, user_name, listener, session_present, "connected");
         if session_present {
             burst.counts.sessions_resumed += 1;
             self.core.observe(&Event::SessionResumed { client_id });

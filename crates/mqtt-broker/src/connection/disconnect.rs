@@ -68,7 +68,8 @@ fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {
     if let Some(hook) = &core.hooks.on_close {
         survive("on_close", || hook(client, reason));
     }
-    let user_name = client.user_name.as_deref();
-    tracing::info!(client_id = &*client.client_id, peer = %client.peer, user_name, %reason, "disconnected");
+    let (client_id, user_name) = (&*client.client_id, client.user_name.as_deref());
+    let listener = client.listener.as_deref();
+    tracing::info!(client_id, peer = %client.peer, user_name, listener, %reason, "disconnected");
     core.observe(&Event::Disconnected { client, reason });
 }

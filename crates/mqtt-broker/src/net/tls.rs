@@ -25,13 +25,14 @@ const BUFFER_LIMIT: usize = 16 * 1024;
 /// keep one for [`Tls::reload`].
 #[derive(Clone, Debug)]
 pub struct Tls {
-    options: Arc<TlsOptions>,
     in_force: Arc<ArcSwap<Configs>>,
 }
 
-/// The same but for the protocol that is agreed on: a browser offers `http/1.1`, and must not be refused for it.
+/// What was read, and from where. Two configs, the same but for the protocol that is agreed on: a browser offers `http/1.1`,
+/// and must not be refused for it.
 #[derive(Debug)]
 struct Configs {
+    options: TlsOptions,
     mqtt: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
 }
@@ -39,15 +40,21 @@ struct Configs {
 impl Tls {
     /// Reads all files of `options`. It blocks for as long.
     pub fn load(options: TlsOptions) -> Result<Self, TlsError> {
-        let configs = Configs::load(&options)?;
-        Ok(Self { options: Arc::new(options), in_force: Arc::new(ArcSwap::from_pointee(configs)) })
+        Ok(Self { in_force: Arc::new(ArcSwap::from_pointee(Configs::load(options)?)) })
     }
 
     /// Reads the files again; handshakes from now on use what they hold. Connections that are there already are left alone.
     /// When anything is wrong with the files, all stays as it was. It blocks for as long as reading takes.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.in_force.store(Arc::new(Configs::load(&self.options)?));
+        let options = self.in_force.load().options.clone();
+        self.in_force.store(Arc::new(Configs::load(options)?));
         Ok(())
+    }
+
+    /// Handshakes from now on use what `other` was loaded with, other files and another policy perhaps. Connections that are
+    /// there already are left alone.
+    pub fn replace(&self, other: &Self) {
+        self.in_force.store(other.in_force.load_full());
     }
 
     /// Shakes hands, and says which user name the client has proved to be its own.
@@ -64,7 +71,7 @@ impl Tls {
         let stream = handshake.await.map_err(explain)?;
         let (_, connection) = stream.get_ref();
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
-        let user_name = match (self.options.user_name, certificate) {
+        let user_name = match (configs.options.user_name, certificate) {
             (Some(field), Some(certificate)) => Some(certificate::user_name(certificate, field)?),
             _ => None,
         };
@@ -73,14 +80,14 @@ impl Tls {
 }
 
 impl Configs {
-    fn load(options: &TlsOptions) -> Result<Self, TlsError> {
+    fn load(options: TlsOptions) -> Result<Self, TlsError> {
         let config = options.server_config()?;
         let with_alpn = |name: &[u8]| {
             let mut config = config.clone();
             config.alpn_protocols = vec![name.to_vec()];
             Arc::new(config)
         };
-        Ok(Self { mqtt: with_alpn(b"mqtt"), http: with_alpn(b"http/1.1") })
+        Ok(Self { mqtt: with_alpn(b"mqtt"), http: with_alpn(b"http/1.1"), options })
     }
 }
 

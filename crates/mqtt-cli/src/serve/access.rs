@@ -1,87 +1,71 @@
-//! [`AccessArguments`]: who may connect, and what he may do there, by files that are read again on SIGHUP.
+//! Who may connect, and what he may do there: the rules that are in force, made of what stands in the files.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, future::ready};
 
-use anyhow::Context;
 use mqtt_access::{
-    Access, AccessControl, Acl, Certificates, Failures, PasswordChecks, PasswordFile, Passwords,
+    Access, AccessControl, Certificates, Failures, Identity, IdentityProvider, PasswordChecks, Passwords,
+    Verdict,
 };
+use mqtt_broker::{ConnectRequest, HookFuture};
 
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Access")]
-pub(crate) struct AccessArguments {
-    /// Serve clients from other machines without asking who they are, and beside a password file those without a name
-    #[arg(long)]
-    pub(crate) allow_anonymous: bool,
+use crate::config::{Config, Files};
 
-    /// Ask clients for a user name and a password of this file (`gmqtt passwd FILE USER`); read again on SIGHUP
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-
-    /// Let clients do only what this file allows, in the syntax of mosquitto; read again on SIGHUP
-    #[arg(long, value_name = "FILE")]
-    acl_file: Option<PathBuf>,
-}
-
-/// The rules in force, and what it takes to read them again.
+/// The rules in force, and what outlives a reload of them.
 #[derive(Clone)]
-pub(crate) struct Rules {
-    arguments: AccessArguments,
-    certificates: bool,
+pub(super) struct Rules {
     checks: PasswordChecks,
     failures: Failures,
     control: AccessControl,
 }
 
-impl AccessArguments {
-    /// Whether clients have to prove who they are.
-    pub(crate) fn asks_for_passwords(&self) -> bool {
-        self.password_file.is_some()
-    }
-
-    /// Reads the files; `None` if there are none, and so nobody is asked anything. `certificates` says whether clients
-    /// prove by those who they are.
-    pub(crate) fn rules(&self, certificates: bool) -> anyhow::Result<Option<Rules>> {
-        if self.password_file.is_none() && self.acl_file.is_none() {
-            return Ok(None);
+impl Rules {
+    /// `None` if nobody is asked anything, so that the broker need not ask either.
+    pub(super) fn new(config: &Config, files: &Files) -> Option<Self> {
+        if files.passwords.is_none() && files.acl.is_none() {
+            return None;
         }
         let (checks, failures) = (PasswordChecks::default(), Failures::default());
-        let access = self.read(certificates, &checks, &failures)?;
-        let control = AccessControl::new(access);
-        Ok(Some(Rules { arguments: self.clone(), certificates, checks, failures, control }))
+        let control = AccessControl::new(rules(config, files, &checks, &failures));
+        Some(Self { checks, failures, control })
     }
 
-    fn read(
-        &self,
-        certificates: bool,
-        checks: &PasswordChecks,
-        failures: &Failures,
-    ) -> anyhow::Result<Access> {
-        // Without passwords there is no name to be checked: all are nobody, and nobody may be anybody.
-        let anonymous = self.allow_anonymous || !self.asks_for_passwords();
-        let mut access = Access::new().allow_anonymous(anonymous).failures(failures);
-        if certificates {
-            access = access.identify(Certificates);
-        }
-        if let Some(path) = &self.password_file {
-            let file = PasswordFile::load(path).context("cannot use the password file")?;
-            access = access.identify(Passwords::new(file, checks.clone()));
-        }
-        if let Some(path) = &self.acl_file {
-            access = access.authorize(Acl::load(path).context("cannot use the access list")?);
-        }
-        Ok(access)
-    }
-}
-
-impl Rules {
-    pub(crate) fn control(&self) -> &AccessControl {
+    pub(super) fn control(&self) -> &AccessControl {
         &self.control
     }
 
-    /// Reads the files again. If anything is wrong with them, all stays as it was.
-    pub(crate) fn reload(&self) -> anyhow::Result<()> {
-        self.control.replace(self.arguments.read(self.certificates, &self.checks, &self.failures)?);
-        Ok(())
+    /// Puts other rules into force.
+    pub(super) fn replace(&self, config: &Config, files: &Files) {
+        self.control.replace(rules(config, files, &self.checks, &self.failures));
+    }
+}
+
+fn rules(config: &Config, files: &Files, checks: &PasswordChecks, failures: &Failures) -> Access {
+    let listeners = config.listeners.iter().filter(|listener| listener.allow_anonymous);
+    let anonymous = Anonymous { listeners: listeners.map(|listener| listener.name.clone()).collect() };
+    let mut access = Access::new().failures(failures).identify(anonymous).identify(Certificates);
+    if let Some(passwords) = &files.passwords {
+        access = access.identify(Passwords::new(passwords.clone(), checks.clone()));
+    }
+    if let Some(acl) = &files.acl {
+        access = access.authorize(acl.clone());
+    }
+    access
+}
+
+/// Lets in whoever gives neither a name nor a password, where the listener allows it.
+struct Anonymous {
+    listeners: HashSet<String>,
+}
+
+impl IdentityProvider for Anonymous {
+    fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
+        let client = &request.client;
+        let is_anonymous = client.user_name.is_none() && request.password.is_none();
+        let is_allowed = client.listener.as_deref().is_some_and(|name| self.listeners.contains(name));
+        Box::pin(ready(if is_anonymous && is_allowed {
+            Verdict::Allow(Identity::default())
+        } else {
+            Verdict::NoOpinion
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP API of the broker: where it is served, and for the bearers of which tokens.
 
 use std::{
+    fmt,
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr},
@@ -17,21 +18,19 @@ use tokio_util::sync::CancellationToken;
 use super::say;
 use crate::exit::Ending;
 
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "HTTP API")]
-pub(crate) struct AdminArguments {
-    /// Serve the HTTP API on this address, or `off` [default: 127.0.0.1:18083, if it is free]
-    #[arg(long, value_name = "ADDRESS", env = "GMQTT_ADMIN")]
-    admin: Option<AdminAddress>,
-
-    /// The tokens that are accepted, a line each as `gmqtt admin token create` prints it
-    /// [default: one for everything, in DATA_DIR/admin-token]
-    #[arg(long, value_name = "FILE")]
-    admin_token_file: Option<PathBuf>,
+/// Where the API is, and who may use it.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminSettings {
+    /// 127.0.0.1:18083 if nobody names one, and if that is free.
+    pub(crate) address: Option<AdminAddress>,
+    /// One token for everything, in the data directory, if nobody names a file.
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
+/// Where the API is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AdminAddress {
+pub(crate) enum AdminAddress {
     Off,
     Socket(SocketAddr),
 }
@@ -52,16 +51,20 @@ impl FromStr for AdminAddress {
     }
 }
 
-impl AdminArguments {
-    /// Starts the API, and says where it is. `data_dir` is where a token may be kept.
-    pub(crate) async fn start(
-        &self,
-        broker: &Broker,
-        data_dir: Option<&Path>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Socket(address) => address.fmt(f),
+        }
+    }
+}
+
+impl AdminSettings {
+    /// Starts the API, and says where it is.
+    pub(crate) async fn start(&self, broker: &Broker, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(listener) = self.listener().await? else { return Ok(()) };
-        let Some((tokens, kept_in)) = self.tokens(data_dir)? else { return Ok(()) };
+        let Some((tokens, kept_in)) = self.tokens()? else { return Ok(()) };
         let address = listener.local_addr().context("the HTTP API")?;
         let admin = Admin::new(broker.clone(), tokens, (), AdminOptions::default());
         tokio::spawn(async move { admin.serve(listener, stop).await });
@@ -72,7 +75,7 @@ impl AdminArguments {
 
     /// At a terminal alone: a log, and whoever collects it, is no place for a token.
     fn say_how_to_log_in(&self, address: SocketAddr, kept_in: &Path) {
-        if self.admin_token_file.is_none()
+        if self.token_file.is_none()
             && io::stdout().is_terminal()
             && let Ok(token) = fs::read_to_string(kept_in)
         {
@@ -82,14 +85,14 @@ impl AdminArguments {
 
     /// A second broker on this machine starts without an API rather than not at all, unless it was told where to serve it.
     async fn listener(&self) -> anyhow::Result<Option<TcpListener>> {
-        let address = match self.admin {
+        let address = match self.address {
             Some(AdminAddress::Off) => return Ok(None),
             Some(AdminAddress::Socket(address)) => address,
             None => DEFAULT,
         };
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Some(listener)),
-            Err(error) if self.admin.is_none() => {
+            Err(error) if self.address.is_none() => {
                 tracing::warn!(
                     %error,
                     "no HTTP API: cannot listen on {address}; take another port: --admin 127.0.0.1:0, or none: --admin off"
@@ -102,8 +105,8 @@ impl AdminArguments {
         }
     }
 
-    fn tokens(&self, data_dir: Option<&Path>) -> anyhow::Result<Option<(Tokens, PathBuf)>> {
-        if let Some(file) = &self.admin_token_file {
+    fn tokens(&self) -> anyhow::Result<Option<(Tokens, PathBuf)>> {
+        if let Some(file) = &self.token_file {
             let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             let tokens = Tokens::parse(&text).with_context(|| format!("{}", file.display()))?;
             if tokens.is_empty() {
@@ -115,7 +118,7 @@ impl AdminArguments {
             }
             return Ok(Some((tokens, file.clone())));
         }
-        let Some(directory) = data_dir else {
+        let Some(directory) = &self.data_dir else {
             tracing::warn!(
                 "no HTTP API: there is no place for its token; name one: --data-dir or --admin-token-file"
             );

@@ -1,19 +1,20 @@
-//! [`ListenerArguments`]: where the broker listens, and what it speaks there.
+//! [`ListenerArguments`]: listeners from the command line, for a broker without a file. And how listeners are opened.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mqtt_broker::{
-    Broker, CertificateField, ClientCertificates, Tls, TlsOptions, Transport, WebSocketOptions,
-};
+use mqtt_broker::{Broker, Tls};
 
 use super::{address::ListenAddress, say};
+use crate::config::{Listener, Origin, Protocol, RawListener, Setting, TlsKeys};
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Listeners")]
 pub(crate) struct ListenerArguments {
-    /// Listen for MQTT over TCP on this address; may be given several times, as all --listen options may
-    #[arg(long, value_name = "ADDRESS", default_values_t = [ListenAddress::Localhost(1883)])]
+    /// Listen for MQTT over TCP on this address, or on unix:PATH [default: localhost:1883]
+    ///
+    /// All --listen options may be given several times. With any of them, the listeners of the file are not used.
+    #[arg(long, value_name = "ADDRESS")]
     listen: Vec<ListenAddress>,
 
     /// Listen for MQTT over WebSocket, at the paths /mqtt and /
@@ -21,15 +22,15 @@ pub(crate) struct ListenerArguments {
     listen_ws: Vec<ListenAddress>,
 
     /// Listen for MQTT over TLS
-    #[arg(long, value_name = "ADDRESS", requires = "tls_cert")]
+    #[arg(long, value_name = "ADDRESS", requires = "tls_cert", group = "over_tls")]
     listen_tls: Vec<ListenAddress>,
 
     /// Listen for MQTT over secure WebSocket
-    #[arg(long, value_name = "ADDRESS", requires = "tls_cert")]
+    #[arg(long, value_name = "ADDRESS", requires = "tls_cert", group = "over_tls")]
     listen_wss: Vec<ListenAddress>,
 
     /// The certificate for TLS, and those between it and its authority's (PEM); read again on SIGHUP, as all of these
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", requires = "over_tls")]
     tls_cert: Option<PathBuf>,
 
     /// The private key for TLS (PEM)
@@ -42,56 +43,57 @@ pub(crate) struct ListenerArguments {
 }
 
 impl ListenerArguments {
-    /// An address that other machines reach, and where nobody is asked who he is.
-    pub(crate) fn open_to_others(&self) -> Option<&ListenAddress> {
-        let over_tls =
-            self.listen_tls.iter().chain(&self.listen_wss).filter(|_| self.tls_client_ca.is_none());
-        let mut all = self.listen.iter().chain(&self.listen_ws).chain(over_tls);
-        all.find(|address| !address.is_loopback())
+    /// As if they had stood in the file.
+    pub(crate) fn listeners(&self) -> Vec<RawListener> {
+        let kinds = [
+            (&self.listen, Protocol::Tcp, "--listen"),
+            (&self.listen_ws, Protocol::Ws, "--listen-ws"),
+            (&self.listen_tls, Protocol::Tls, "--listen-tls"),
+            (&self.listen_wss, Protocol::Wss, "--listen-wss"),
+        ];
+        let all = kinds.into_iter().flat_map(|(addresses, protocol, argument)| {
+            addresses.iter().map(move |address| self.listener(address, protocol, argument))
+        });
+        all.collect()
     }
 
-    /// Whether clients over TLS prove by a certificate who they are.
-    pub(crate) fn asks_for_certificates(&self) -> bool {
-        self.tls_client_ca.is_some()
+    fn listener(&self, address: &ListenAddress, protocol: Protocol, argument: &str) -> RawListener {
+        let origin = Origin::Argument(argument.to_owned());
+        let mut listener = RawListener { origin: origin.clone(), ..RawListener::default() };
+        listener.keys.address = Setting { value: Some(address.clone()), origin: origin.clone() };
+        listener.keys.protocol = Setting { value: protocol, origin };
+        listener.tls = protocol.is_tls().then(|| self.tls());
+        listener
     }
 
-    /// Starts all listeners; returns what has to be told when certificates change.
-    pub(crate) async fn start(&self, broker: &Broker) -> anyhow::Result<Option<Tls>> {
-        let tls = self.tls_options().map(Tls::load).transpose().context("cannot use TLS")?;
-        let websocket = || Transport::tcp().websocket(WebSocketOptions::default());
-        listen(broker, &self.listen, &Transport::tcp(), "tcp").await?;
-        listen(broker, &self.listen_ws, &websocket(), "ws").await?;
-        if let Some(tls) = &tls {
-            listen(broker, &self.listen_tls, &Transport::tcp().tls(tls), "tls").await?;
-            listen(broker, &self.listen_wss, &websocket().tls(tls), "wss").await?;
-        }
-        Ok(tls)
-    }
-
-    fn tls_options(&self) -> Option<TlsOptions> {
-        let mut options = TlsOptions::new(self.tls_cert.as_ref()?, self.tls_key.as_ref()?);
-        if let Some(authorities) = &self.tls_client_ca {
-            options.client_certificates = ClientCertificates::Required;
-            options.client_authorities.push(authorities.clone());
-            options.user_name = Some(CertificateField::CommonName);
-        }
-        Some(options)
+    fn tls(&self) -> TlsKeys {
+        let mut keys = TlsKeys::default();
+        keys.certificate.value.clone_from(&self.tls_cert);
+        keys.private_key.value.clone_from(&self.tls_key);
+        keys.client_authorities.value = self.tls_client_ca.iter().cloned().collect();
+        keys
     }
 }
 
-async fn listen(
-    broker: &Broker,
-    addresses: &[ListenAddress],
-    transport: &Transport,
-    name: &str,
-) -> anyhow::Result<()> {
-    for address in addresses {
-        for listener in address.bind().await? {
-            let address = broker
-                .serve_with(listener, transport.clone())
-                .with_context(|| format!("cannot listen on {address}"))?;
-            say(&format!("listening on {address} ({name})"));
-        }
+/// Opens a listener on all its addresses.
+pub(super) async fn open(broker: &Broker, listener: &Listener, tls: Option<&Tls>) -> anyhow::Result<()> {
+    let opened = listener.opened_with(tls);
+    let protocol = listener.protocol;
+    let called =
+        if listener.has_name { format!("{protocol}, {}", listener.name) } else { protocol.to_string() };
+    #[cfg(unix)]
+    if let ListenAddress::Unix(path) = &listener.address {
+        broker
+            .listen_unix_with(path, listener.unix_mode, opened)
+            .with_context(|| format!("cannot listen on {}", listener.address))?;
+        say(&format!("listening on {} ({called})", listener.address));
+        return Ok(());
+    }
+    for socket in listener.address.bind().await? {
+        let address = broker
+            .serve_with(socket, opened.clone())
+            .with_context(|| format!("cannot listen on {}", listener.address))?;
+        say(&format!("listening on {address} ({called})"));
     }
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! `gmqtt serve`: the broker, until a signal ends it.
 
 mod access;
-mod address;
-mod admin;
-mod limits;
+pub(crate) mod address;
+pub(crate) mod admin;
+mod key_arguments;
 mod listeners;
 mod open_files;
 mod reload;
 mod storage;
+mod watch;
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -18,16 +20,14 @@ use anyhow::Context;
 use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::storage::default_data_dir;
-use self::{
-    access::AccessArguments, admin::AdminArguments, limits::LimitArguments, listeners::ListenerArguments,
-    storage::StorageArguments,
-};
+use self::{access::Rules, key_arguments::KeyArguments, listeners::ListenerArguments, reload::Reload};
+pub(crate) use crate::config::default_data_dir;
 use crate::{
+    config::{Config, Files, Mistakes, Raw, Sources},
     exit::Ending,
-    logging::{self, LogArguments},
+    logging::{self, LogLevels},
     private_files,
-    quantity::{self, Size, Span},
+    quantity::{Size, Span},
     runtime,
     signals::{self, EndRequests},
     supervisor,
@@ -40,74 +40,93 @@ use crate::{
 ///
 /// Keeps persistent sessions, their messages and retained messages on the disk, and acknowledges nothing before it is there.
 /// If the disk fails, it acknowledges nothing more, closes its clients' connections, and ends with exit code 3.
-#[derive(Debug, clap::Args)]
+///
+/// The configuration file, the environment and these arguments say the same things; what is said here is stronger than what
+/// the environment says (`GMQTT_LIMITS_MAX_INFLIGHT=7`), and that than the file.
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
+    /// The configuration file [default: `$GMQTT_CONFIG`, else /etc/gmqtt/gmqtt.toml if it is there]
+    ///
+    /// `gmqtt config example` prints one, `gmqtt check-config FILE` checks it.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Serve clients from other machines without asking who they are, and beside a password file those without a name
+    #[arg(long)]
+    allow_anonymous: bool,
+
     #[command(flatten)]
     listeners: ListenerArguments,
 
     #[command(flatten)]
-    access: AccessArguments,
+    keys: KeyArguments,
+}
 
-    /// Time for a shutdown
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = quantity::finite)]
-    shutdown_timeout: Duration,
-
-    #[command(flatten)]
-    admin: AdminArguments,
-
-    #[command(flatten)]
-    storage: StorageArguments,
-
-    #[command(flatten)]
-    limits: LimitArguments,
-
-    #[command(flatten)]
-    log: LogArguments,
+impl Options {
+    /// What file, environment and arguments say, as they are now.
+    fn sources(&self) -> Result<Sources, Mistakes> {
+        let mut sources = Sources::find(self.config.as_deref())?;
+        sources.arguments.clone_from(&self.keys.0);
+        sources.listeners = self.listeners.listeners();
+        sources.allow_anonymous = self.allow_anonymous;
+        Ok(sources)
+    }
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    refuse_to_be_open_unasked(options)?;
-    logging::start(&options.log);
+    let sources = options.sources()?;
+    let (config, raw) = Config::of(&sources)?;
+    let files = config.load_files()?;
+    if let Some(file) = &sources.file {
+        say(&format!("configuration: {}", file.path.display()));
+    }
+    let levels = logging::start(&config.log);
     private_files::from_here_on();
     let runtime = runtime::for_broker().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(options));
+    let outcome = {
+        let file = sources.file.map(|file| file.path);
+        runtime.block_on(serve(options, Started { file, config, raw, files, levels }))
+    };
     // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
     runtime.shutdown_background();
     outcome
 }
 
-fn refuse_to_be_open_unasked(options: &Options) -> anyhow::Result<()> {
-    match options.listeners.open_to_others() {
-        Some(address) if !options.access.allow_anonymous && !options.access.asks_for_passwords() => Err(Ending::Usage(format!(
-            "will not listen on {address}: whoever can reach it could publish and subscribe without a password; \
-             make users with `gmqtt passwd FILE USER` and add: --password-file FILE, or, if it is what you want: --allow-anonymous"
-        ))
-        .into()),
-        _ => Ok(()),
-    }
+/// What a broker is started with.
+struct Started {
+    /// The configuration file.
+    file: Option<PathBuf>,
+    config: Config,
+    raw: Raw,
+    files: Files,
+    levels: LogLevels,
 }
 
-async fn serve(options: &Options) -> anyhow::Result<()> {
+async fn serve(options: &Options, started: Started) -> anyhow::Result<()> {
     // Before anything is promised to anybody: from here on a signal means a graceful end.
     let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
     signals::take_size_limit_as_an_error().context("cannot wait for signals")?;
-    let mut limits = options.limits.limits();
+    let config = started.config.clone();
+    let mut limits = config.limits.clone();
     let (connections, open_files) = open_files::make_room_for(limits.max_connections);
     limits.max_connections = connections;
-    let storage = options.storage.resolve()?;
-    say(&storage.describe());
-    let rules = options.access.rules(options.listeners.asks_for_certificates())?;
+    say(&config.storage.describe());
+    let rules = Rules::new(&config, &started.files);
     let workers = runtime::workers().context("cannot start the threads for connections")?;
     let mut builder = Broker::builder().limits(limits.clone()).workers(workers);
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
-    let broker = storage.build(builder)?;
-    let tls = options.listeners.start(&broker).await?;
-    reload::on_hangup(broker.clone(), tls, rules).context("cannot wait for signals")?;
-    introduce(options, &limits, open_files);
+    let broker = storage::build(&config.storage, builder)?;
+    for (listener, tls) in config.listeners.iter().zip(&started.files.tls) {
+        listeners::open(&broker, listener, tls.as_ref()).await?;
+    }
+    Reload::new(&broker, options, started, rules)
+        .start(config.watch_files)
+        .context("cannot wait for signals")?;
+    introduce(&config, &limits, open_files);
     let stop_admin = CancellationToken::new();
-    options.admin.start(&broker, options.storage.directory().as_deref(), stop_admin.clone()).await?;
+    config.admin.start(&broker, stop_admin.clone()).await?;
     supervisor::ready();
     let failure = tokio::select! {
         () = end_requests.next() => None,
@@ -115,7 +134,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     };
     supervisor::stopping();
     stop_admin.cancel();
-    let outcome = shut_down(&broker, options.shutdown_timeout, &mut end_requests).await;
+    let outcome = shut_down(&broker, config.shutdown_timeout, &mut end_requests).await;
     // What the shutdown itself has left to write may fail too.
     match failure.or_else(|| broker.store_failure()) {
         Some(StoreError { message }) => Err(Ending::StoreFailed(message).into()),
@@ -137,7 +156,7 @@ async fn shut_down(
 }
 
 /// What an operator wants to know before the first client comes.
-fn introduce(options: &Options, limits: &Limits, open_files: Option<u64>) {
+fn introduce(config: &Config, limits: &Limits, open_files: Option<u64>) {
     let sessions = match limits.session_expiry {
         Some(_) => format!("absent sessions kept for {}", Span(limits.session_expiry)),
         None => "absent sessions kept for ever".to_owned(),
@@ -156,14 +175,16 @@ fn introduce(options: &Options, limits: &Limits, open_files: Option<u64>) {
         Size(limits.max_queued_bytes),
         sessions,
     ));
-    say(match (options.access.asks_for_passwords(), options.access.allow_anonymous) {
+    let lets_in_nobodies = config.listeners.iter().any(|listener| listener.allow_anonymous);
+    say(match (config.asks_for_passwords(), lets_in_nobodies) {
         (true, false) => "clients need a user name and a password",
         (true, true) => "clients need a password, unless they give no user name",
-        (false, true) => "open to anybody: every client may connect without a password",
-        (false, false) => {
+        _ if config.is_open_to_anybody() => "open to anybody: every client may connect without a password",
+        _ if config.is_for_this_machine_alone() => {
             "open to this machine alone; to others, with passwords: \
              gmqtt serve --listen 0.0.0.0:1883 --password-file FILE"
         }
+        _ => "clients from other machines need a certificate",
     });
 }
 

@@ -69,13 +69,13 @@ fn a_hangup_reads_the_files_again_and_keeps_the_old_ones_if_the_new_are_bad() {
     fs::write(files.path("rights"), "user anna\ntopic read write a\nnonsense\n").unwrap();
     files.set_password("anna", "other");
     broker.process.signal(Signal::HUP);
-    let line = broker.process.await_stderr("stay as they were");
+    let line = broker.process.await_stderr("all stays as it was");
     assert!(line.contains("rights:3: `nonsense`"), "{line}");
     publish(&broker, &AS_ANNA, "a").ended().output();
 
     fs::write(files.path("rights"), "user anna\ntopic a\n").unwrap();
     broker.process.signal(Signal::HUP);
-    broker.process.await_stderr("passwords and access lists were read again");
+    broker.process.await_stderr("reloaded: ");
     publish(&broker, &AS_ANNA, "a").ended().complaint(1);
     publish(&broker, &["-u", "anna", "-P", "other"], "a").ended().output();
 }

@@ -61,7 +61,8 @@ impl Gmqtt {
 
     /// With no other environment than the test prepared.
     pub(crate) fn start_prepared(mut command: Command, input: &[u8]) -> Self {
-        command.env_remove("GMQTT_LOG");
+        // Nothing of the machine's own configuration.
+        command.env_remove("GMQTT_LOG").env("GMQTT_CONFIG", "");
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());

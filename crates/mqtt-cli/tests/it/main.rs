@@ -3,6 +3,7 @@
 mod abuse;
 mod access;
 mod admin;
+mod configuration;
 mod durability;
 mod fake_broker;
 mod harness;

@@ -1,0 +1,192 @@
+//! From `[[listener]]` to where the broker listens, and what it speaks there.
+
+use mqtt_broker::{ClientCertificates, ListenerLimits, Tls, TlsOptions, Transport, WebSocketOptions};
+
+use crate::{
+    config::{
+        mistake::{Mistakes, Origin},
+        raw::{RawListener, TlsKeys},
+        value::Protocol,
+    },
+    serve::address::ListenAddress,
+};
+
+/// A place to listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    origin: Origin,
+    /// Its address, if nobody gave it a name.
+    pub(crate) name: String,
+    pub(crate) has_name: bool,
+    pub(crate) address: ListenAddress,
+    pub(crate) unix_mode: u32,
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) websocket: Option<WebSocketOptions>,
+    pub(crate) limits: ListenerLimits,
+    /// Clients are served without being asked who they are.
+    pub(crate) allow_anonymous: bool,
+    /// That, and other machines can connect.
+    pub(crate) is_open_to_anybody: bool,
+}
+
+/// `are_asked` says whether clients are asked for passwords, or the like, on every listener.
+pub(super) fn resolve(raw: &[RawListener], are_asked: bool, mistakes: &mut Mistakes) -> Vec<Listener> {
+    let mut all: Vec<Listener> = Vec::new();
+    for raw in raw {
+        let Some(listener) = resolve_one(raw, are_asked, mistakes) else { continue };
+        if let Some(earlier) = all.iter().find(|earlier| earlier.contradicts(&listener)) {
+            let what = format!("another listener is called `{}`, or takes {}", earlier.name, earlier.address);
+            mistakes.add(raw.origin_of_address(), what);
+        }
+        all.push(listener);
+    }
+    all
+}
+
+fn resolve_one(raw: &RawListener, are_asked: bool, mistakes: &mut Mistakes) -> Option<Listener> {
+    let keys = &raw.keys;
+    let Some(address) = keys.address.value.clone() else {
+        if !keys.address.is_given() {
+            mistakes.add(&raw.origin, "a listener needs an `address`, such as \"localhost:1883\"");
+        }
+        return None;
+    };
+    let protocol = keys.protocol.value;
+    let tls = tls(raw, mistakes);
+    if raw.websocket.is_some() && !protocol.is_websocket() {
+        mistakes.add(&raw.origin, "[listener.websocket] is for the protocols \"ws\" and \"wss\"");
+    }
+    let asks_for_certificate =
+        tls.as_ref().is_some_and(|tls| tls.client_certificates == ClientCertificates::Required);
+    let allow_anonymous = keys.allow_anonymous.value.unwrap_or(!asks_for_certificate && !are_asked);
+    let is_open_to_anybody = !address.is_loopback() && allow_anonymous;
+    if is_open_to_anybody && keys.allow_anonymous.value.is_none() {
+        complain_of_open_door(raw, &address, mistakes);
+    }
+    if !allow_anonymous && !asks_for_certificate && !are_asked {
+        let what = "nobody could connect: `allow_anonymous` is false, and there is no way to prove who one is; add \
+                    password_file to [access]";
+        mistakes.add(&keys.allow_anonymous.origin, what);
+    }
+    Some(Listener {
+        origin: raw.origin.clone(),
+        has_name: keys.name.value.is_some(),
+        name: keys.name.value.clone().unwrap_or_else(|| address.to_string()),
+        address,
+        unix_mode: keys.unix_mode.value.0,
+        protocol,
+        tls,
+        websocket: protocol.is_websocket().then(|| websocket(raw)),
+        limits: limits(raw),
+        allow_anonymous,
+        is_open_to_anybody,
+    })
+}
+
+fn limits(raw: &RawListener) -> ListenerLimits {
+    let keys = &raw.keys;
+    let mut limits = ListenerLimits::default();
+    limits.max_connections = keys.max_connections.value;
+    limits.connect_timeout = keys.connect_timeout.value.map(|time| time.0);
+    limits.max_connect_packet_size = keys.max_connect_packet_size.value.map(|size| size.0);
+    limits.max_packet_size = keys.max_packet_size.value.map(|size| size.0);
+    limits.max_keep_alive_secs = keys.max_keep_alive.value.and_then(|time| time.0);
+    limits
+}
+
+fn complain_of_open_door(raw: &RawListener, address: &ListenAddress, mistakes: &mut Mistakes) {
+    let origin = raw.origin_of_address();
+    let (passwords, nobody_asked) = match origin {
+        Origin::Argument(_) => ("--password-file FILE", "--allow-anonymous"),
+        _ => ("password_file to [access]", "allow_anonymous = true"),
+    };
+    let what = format!(
+        "will not listen on {address}: whoever can reach it could publish and subscribe without a password; make users \
+         with `gmqtt passwd FILE USER` and add: {passwords}, or, if it is what you want: {nobody_asked}"
+    );
+    mistakes.add(origin, what);
+}
+
+fn websocket(raw: &RawListener) -> WebSocketOptions {
+    let Some(keys) = &raw.websocket else { return WebSocketOptions::default() };
+    let options = WebSocketOptions::default().paths(keys.paths.value.clone());
+    if keys.origins.value.is_empty() { options } else { options.origins(keys.origins.value.clone()) }
+}
+
+fn tls(raw: &RawListener, mistakes: &mut Mistakes) -> Option<TlsOptions> {
+    let is_wanted = raw.keys.protocol.value.is_tls();
+    let keys = match &raw.tls {
+        Some(_) if !is_wanted => {
+            mistakes.add(&raw.origin, "[listener.tls] is for the protocols \"tls\" and \"wss\"");
+            return None;
+        }
+        Some(keys) => keys,
+        None if is_wanted => {
+            let what = "needs a table [listener.tls] with `certificate` and `private_key`";
+            mistakes.add(&raw.origin, what);
+            return None;
+        }
+        None => return None,
+    };
+    let (Some(certificate), Some(private_key)) = (&keys.certificate.value, &keys.private_key.value) else {
+        mistakes.add(&raw.origin, "[listener.tls] needs both `certificate` and `private_key`");
+        return None;
+    };
+    let mut options = TlsOptions::new(certificate, private_key);
+    options.client_authorities.clone_from(&keys.client_authorities.value);
+    options.revocation_lists.clone_from(&keys.revocation_lists.value);
+    options.client_certificates = client_certificates(keys, mistakes);
+    if options.client_certificates != ClientCertificates::None {
+        options.user_name = Some(keys.user_name.value);
+    }
+    Some(options)
+}
+
+fn client_certificates(keys: &TlsKeys, mistakes: &mut Mistakes) -> ClientCertificates {
+    let has_authorities = !keys.client_authorities.value.is_empty();
+    let default = if has_authorities { ClientCertificates::Required } else { ClientCertificates::None };
+    let wanted = keys.client_certificates.value.unwrap_or(default);
+    if wanted != ClientCertificates::None && !has_authorities {
+        let what = "`client_certificates` needs `client_authorities`: who signs them?";
+        mistakes.add(&keys.client_certificates.origin, what);
+    }
+    wanted
+}
+
+impl RawListener {
+    fn origin_of_address(&self) -> &Origin {
+        if self.keys.address.is_given() { &self.keys.address.origin } else { &self.origin }
+    }
+}
+
+impl Listener {
+    pub(super) fn load_certificates(&self, mistakes: &mut Mistakes) -> Option<Tls> {
+        match Tls::load(self.tls.clone()?) {
+            Ok(tls) => Some(tls),
+            Err(error) => {
+                mistakes.add(&self.origin, format!("cannot use TLS: {error}"));
+                None
+            }
+        }
+    }
+
+    /// As the broker takes it.
+    pub(crate) fn opened_with(&self, tls: Option<&Tls>) -> mqtt_broker::Listener {
+        let mut transport = Transport::tcp();
+        if let Some(tls) = tls {
+            transport = transport.tls(tls);
+        }
+        if let Some(websocket) = &self.websocket {
+            transport = transport.websocket(websocket.clone());
+        }
+        mqtt_broker::Listener::new(self.name.as_str(), transport).limits(self.limits.clone())
+    }
+
+    /// Whether the two cannot be served at the same time, or not be told apart.
+    fn contradicts(&self, other: &Self) -> bool {
+        let same_name = self.name == other.name;
+        (same_name && (self.has_name || other.has_name))
+            || (self.address == other.address && !self.address.takes_a_free_port())
+    }
+}

@@ -1,0 +1,231 @@
+//! Reading a configuration: what is taken from where, and what is said of mistakes.
+
+use mqtt_broker::ClientCertificates;
+
+use super::*;
+
+/// What a file says, and nobody else.
+pub(super) fn raw(text: &str) -> Raw {
+    Raw::read(&Sources { variables: Vec::new(), ..sources(text) }).0
+}
+
+fn sources(text: &str) -> Sources {
+    let file = File { path: PathBuf::from("/etc/gmqtt/gmqtt.toml"), text: text.to_owned() };
+    let data_dir = ("GMQTT_DATA_DIR".to_owned(), "/data".to_owned());
+    Sources { file: Some(file), variables: vec![data_dir], ..Sources::default() }
+}
+
+fn config(text: &str) -> Config {
+    Config::of(&sources(text)).unwrap_or_else(|mistakes| panic!("{mistakes}")).0
+}
+
+/// The lines of complaint, without the file's name.
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = Config::of(&sources(text)).map(|_| ()).expect_err("mistakes");
+    mistakes.lines().map(|line| line.replace("/etc/gmqtt/gmqtt.toml:", "")).collect()
+}
+
+fn one_mistake(text: &str, line: usize, part: &str) {
+    let all = mistakes(text);
+    assert!(all.len() == 1 && all[0].starts_with(&format!("{line}: ")) && all[0].contains(part), "{all:#?}");
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let text = "\
+        shutdown_timeot = \"1s\"\n\
+        [limits]\n\
+        max_inflght = 3\n\
+        max_packet_size = \"big\"\n\
+        max_connections = \"5\"\n\
+        queue_full = \"later\"\n\
+        level = \"info\"\n\
+        [nonsense]\n\
+        x = 1\n\
+        [[listener]]\n\
+        address = \"0.0.0.0:1883\"\n\
+        [[listener]]\n\
+        protocol = \"tls\"\n\
+        address = \"localhost:8883\"\n";
+    let all = mistakes(text);
+    let expected = [
+        "1: there is no `shutdown_timeot` before all tables; did you mean `shutdown_timeout`?",
+        "3: there is no `max_inflght` in [limits]; did you mean `max_inflight`?",
+        "4: `max_packet_size` is not a size",
+        "5: `max_connections` is a text, and has to be a number, without quotes",
+        "6: `queue_full` is `later`, and has to be one of \"drop-oldest\"",
+        "7: there is no `level` in [limits]; it belongs into [log]",
+        "8: there is no `nonsense` before all tables; docs/configuration.md",
+        "11: will not listen on 0.0.0.0:1883",
+        "12: needs a table [listener.tls]",
+    ];
+    assert_eq!(all.len(), expected.len(), "{all:#?}");
+    for (line, expected) in all.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_named_with_its_line() {
+    let all = mistakes("[limits]\nmax_inflight = \n\"\n");
+    assert!(all.iter().any(|line| line.starts_with("2: not TOML: ")), "{all:#?}");
+    one_mistake("limits = 3", 1, "write [limits]");
+    one_mistake("[listener]\naddress = \"localhost:1\"", 1, "write [[listener]]");
+    one_mistake("listener = [3]", 1, "write [[listener]]");
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused() {
+    for (value, part) in [
+        ("1.5", "is a number, and has to be a number, without quotes"),
+        ("true", "is true or false"),
+        ("[1]", "is a list"),
+        ("{ a = 1 }", "is a table"),
+        ("1979-05-27", "is a date"),
+        ("-1", "0 or more"),
+        ("99999999999999999999999", "0 or more"),
+    ] {
+        one_mistake(&format!("[limits]\nmax_sessions = {value}"), 2, part);
+    }
+    one_mistake("[limits]\nqueue_qos0_messages = \"true\"", 2, "without quotes");
+    one_mistake("[limits]\nsession_expiry = 7", 2, "a time in quotes");
+}
+
+#[test]
+fn the_stronger_source_wins_and_the_weaker_is_checked_all_the_same() {
+    let mut sources = sources("[limits]\nmax_inflight = 1\nmax_sessions = 2\nmax_unreleased = 3\n");
+    sources.variables.push(("GMQTT_LIMITS_MAX_SESSIONS".into(), "20".into()));
+    sources.variables.push(("GMQTT_LIMITS_MAX_UNRELEASED".into(), "30".into()));
+    let argument = |text: &str| Argument {
+        section: "limits",
+        key: "max_unreleased",
+        spelling: "--max-unreleased".into(),
+        text: text.into(),
+    };
+    sources.arguments.push(argument("300"));
+    let limits = Config::of(&sources).unwrap().0.limits;
+    assert_eq!((limits.max_inflight, limits.max_sessions, limits.max_unreleased), (1, 20, 300));
+
+    sources.arguments[0] = argument("0");
+    sources.variables[2].1 = "x".into();
+    let lines: Vec<String> = Config::of(&sources).map(|_| ()).unwrap_err().lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("GMQTT_LIMITS_MAX_UNRELEASED: has to be a whole number"), "{lines:?}");
+    assert!(lines[1].starts_with("--max-unreleased: has to be a whole number"), "{lines:?}");
+}
+
+#[test]
+fn a_misspelled_variable_is_a_mistake_and_a_foreign_one_is_not() {
+    let mut sources = sources("");
+    sources.variables.push(("GMQTT_LOG_SERVICE_HOST".into(), "10.0.0.1".into()));
+    sources.variables.push(("GMQTT_ADMIN_PORT".into(), "tcp://10.0.0.1:80".into()));
+    sources.variables.push(("GMQTT_PORT".into(), "tcp://10.0.0.1:1883".into()));
+    assert!(Config::of(&sources).is_ok());
+    sources.variables.push(("GMQTT_LIMITS_MAX_INFLGHT".into(), "1".into()));
+    let lines: Vec<String> = Config::of(&sources).map(|_| ()).unwrap_err().lines().collect();
+    let expected = "GMQTT_LIMITS_MAX_INFLGHT: there is no such key; did you mean GMQTT_LIMITS_MAX_INFLIGHT?";
+    assert_eq!(lines, [expected]);
+}
+
+#[test]
+fn a_listener_has_what_its_tables_say() {
+    let text = "\
+        [[listener]]\n\
+        name = \"devices\"\n\
+        address = \"0.0.0.0:8883\"\n\
+        protocol = \"wss\"\n\
+        max_connections = 7\n\
+        [listener.tls]\n\
+        certificate = \"cert.pem\"\n\
+        private_key = \"/keys/key.pem\"\n\
+        client_authorities = [\"ca.pem\"]\n\
+        [listener.websocket]\n\
+        paths = [\"/a\"]\n";
+    let config = config(text);
+    let listener = &config.listeners[0];
+    let tls = listener.tls.as_ref().unwrap();
+    assert_eq!(tls.certificates, Path::new("/etc/gmqtt/cert.pem"), "from where the file is");
+    assert_eq!(tls.private_key, Path::new("/keys/key.pem"));
+    assert_eq!(tls.client_certificates, ClientCertificates::Required);
+    assert_eq!(listener.limits.max_connections, Some(7));
+    assert!(format!("{:?}", listener.websocket).contains("\"/a\""));
+    assert!(!config.is_open_to_anybody(), "certificates are asked for");
+}
+
+#[test]
+fn a_door_is_open_only_if_somebody_says_so() {
+    let at = |more: &str| format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{more}");
+    one_mistake(&at(""), 2, "allow_anonymous = true");
+    one_mistake(&at("allow_anonymous = false"), 3, "nobody could connect");
+    assert!(config(&at("allow_anonymous = true")).is_open_to_anybody());
+    let passwords = at("[access]\npassword_file = \"p\"");
+    assert!(!config(&passwords).is_open_to_anybody() && !config(&passwords).listeners[0].allow_anonymous);
+    assert!(config("").listeners[0].allow_anonymous, "on loopback, when nobody is asked");
+    assert!(!config("[access]\npassword_file = \"p\"").listeners[0].allow_anonymous);
+}
+
+#[test]
+fn listeners_that_contradict_each_other_are_refused() {
+    let two = |first: &str, second: &str| format!("[[listener]]\n{first}\n[[listener]]\n{second}\n");
+    let at = |address: &str| format!("address = \"localhost:{address}\"");
+    one_mistake(&two(&at("1"), &at("1")), 4, "another listener");
+    let named = |address| format!("name = \"a\"\n{}", at(address));
+    assert!(mistakes(&two(&named("1"), &named("2")))[0].contains("is called `a`"));
+    assert_eq!(config(&two(&at("0"), &at("0"))).listeners.len(), 2);
+    one_mistake("[[listener]]\nname = \"a\"", 1, "needs an `address`");
+    let tls = "address = \"localhost:1\"\n[listener.tls]\ncertificate = \"a\"\nprivate_key = \"b\"";
+    one_mistake(&format!("[[listener]]\n{tls}"), 1, "is for the protocols");
+}
+
+#[test]
+fn a_smaller_packet_limit_bounds_connect_too() {
+    let text = "[limits]\nmax_packet_size = 1000";
+    assert_eq!(config(text).limits.max_connect_packet_size, 1000);
+    one_mistake(&format!("{text}\nmax_connect_packet_size = 1001"), 3, "larger than max_packet_size");
+}
+
+/// The example as it is, and with every key that is a comment.
+#[test]
+fn the_example_comes_to_the_defaults() {
+    let plain = Config::of(&sources("")).unwrap().1.to_toml();
+    assert_eq!(Config::of(&sources(&example())).unwrap().1.to_toml(), plain);
+    let uncommented = example().replace("\n#", "\n").replace("\n ", "\n# ");
+    let (raw, mistakes) = Raw::read(&sources(&uncommented));
+    assert!(mistakes.lines().next().is_none(), "{mistakes}");
+    let default = Raw::read(&sources("")).0;
+    let changed = raw.changes_since(&default);
+    assert!(changed.iter().all(|changed| is_without_default(&changed.key)), "{changed:?}");
+    for key in section_keys() {
+        assert!(example().contains(&format!("\n#{} = ", key.name)) || key.name == "address", "{}", key.name);
+    }
+}
+
+fn is_without_default(key: &str) -> bool {
+    let name = key.rsplit([' ', '.']).next().unwrap_or(key);
+    key.starts_with("listener ") || section_keys().any(|key| key.name == name && key.default.is_none())
+}
+
+fn section_keys() -> impl Iterator<Item = Key> {
+    raw::sections().into_iter().flat_map(|section| section.keys)
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let text = "[[listener]]\naddress = \"[::]:0\"\nallow_anonymous = true\n[log]\nlevel = \"warn,a=debug\"";
+    let shown = Config::of(&sources(text)).unwrap().1.to_toml();
+    assert!(shown.contains("name = \"[::]:0\"") && shown.contains("level = \"warn,a=debug\""), "{shown}");
+    assert_eq!(Config::of(&sources(&shown)).unwrap().1.to_toml(), shown);
+}
+
+#[test]
+fn changes_are_found_by_key() {
+    let before = Config::of(&sources("[limits]\nmax_inflight = 3\n")).unwrap().1;
+    let text =
+        "[limits]\nmax_inflight = 4\n[log]\nlevel = \"warn\"\n[[listener]]\naddress = \"localhost:1884\"";
+    let changed = Config::of(&sources(text)).unwrap().1.changes_since(&before);
+    let keys: Vec<&str> = changed.iter().map(|changed| changed.key.as_str()).collect();
+    assert!(keys.contains(&"limits.max_inflight") && keys.contains(&"log.level"), "{keys:?}");
+    assert!(keys.contains(&"listener localhost:1884: address"), "{keys:?}");
+    assert!(keys.contains(&"listener localhost:1883: address"), "{keys:?}");
+    assert!(!keys.contains(&"limits.max_sessions"), "{keys:?}");
+}

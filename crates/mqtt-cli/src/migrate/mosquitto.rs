@@ -1,0 +1,369 @@
+//! mosquitto.conf(5), line by line.
+
+use std::{
+    fs, mem,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+use super::{
+    Note,
+    output::{Listener, Migrated},
+};
+
+/// What there is to a CONNECT or PUBLISH beside its payload, at most: mosquitto's limit is of the payload.
+const AROUND_A_PAYLOAD: u64 = 65_535 + 9;
+
+/// That the protocol can spell, in bytes.
+const LARGEST_PACKET: u64 = mqtt_codec::MAX_REMAINING_LEN as u64 + 5;
+
+/// The lines that say something, of a file and of those that it includes.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    all: Vec<Line>,
+    notes: Vec<Note>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    place: String,
+    option: String,
+    value: String,
+}
+
+impl Lines {
+    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut lines = Self::default();
+        lines.add(file, &text, true);
+        Ok(lines)
+    }
+
+    pub(super) fn add(&mut self, file: &Path, text: &str, may_include: bool) {
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (option, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let place = format!("{}:{}", file.display(), index + 1);
+            let line = Line { place, option: option.to_owned(), value: value.trim().to_owned() };
+            if may_include && option == "include_dir" {
+                self.include(&line);
+            } else {
+                self.all.push(line);
+            }
+        }
+    }
+
+    /// In mosquitto's order: by name.
+    fn include(&mut self, line: &Line) {
+        let read = || -> std::io::Result<Vec<(PathBuf, String)>> {
+            let files: Result<Vec<PathBuf>, _> =
+                fs::read_dir(&line.value)?.map(|entry| entry.map(|entry| entry.path())).collect();
+            let mut files = files?;
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "conf"));
+            files.sort();
+            files.into_iter().map(|file| fs::read_to_string(&file).map(|text| (file, text))).collect()
+        };
+        match read() {
+            Ok(files) => files.iter().for_each(|(file, text)| self.add(file, text, false)),
+            Err(error) => {
+                let what = format!("include_dir: cannot read {}: {error}", line.value);
+                self.notes.push(Note { place: line.place.clone(), what });
+            }
+        }
+    }
+}
+
+/// What was read so far, and where it belongs.
+struct Reader {
+    migrated: Migrated,
+    listener: Listener,
+    /// Whether a `listener` or `port` has begun the present one.
+    has_begun: bool,
+    has_settings_per_listener: bool,
+    /// Of the listener that `port` and `bind_address` make together.
+    default_port: u16,
+    default_address: String,
+    anonymous: Option<bool>,
+    in_bridge: bool,
+}
+
+pub(super) fn migrate(lines: Lines) -> Migrated {
+    let mut reader = Reader {
+        migrated: Migrated { notes: lines.notes, ..Migrated::default() },
+        listener: Listener::default(),
+        has_begun: false,
+        has_settings_per_listener: false,
+        default_port: 1883,
+        default_address: String::new(),
+        anonymous: None,
+        in_bridge: false,
+    };
+    // What mosquitto does when no line says otherwise.
+    reader.migrated.storage.set("durability", "memory");
+    for line in &lines.all {
+        reader.line(line);
+    }
+    reader.finish()
+}
+
+/// Options of a bridge, or that begin one.
+const OF_BRIDGES: [&str; 19] = [
+    "address",
+    "addresses",
+    "topic",
+    "cleansession",
+    "clientid",
+    "keepalive_interval",
+    "notifications",
+    "notification_topic",
+    "notifications_local_only",
+    "start_type",
+    "restart_timeout",
+    "round_robin",
+    "try_private",
+    "idle_timeout",
+    "threshold",
+    "username",
+    "password",
+    "local_cleansession",
+    "connection",
+];
+/// What gmqtt does anyway, or what means nothing to it.
+const WITHOUT_LOSS: [&str; 5] = [
+    "set_tcp_nodelay",
+    "log_timestamp",
+    "log_timestamp_format",
+    "connection_messages",
+    "autosave_on_changes",
+];
+
+impl Reader {
+    fn line(&mut self, line: &Line) {
+        let option = line.option.as_str();
+        let is_of_bridge = option.starts_with("bridge_")
+            || option.starts_with("remote_")
+            || option.starts_with("local_")
+            || OF_BRIDGES.contains(&option);
+        if is_of_bridge || (self.in_bridge && option == "max_queued_messages") {
+            self.in_bridge = true;
+            return self.note(line, "gmqtt has no bridges");
+        }
+        let is_known = self.listener_line(line) || self.limit_line(line) || self.other_line(line);
+        if !is_known && !WITHOUT_LOSS.contains(&option) {
+            self.note(line, "gmqtt has no such option");
+        }
+    }
+
+    fn note(&mut self, line: &Line, why: &str) {
+        // The value may be a secret.
+        let what = format!("{}: {why}", line.option);
+        self.migrated.notes.push(Note { place: line.place.clone(), what });
+    }
+
+    /// Options of a listener; `false` if it is none of them.
+    fn listener_line(&mut self, line: &Line) -> bool {
+        let value = line.value.as_str();
+        match line.option.as_str() {
+            "listener" | "port" => self.begin(line),
+            "bind_address" => {
+                value.clone_into(&mut self.default_address);
+                self.bind(line, value, self.default_port);
+            }
+            "protocol" => match value {
+                "mqtt" => {}
+                "websockets" => self.listener.speaks_websocket = true,
+                _ => self.note(line, "gmqtt speaks no such protocol"),
+            },
+            "certfile" => self.listener.tls.set("certificate", value),
+            "keyfile" => self.listener.tls.set("private_key", value),
+            "cafile" => self.listener.authorities = Some(value.to_owned()),
+            "crlfile" => self.listener.tls.set("revocation_lists", vec![value.to_owned()]),
+            "require_certificate" => self.listener.asks_for_certificates = value == "true",
+            "use_identity_as_username" if value == "true" => {
+                self.listener.tls.set("user_name", "common-name");
+            }
+            "use_subject_as_username" if value == "true" => {
+                self.listener.tls.set("user_name", "distinguished-name");
+            }
+            "use_identity_as_username" | "use_subject_as_username" => {}
+            "max_connections" => match value.parse::<i64>() {
+                Ok(-1) => {}
+                Ok(most) if most >= 0 => self.listener.keys.set("max_connections", most),
+                _ => self.note(line, "no number"),
+            },
+            "websockets_origin" => {
+                self.listener.websocket.set("origins", vec![value.to_owned()]);
+            }
+            "allow_anonymous" if self.has_settings_per_listener => {
+                self.listener.keys.set("allow_anonymous", value == "true");
+            }
+            "allow_anonymous" => self.anonymous = Some(value == "true"),
+            "per_listener_settings" => self.has_settings_per_listener = value == "true",
+            _ => return false,
+        }
+        true
+    }
+
+    /// `listener PORT [ADDRESS]`, or `port PORT`.
+    fn begin(&mut self, line: &Line) {
+        if self.has_begun && line.option == "listener" {
+            let finished = mem::take(&mut self.listener);
+            self.keep(finished);
+        }
+        self.in_bridge = false;
+        let mut words = line.value.split_whitespace();
+        let port = words.next().and_then(|port| port.parse::<u16>().ok());
+        match (port, words.next()) {
+            (Some(0), Some(path)) if path.starts_with('/') => {
+                self.listener.keys.set("address", format!("unix:{path}"));
+            }
+            (Some(port), None) if line.option == "port" => {
+                self.default_port = port;
+                self.bind(line, &self.default_address.clone(), port);
+            }
+            (Some(port), address) => self.bind(line, address.unwrap_or_default(), port),
+            (None, _) => self.note(line, "no port"),
+        }
+        self.has_begun = true;
+    }
+
+    fn bind(&mut self, line: &Line, address: &str, port: u16) {
+        let address = match (address, address.parse::<IpAddr>()) {
+            ("", _) => format!("[::]:{port}"),
+            (_, Ok(IpAddr::V6(address))) => format!("[{address}]:{port}"),
+            (_, Ok(IpAddr::V4(address))) => format!("{address}:{port}"),
+            ("localhost", _) => format!("localhost:{port}"),
+            _ => {
+                self.note(line, "a name for an address: it listens on localhost until you write the address");
+                format!("localhost:{port}")
+            }
+        };
+        self.listener.keys.set("address", address);
+        self.has_begun = true;
+    }
+
+    fn keep(&mut self, mut listener: Listener) {
+        listener.finish();
+        self.migrated.listeners.push(listener);
+    }
+
+    /// Numbers; `false` if it is none of them.
+    fn limit_line(&mut self, line: &Line) -> bool {
+        let Some(key) = limit_of(&line.option) else { return false };
+        let limits = &mut self.migrated.limits;
+        let number = line.value.parse::<u64>().ok();
+        match (line.option.as_str(), number) {
+            ("queue_qos0_messages", _) => limits.set(key, line.value == "true"),
+            ("allow_duplicate_messages", _) if line.value == "true" => limits.set(key, "overlap"),
+            ("allow_duplicate_messages", _) => {}
+            ("persistent_client_expiration", _) => match expiry(&line.value) {
+                Some(expiry) => limits.set(key, expiry),
+                None => self.note(line, "no time, such as 14d"),
+            },
+            (_, None) => self.note(line, "no number"),
+            ("max_keepalive", Some(0)) => limits.set(key, "never"),
+            ("max_keepalive", Some(secs)) => limits.set(key, format!("{secs}s")),
+            ("max_inflight_messages", Some(0)) => limits.set(key, 65_535),
+            ("max_queued_messages" | "max_queued_bytes", Some(0)) => {
+                self.note(line, "gmqtt bounds what waits for a client: the default is in force");
+            }
+            ("message_size_limit" | "max_packet_size", Some(0)) => {
+                limits.set(key, i64::try_from(LARGEST_PACKET).unwrap_or(i64::MAX));
+            }
+            ("message_size_limit", Some(bytes)) => {
+                let packet = bytes.saturating_add(AROUND_A_PAYLOAD).min(LARGEST_PACKET);
+                limits.set(key, i64::try_from(packet).unwrap_or(i64::MAX));
+            }
+            (_, Some(number)) => limits.set(key, i64::try_from(number).unwrap_or(i64::MAX)),
+        }
+        true
+    }
+
+    /// The rest; `false` if it is unknown.
+    fn other_line(&mut self, line: &Line) -> bool {
+        let value = line.value.as_str();
+        match line.option.as_str() {
+            "password_file" | "acl_file" => {
+                let key = if line.option == "acl_file" { "acl_file" } else { "password_file" };
+                if self.migrated.access.has(key) {
+                    self.note(line, "gmqtt has one for all listeners: this is not the first");
+                } else {
+                    self.migrated.access.set(key, value);
+                }
+            }
+            "persistence" if value == "true" => self.migrated.storage.set("durability", "sync"),
+            "persistence" => self.migrated.storage.set("durability", "memory"),
+            "persistence_location" | "persistence_file" | "autosave_interval" => {
+                self.note(
+                    line,
+                    "gmqtt has a data directory of its own, and writes at once: [storage] data_dir",
+                );
+            }
+            "log_type" if matches!(value, "all" | "debug") => self.migrated.log.set("level", "debug"),
+            "log_type" => {}
+            "log_dest" if value == "stderr" => {}
+            "log_dest" | "log_facility" => self.note(line, "gmqtt logs to stderr: let systemd keep it"),
+            "user" | "pid_file" => self.note(line, "that is for whoever starts gmqtt, such as systemd"),
+            "sys_interval" => self.note(line, "gmqtt shows its numbers by its HTTP API"),
+            _ => return false,
+        }
+        true
+    }
+
+    fn finish(mut self) -> Migrated {
+        let mut last = mem::take(&mut self.listener);
+        if !last.keys.has("address") {
+            // mosquitto without a listener is for its own machine, without passwords.
+            last.keys.set("address", "localhost:1883");
+            if self.migrated.listeners.is_empty() && !self.has_begun {
+                self.anonymous = self.anonymous.or(Some(true));
+            }
+        }
+        self.keep(last);
+        for listener in &mut self.migrated.listeners {
+            if listener.keys.has("allow_anonymous") {
+                continue;
+            }
+            // Without a word, mosquitto 2 lets nobody in without a password: nor do we where there is one to be asked for.
+            if let Some(anonymous) = self.anonymous {
+                listener.keys.set("allow_anonymous", anonymous);
+            }
+        }
+        self.migrated
+    }
+}
+
+/// The key of a limit.
+fn limit_of(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "max_inflight_messages" => "max_inflight",
+        "max_queued_messages" => "max_queued_messages",
+        "max_queued_bytes" => "max_queued_bytes",
+        "queue_qos0_messages" => "queue_qos0_messages",
+        "message_size_limit" | "max_packet_size" => "max_packet_size",
+        "max_keepalive" => "max_keep_alive",
+        "persistent_client_expiration" => "session_expiry",
+        "allow_duplicate_messages" => "delivery_mode",
+        _ => return None,
+    })
+}
+
+/// `14d`: hours, days, weeks, months or years.
+fn expiry(text: &str) -> Option<String> {
+    let number = text.get(..text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    let days = match text.chars().last()? {
+        'h' => return Some(format!("{number}h")),
+        'd' => number,
+        'w' => number.checked_mul(7)?,
+        'm' => number.checked_mul(30)?,
+        'y' => number.checked_mul(365)?,
+        _ => return None,
+    };
+    Some(format!("{days}d"))
+}

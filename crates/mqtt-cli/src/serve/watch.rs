@@ -1,0 +1,92 @@
+//! [`Watch`]: whether files have changed. It looks at them now and then: that sees a file whose link, or whose folder's link, was
+//! turned to another one (Kubernetes), a new file in the place of the old one (editors), and a network's file system, alike.
+
+use std::{
+    fs::{self, Metadata},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+/// How often it looks.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A file as it was seen; `None` if it was not there.
+type Seen = Option<(Option<SystemTime>, u64, u64)>;
+
+/// Files, and how they were when what they hold came into force.
+pub(super) struct Watch {
+    files: Vec<PathBuf>,
+    in_force: Vec<Seen>,
+    last: Vec<Seen>,
+}
+
+impl Watch {
+    /// Has seen these files as they are now. It blocks for as long as the system takes to say how they are.
+    pub(super) fn new(files: Vec<PathBuf>) -> Self {
+        let seen = look(&files);
+        Self { files, in_force: seen.clone(), last: seen }
+    }
+
+    /// Whether they have changed, and are not changing any more: two looks in a row saw the same. Says so once.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let seen = look(&self.files);
+        let is_settled = seen == self.last;
+        self.last.clone_from(&seen);
+        let has_changed = is_settled && seen != self.in_force;
+        if has_changed {
+            self.in_force = seen;
+        }
+        has_changed
+    }
+}
+
+fn look(files: &[PathBuf]) -> Vec<Seen> {
+    files.iter().map(|file| fs::metadata(file).ok().map(|file| seen(&file))).collect()
+}
+
+#[cfg(unix)]
+fn seen(file: &Metadata) -> (Option<SystemTime>, u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+
+    (file.modified().ok(), file.len(), file.ino())
+}
+
+#[cfg(not(unix))]
+fn seen(file: &Metadata) -> (Option<SystemTime>, u64, u64) {
+    (file.modified().ok(), file.len(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_once_and_only_when_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "1").unwrap();
+        let mut watch = Watch::new(vec![file.clone(), folder.path().join("not there")]);
+        assert!(!watch.has_changed() && !watch.has_changed());
+        fs::write(&file, "22").unwrap();
+        assert!(!watch.has_changed(), "it may be changing still");
+        assert!(watch.has_changed());
+        assert!(!watch.has_changed());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_swapped_for_another_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for version in ["1", "2"] {
+            fs::create_dir(path(version)).unwrap();
+            fs::write(path(version).join("gmqtt.toml"), "").unwrap();
+        }
+        std::os::unix::fs::symlink("1", path("..data")).unwrap();
+        let mut watch = Watch::new(vec![path("..data").join("gmqtt.toml")]);
+        std::os::unix::fs::symlink("2", path("new")).unwrap();
+        fs::rename(path("new"), path("..data")).unwrap();
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed());
+    }
+}
