@@ -31,7 +31,8 @@ section! {
     TopKeys at "" {
         /// Time for a shutdown: for clients to take what they are owed, and for the store to finish.
         shutdown_timeout: Finite = Finite(Duration::from_secs(10)), Restart;
-        /// Reload when the configuration file, or one that it names, has changed. SIGHUP reloads in any case.
+        /// Reload when the configuration file, or one that it names, has changed: the broker looks every 2 seconds. SIGHUP
+        /// reloads in any case.
         watch_files: bool = true, Restart;
     }
 }

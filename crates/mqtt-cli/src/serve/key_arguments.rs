@@ -15,6 +15,8 @@ const SECTIONS: [(&str, &str, &str); 6] = [
 ];
 /// An argument that is called otherwise than its section and key would have it.
 const SHORT: (&str, &str) = ("admin-address", "admin");
+/// An argument, and what it was called before it was made from its key: who has that in a script keeps it.
+const FORMER: (&str, &str) = ("no-queue-qos0-messages", "no-queue-qos0");
 
 /// What was given, key by key.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +47,7 @@ impl Flag {
         let summary = key.summary();
         let summary = summary.trim_end_matches('.');
         let argument = Arg::new(self.long.clone()).long(self.long.clone()).help_heading(self.heading);
+        let argument = if self.long == FORMER.0 { argument.alias(FORMER.1) } else { argument };
         if key.kind == Kind::Switch {
             let help = if key.is_on_by_default() { format!("Not: {summary}") } else { summary.to_owned() };
             return argument.action(ArgAction::SetTrue).help(help);
@@ -176,6 +179,7 @@ mod tests {
             ("--max-queued-bytes=11kB", "max_queued_bytes: 11000,"),
             ("--queue-full=disconnect", "queue_full: Disconnect,"),
             ("--no-queue-qos0-messages", "queue_qos0_messages: false,"),
+            ("--no-queue-qos0", "queue_qos0_messages: false,"),
             ("--max-pending-bytes=12KiB", "max_pending_bytes: 12288,"),
             ("--retry-interval=20s", "retry_interval: Some(20s),"),
             ("--delivery-mode=overlap", "delivery_mode: Overlap,"),
