@@ -9,7 +9,10 @@ use super::{address::ListenAddress, say};
 use crate::config::{Listener, Origin, Protocol, RawListener, Setting, TlsKeys};
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Listeners")]
+#[command(
+    next_help_heading = "Listeners",
+    group = clap::ArgGroup::new("over_tls").args(["listen_tls", "listen_wss"]).multiple(true)
+)]
 pub(crate) struct ListenerArguments {
     /// Listen for MQTT over TCP on this address, or on unix:PATH [default: localhost:1883]
     ///
@@ -22,11 +25,11 @@ pub(crate) struct ListenerArguments {
     listen_ws: Vec<ListenAddress>,
 
     /// Listen for MQTT over TLS
-    #[arg(long, value_name = "ADDRESS", requires = "tls_cert", group = "over_tls")]
+    #[arg(long, value_name = "ADDRESS", requires = "tls_cert")]
     listen_tls: Vec<ListenAddress>,
 
     /// Listen for MQTT over secure WebSocket
-    #[arg(long, value_name = "ADDRESS", requires = "tls_cert", group = "over_tls")]
+    #[arg(long, value_name = "ADDRESS", requires = "tls_cert")]
     listen_wss: Vec<ListenAddress>,
 
     /// The certificate for TLS, and those between it and its authority's (PEM); read again on SIGHUP, as all of these

@@ -85,7 +85,7 @@ fn a_bad_file_is_named_and_the_broker_does_not_start() {
     let files = Files::new("");
     fs::write(files.path("users"), "anna:$6$x\n").unwrap();
     let listen = ["serve", "--listen", "127.0.0.1:0", "--password-file", &files.path("users")];
-    let line = Gmqtt::start(&listen).ended().last_words(1);
+    let line = Gmqtt::start(&listen).ended().last_words(2);
     assert!(line.contains("users:1: the password of anna: not of a known format"), "{line}");
 }
 

@@ -126,7 +126,11 @@ fn a_checked_configuration_is_shown_as_toml_or_json() {
     assert_eq!(json["limits"]["max_inflight"], 9);
     assert_eq!(json["listener"][0]["name"], "a");
     file.write(&shown);
-    assert_eq!(check(&[&file.path()]).output().join("\n"), shown, "it can be read again");
+    // But for the data directory, which is another one for each program that a test starts.
+    let without_data_dir =
+        |text: &str| text.lines().filter(|line| !line.starts_with("data_dir")).collect::<Vec<_>>().join("\n");
+    let again = check(&[&file.path()]).output().join("\n");
+    assert_eq!(without_data_dir(&again), without_data_dir(&shown), "it can be read again");
 }
 
 #[test]
