@@ -63,7 +63,7 @@ fn every_kind_of_listener_is_named_and_speaks_its_own() {
         let mut alert = [0; 1];
         socket.read_exact(&mut alert).unwrap();
         assert_eq!(alert, [0x15], "an alert of TLS");
-        broker.await_stderr("no TLS on a listener for TLS");
+        broker.await_stderr("plain MQTT or HTTP on a TLS listener");
     }
 }
 
