@@ -43,7 +43,7 @@ pub struct TokenKeys(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// What a token has to say, and in which claims.
@@ -120,7 +120,7 @@ impl TokenKeys {
             _ => DecodingKey::from_rsa_pem(bytes),
         };
         let key = key.map_err(|_| format!("no public key for {algorithm:?} in PEM"))?;
-        Ok(Self(vec![Key { id: None, algorithm, key }]))
+        Ok(Self(vec![Key { id: None, algorithm, decoding: key }]))
     }
 
     fn from_jwks(text: &str) -> Result<Self, String> {
@@ -138,7 +138,7 @@ impl TokenKeys {
                 let secret = key.try_get_as_bytes().map_err(|error| format!("the key {name}: {error}"))?;
                 check_secret(secret).map_err(|what| format!("the key {name}: {what}"))?;
             }
-            keys.push(Key { id: jwk.common.key_id.clone(), algorithm, key });
+            keys.push(Key { id: jwk.common.key_id.clone(), algorithm, decoding: key });
         }
         if keys.is_empty() { Err("no key for tokens in it".into()) } else { Ok(Self(keys)) }
     }
@@ -167,7 +167,7 @@ impl Tokens {
         let Ok(header) = decode_header(token) else { return Verdict::NoOpinion };
         let mut refusal = "no key of its name".to_owned();
         for key in self.keys.candidates(header.kid.as_deref()) {
-            match decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm)) {
+            match decode::<Map<String, Value>>(token, &key.decoding, &self.validation(key.algorithm)) {
                 Ok(token) => return self.admit(&request.client, &token.claims, now),
                 Err(error) => refusal = error.to_string(),
             }
@@ -215,15 +215,13 @@ impl Tokens {
             Ok(acl) => acl.map(Arc::new),
             Err(why) => return refuse(ConnectRefusal::NotAuthorized, why),
         };
-        let mut identity = Identity::default();
-        identity.user_name = Some(user_name.into());
-        identity.acl = acl;
-        identity.ends_at = claims.get("exp").and_then(Value::as_f64).and_then(|expiry| {
+        let ends_at = claims.get("exp").and_then(Value::as_f64).and_then(|expiry| {
             let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let expiry = Duration::try_from_secs_f64(expiry).ok()?.checked_add(self.options.leeway)?;
             client.connected_at.checked_add(expiry.saturating_sub(now))
         });
-        Verdict::Allow(identity)
+        let user_name = Some(user_name.into());
+        Verdict::Allow(Identity { user_name, acl, ends_at, ..Identity::default() })
     }
 }
 

@@ -366,7 +366,9 @@ impl Core {
 
     /// Takes note of messages that waited for a client, and that it may not have.
     pub(crate) fn withheld(&self, client_id: &str, messages: &[Message], burst: &mut Burst<'_>) {
-        messages.iter().for_each(|message| self.dropped(client_id, message, DropReason::Withheld, burst));
+        for message in messages {
+            self.dropped(client_id, message, DropReason::Withheld, burst);
+        }
     }
 
     /// The next few retained messages of a look-up.

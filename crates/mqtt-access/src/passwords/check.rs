@@ -72,9 +72,8 @@ impl IdentityProvider for Passwords {
             let checked = checks.run(move || users.verify(&name, &password)).await;
             match checked {
                 Some(Some(true)) => {
-                    let mut identity = Identity::default();
-                    identity.proof = file.proof(&user_name).map(Into::into);
-                    Verdict::Allow(identity)
+                    let proof = file.proof(&user_name).map(Into::into);
+                    Verdict::Allow(Identity { proof, ..Identity::default() })
                 }
                 Some(Some(false)) => Verdict::Deny(ConnectRefusal::BadUserNameOrPassword),
                 Some(None) => Verdict::NoOpinion,
