@@ -17,8 +17,8 @@ const SECRET: &str = "$7$101$+8dg1NJHxHE44+lD$BozQwqEfm74JzRcPaVXmCTAAmj5t6cBPcT
 const OTHER: &str = "$7$101$0ObprBD9HQQNyiOs$f5S5QpuFpjEjPL5vF6fW//0QS9XghxYWuc060ruorSt0JHcMo5e0KPooSz0QRFxCKDaHftblzzKIe3bHrZixjg==";
 
 fn users(lines: &[(&str, &str)]) -> Passwords {
-    let text: String = lines.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
-    Passwords::new(PasswordFile::parse(&text).unwrap(), PasswordChecks::new(1))
+    let lines: Vec<String> = lines.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+    Passwords::new(PasswordFile::parse(&lines.concat()).unwrap(), PasswordChecks::new(1))
 }
 
 fn access(lines: &[(&str, &str)], acl: &str) -> Access {

@@ -14,10 +14,10 @@ pub(super) fn make_room_for(connections: usize) -> (usize, Option<u64>) {
     let wanted = (connections as u64).saturating_add(OTHERS);
     // Without an upper limit as far as it is wanted: more than any program opens is not worth asking for.
     let raised = maximum.unwrap_or(wanted);
-    if current.is_some_and(|current| current < raised) {
-        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-        }
+    if current.is_some_and(|current| current < raised)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
     enough_for(connections, getrlimit(Resource::Nofile).current)
 }

@@ -309,7 +309,7 @@ mod tests {
             "queue_full 7/s (7)",
             "BYTES▾",
             "slow",
-            "2,048   1.0 MiB",
+            "2,048    1.0 MiB",
         ] {
             assert!(screen.contains(expected), "{expected:?} is not in\n{screen}");
         }
