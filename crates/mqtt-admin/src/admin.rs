@@ -1,14 +1,18 @@
 //! [`Admin`]: the API of one broker, and what all its requests share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mqtt_broker::Broker;
-use parking_lot::RwLock;
+use mqtt_broker::{Broker, SessionTotals};
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     auth::{Bearer, Tokens},
     clock::Clock,
+    events::ClientEvents,
     history::History,
     operations::Operations,
     problem::{Problem, Result},
@@ -31,8 +35,12 @@ pub struct AdminOptions {
     pub request_timeout: Duration,
     /// Requests at a time that read long lists or act on many; further ones wait.
     pub max_heavy_requests: usize,
+    /// How old the totals over all sessions may be that a request is told.
+    pub totals_age: Duration,
     /// Live traces at a time; a further one is refused.
     pub max_traces: usize,
+    /// What is known of clients' past, if the broker was built with this observer.
+    pub events: Option<ClientEvents>,
 }
 
 impl Default for AdminOptions {
@@ -42,7 +50,9 @@ impl Default for AdminOptions {
             max_body_size: 4 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             max_heavy_requests: 2,
+            totals_age: Duration::from_millis(500),
             max_traces: 16,
+            events: None,
         }
     }
 }
@@ -55,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     tokens: RwLock<Tokens>,
     heavy: Semaphore,
+    /// The last that were made. Scrapers and dashboards all want them, and each time costs a look at every session.
+    totals: Mutex<Option<(Instant, SessionTotals)>>,
     pub(crate) traces: Arc<Semaphore>,
 }
 
@@ -68,6 +80,7 @@ impl Admin {
             history: History::default(),
             tokens: RwLock::new(tokens),
             heavy: Semaphore::new(options.max_heavy_requests),
+            totals: Mutex::new(None),
             traces: Arc::new(Semaphore::new(options.max_traces)),
             options,
         }))
@@ -84,6 +97,19 @@ impl Admin {
 
     pub(crate) fn broker(&self) -> &Broker {
         &self.0.broker
+    }
+
+    /// What waits in all sessions together, as of this moment or shortly before. May take long: for [`Admin::heavy`].
+    pub(crate) fn session_totals(&self) -> SessionTotals {
+        let mut kept = self.0.totals.lock();
+        match *kept {
+            Some((at, totals)) if at.elapsed() < self.0.options.totals_age => totals,
+            _ => {
+                let totals = self.0.broker.session_totals();
+                *kept = Some((Instant::now(), totals));
+                totals
+            }
+        }
     }
 
     pub(crate) fn shared(&self) -> &Shared {

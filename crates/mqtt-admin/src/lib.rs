@@ -11,16 +11,20 @@ mod api;
 mod auth;
 mod clock;
 mod dashboard;
+mod events;
 mod history;
 mod input;
 mod list;
+mod metrics;
 mod operations;
 mod problem;
+mod process;
 mod server;
 
 pub use self::{
     admin::{Admin, AdminOptions},
     auth::{Role, Token, TokenError, Tokens},
+    events::ClientEvents,
     operations::{OperationError, Operations},
 };
 

@@ -286,7 +286,7 @@ impl Builder {
     }
 
     fn build_with(self, durability: Durability) -> Broker {
-        let core = Core::new(self.limits, self.hooks, self.observers, durability);
+        let core = Core::new(self.limits, self.hooks, self.observers, durability, net::now());
         Broker { core, tasks: net::Tasks::on(self.workers) }
     }
 }

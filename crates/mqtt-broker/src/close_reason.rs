@@ -70,6 +70,48 @@ pub enum ProtocolViolation {
     TooManyFilters,
 }
 
+macro_rules! names {
+    ($($pattern:pat => $name:literal,)+) => {
+        impl CloseReason {
+            /// The names in metrics and logs, without what a reason holds beside its kind.
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+
+            /// The name of its kind.
+            pub const fn as_str(&self) -> &'static str {
+                match self { $($pattern => $name,)+ }
+            }
+        }
+    };
+}
+
+names! {
+    Self::Disconnected => "disconnected",
+    Self::ConnectionLost => "connection_lost",
+    Self::Io(_) => "io",
+    Self::Malformed(_) => "malformed",
+    Self::Violation(_) => "violation",
+    Self::ConnectTimeout => "connect_timeout",
+    Self::KeepAliveTimeout => "keep_alive_timeout",
+    Self::Refused(_) => "refused",
+    Self::TakenOver => "taken_over",
+    Self::SlowConsumer => "slow_consumer",
+    Self::PublishRate => "publish_rate",
+    Self::Banned => "banned",
+    Self::Hook => "hook",
+    Self::AdmissionEnded => "admission_ended",
+    Self::HookFailed => "hook_failed",
+    Self::Kicked => "kicked",
+    Self::Shutdown => "shutdown",
+    Self::Internal => "internal",
+}
+
+impl CloseReason {
+    /// Its place in [`CloseReason::NAMES`].
+    pub(crate) fn index(&self) -> usize {
+        Self::NAMES.iter().position(|name| *name == self.as_str()).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

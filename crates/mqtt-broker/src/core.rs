@@ -2,6 +2,9 @@
 //!
 //! Publish, subscribe, end a session: each is one function here, whoever asks for it (a connection, the embedder, a Will).
 
+mod hand_over;
+mod retained;
+
 use std::{
     sync::{
         Arc, Weak,
@@ -10,10 +13,8 @@ use std::{
     time::Instant,
 };
 
-use mqtt_codec::{QoS, TopicFilter, TopicName};
-use mqtt_router::{
-    Retained, RetainedLimits, RetainedScan, Route, SubscribeError, Subscriptions, split_shared,
-};
+use mqtt_codec::{QoS, TopicFilter};
+use mqtt_router::{Retained, RetainedLimits, Route, SubscribeError, Subscriptions, split_shared};
 use parking_lot::RwLock;
 
 use crate::{
@@ -24,11 +25,12 @@ use crate::{
     durability::Durability,
     event::{DropReason, Event, Observer, SessionEnd},
     hooks::{HookSet, WillDecision, survive},
-    limits::{Limits, QueueFullPolicy},
+    limits::Limits,
     message::{Message, Outgoing},
     route_cache::RouteCache,
-    session::{Detached, Dropped, PendingRead, Pushed, Registry, SessionRef, SessionSubscriptions, Will},
+    session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record, SessionKey},
+    trace::Traces,
 };
 
 /// How many looks at a filter, or at a member of a shared group, take as long as handing one message over.
@@ -43,9 +45,13 @@ pub(crate) struct Core {
     /// For what comes back later, from the store.
     this: Weak<Self>,
     pub(crate) limits: Limits,
+    pub(crate) started_at: Instant,
     pub(crate) durability: Durability,
     pub(crate) hooks: HookSet,
-    pub(crate) observers: Vec<Box<dyn Observer>>,
+    observers: Vec<Box<dyn Observer>>,
+    /// How many of the first of them want the events of single messages.
+    message_observers: usize,
+    pub(crate) traces: Traces,
     pub(crate) counters: Counters,
     pub(crate) sessions: Registry,
     pub(crate) admission: Admission,
@@ -85,20 +91,25 @@ impl Core {
     pub(crate) fn new(
         limits: Limits,
         hooks: HookSet,
-        observers: Vec<Box<dyn Observer>>,
+        mut observers: Vec<Box<dyn Observer>>,
         durability: Durability,
+        started_at: Instant,
     ) -> Arc<Self> {
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
         let retained = Retained::new(RetainedLimits {
             max_messages: limits.max_retained_messages,
             max_bytes: limits.max_retained_bytes,
         });
+        observers.sort_by_key(|observer| !observer.wants_messages());
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             limits,
+            started_at,
             durability,
             hooks,
+            message_observers: observers.iter().filter(|observer| observer.wants_messages()).count(),
             observers,
+            traces: Traces::default(),
             counters: Counters::default(),
             sessions: Registry::new(),
             admission: Admission::default(),
@@ -121,6 +132,13 @@ impl Core {
         }
     }
 
+    /// The same for an event of a single message.
+    pub(crate) fn observe_message(&self, event: &Event<'_>) {
+        for observer in self.observers.iter().take(self.message_observers) {
+            survive("an observer", || observer.on_event(event));
+        }
+    }
+
     /// Takes note of a message that a client will not get; the empty name stands for all of them.
     pub(crate) fn dropped(
         &self,
@@ -129,8 +147,8 @@ impl Core {
         reason: DropReason,
         burst: &mut Burst<'_>,
     ) {
-        burst.counts.drop_some(reason, 1);
-        self.observe(&Event::Dropped { client_id, message, reason });
+        burst.tally.dropped(reason);
+        self.observe_message(&Event::Dropped { client_id, message, reason });
     }
 
     /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
@@ -207,153 +225,6 @@ impl Core {
         self.durability.append(group)
     }
 
-    /// Writes a message to the store for those receivers that are to have it after a crash too. Before anybody gets it: what
-    /// they do with it can only be written later.
-    fn keep(
-        &self,
-        receivers: &[(&SessionRef, QoS)],
-        outgoing: &Outgoing<'_>,
-        retain: bool,
-        mut group: Vec<Record>,
-    ) -> Mark {
-        let mut is_kept = false;
-        for (receiver, qos) in receivers {
-            if receiver.clean || *qos == QoS::AtMostOnce {
-                continue;
-            }
-            is_kept = true;
-            let (session, message) = (receiver.serial, outgoing.message().clone());
-            group.push(Record::Queued { session, key: 0, qos: *qos, retain, message });
-        }
-        if !is_kept {
-            return self.durability.append(group);
-        }
-        let (mark, key) = self.durability.append_message(group);
-        outgoing.key.set(key);
-        mark
-    }
-
-    /// Hands a message to one receiver that is not found by its subscriptions.
-    pub(crate) fn hand_over_alone(
-        &self,
-        receiver: &SessionRef,
-        outgoing: &Outgoing<'_>,
-        qos: QoS,
-        retain: bool,
-        burst: &mut Burst<'_>,
-    ) {
-        if self.durability.is_on() {
-            outgoing.key.set(0);
-            self.keep(&[(receiver, qos)], outgoing, retain, Vec::new());
-        }
-        self.hand_over(receiver, outgoing, qos, retain, burst);
-    }
-
-    /// Puts a message into one receiver's outbox.
-    fn hand_over(
-        &self,
-        receiver: &SessionRef,
-        outgoing: &Outgoing<'_>,
-        qos: QoS,
-        retain: bool,
-        burst: &mut Burst<'_>,
-    ) {
-        let mut state = receiver.lock();
-        if state.has_ended() {
-            return;
-        }
-        let pushed = state.push(outgoing, qos, retain, &self.limits, &self.hooks);
-        drop(state);
-        let accepted = self.settle(receiver, pushed, Some(outgoing), burst);
-        if accepted && !self.observers.is_empty() {
-            let message = outgoing.message();
-            self.observe(&Event::Delivered { client_id: &receiver.client_id, message, qos });
-        }
-    }
-
-    /// Does what a push has left to do, without the session's lock. Says whether the `incoming` message was accepted.
-    fn settle(
-        &self,
-        receiver: &SessionRef,
-        pushed: Pushed,
-        incoming: Option<&Outgoing<'_>>,
-        burst: &mut Burst<'_>,
-    ) -> bool {
-        burst.wake(pushed.waker);
-        let mut accepted = true;
-        for (reason, dropped) in pushed.dropped {
-            let message = match &dropped {
-                Dropped::Incoming => {
-                    accepted = false;
-                    self.refuse_slow_consumer(receiver, reason);
-                    incoming.map(Outgoing::message)
-                }
-                Dropped::Waiting(message) => Some(message),
-            };
-            if let Some(message) = message {
-                self.dropped(&receiver.client_id, message, reason, burst);
-            }
-        }
-        self.read_queue(receiver, pushed.read);
-        accepted
-    }
-
-    /// Asks the store for a part of a session's queue. Nothing is locked.
-    pub(crate) fn read_queue(&self, session: &SessionRef, pending: Option<PendingRead>) {
-        let Some(PendingRead { number, read }) = pending else { return };
-        let (this, session) = (self.this.clone(), session.clone());
-        let deliver = move |page| {
-            let Some(core) = this.upgrade() else { return };
-            let mut state = session.lock();
-            if state.has_ended() {
-                return;
-            }
-            let pushed = state.outbox.add_page(number, page, &core.limits);
-            drop(state);
-            core.settle(&session, pushed, None, &mut core.burst());
-        };
-        self.durability.read_queue(read, Box::new(deliver));
-    }
-
-    fn refuse_slow_consumer(&self, receiver: &SessionRef, reason: DropReason) {
-        if reason == DropReason::QueueFull && self.limits.queue_full == QueueFullPolicy::Disconnect {
-            receiver.close(crate::CloseReason::SlowConsumer);
-        }
-    }
-
-    /// Stores a message for future subscribers, or removes the one that is there [MQTT-3.3.1-5] [MQTT-3.3.1-10].
-    pub(crate) fn retain(&self, now: Instant, outgoing: &Outgoing<'_>, burst: &mut Burst<'_>) -> Mark {
-        let Ok(topic) = TopicName::new(outgoing.topic.to_vec()) else { return Mark::NOTHING };
-        if outgoing.payload.is_empty() {
-            let mut retained = self.retained.write();
-            retained.clear(&topic); // [MQTT-3.3.1-11]
-            return self.durability.write(|| Record::RetainedCleared { topic });
-        }
-        // [MQTT-3.3.1-7]: it replaces the earlier one, whatever its QoS.
-        let message = outgoing.message().clone();
-        let expires_at = self.limits.retained_expiry.and_then(|expiry| now.checked_add(expiry));
-        let mut retained = self.retained.write();
-        if retained.set(&topic, message, outgoing.size(), expires_at).is_err() {
-            drop(retained);
-            self.dropped("", outgoing.message(), DropReason::RetainedFull, burst);
-            return Mark::NOTHING;
-        }
-        // Still under the lock: the store sees the changes of a topic in their order.
-        self.durability.write(|| Record::Retained {
-            message: outgoing.message().retained(),
-            expires_at: expires_at.map(|at| self.durability.wall_clock(at)),
-        })
-    }
-
-    /// Puts a message back that an earlier process retained.
-    pub(crate) fn restore_retained(&self, message: &Message, expires_at: Option<Instant>) {
-        if let Some(topic) = message.topic_name() {
-            let plain = message.with_retain(false);
-            // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
-            let _ = self.retained.write().set(&topic, plain, message.size(), expires_at);
-        }
-    }
-
     /// Has every connection ask its hook again about the subscriptions that it has, as soon as it runs.
     pub(crate) fn recheck_subscriptions(&self) {
         self.recheck.fetch_add(1, Ordering::Release);
@@ -362,31 +233,6 @@ impl Core {
     /// Counts the calls of [`Core::recheck_subscriptions`].
     pub(crate) fn recheck(&self) -> u64 {
         self.recheck.load(Ordering::Acquire)
-    }
-
-    /// Takes note of messages that waited for a client, and that it may not have.
-    pub(crate) fn withheld(&self, client_id: &str, messages: &[Message], burst: &mut Burst<'_>) {
-        for message in messages {
-            self.dropped(client_id, message, DropReason::Withheld, burst);
-        }
-    }
-
-    /// The next few retained messages of a look-up.
-    pub(crate) fn next_retained(
-        &self,
-        now: Instant,
-        scan: &mut RetainedScan,
-        most: usize,
-    ) -> Vec<(TopicName, Message)> {
-        self.retained.read().next_chunk(scan, most, now)
-    }
-
-    pub(crate) fn retained_len(&self) -> usize {
-        self.retained.read().len()
-    }
-
-    pub(crate) fn retained_bytes(&self) -> usize {
-        self.retained.read().bytes()
     }
 
     pub(crate) fn subscriptions_len(&self) -> usize {
@@ -510,12 +356,12 @@ impl Core {
             });
         }
         let (lost, unread) = session.lock().outbox.clear();
-        burst.counts.drop_some(DropReason::SessionEnded, unread as u64);
+        burst.totals.dropped(DropReason::SessionEnded, unread as u64);
         for message in &lost {
             self.dropped(&session.client_id, message, DropReason::SessionEnded, burst);
         }
         if reason == SessionEnd::Expired {
-            burst.counts.sessions_expired += 1;
+            burst.totals.sessions_expired.one();
         }
         self.observe(&Event::SessionEnded { client_id: &session.client_id, reason });
     }
@@ -560,6 +406,7 @@ impl Core {
         group: Vec<Record>,
         burst: &mut Burst<'_>,
     ) -> Mark {
+        burst.now = Some(now);
         let outgoing = Outgoing::of(message);
         let retained = if message.retain() { self.retain(now, &outgoing, burst) } else { Mark::NOTHING };
         self.publish_to(&outgoing, group, burst, |_| true).max(retained)
@@ -578,18 +425,6 @@ impl Core {
             }
         }
         true
-    }
-
-    /// Says how many were removed.
-    fn expire_retained(&self, now: Instant) -> usize {
-        let mut retained = self.retained.write();
-        let expired = retained.expire(now, EXPIRED_AT_A_TIME);
-        if self.durability.is_on() {
-            // As in `retain`, under the lock.
-            let cleared = expired.iter().filter_map(Message::topic_name);
-            self.durability.append(cleared.map(|topic| Record::RetainedCleared { topic }).collect());
-        }
-        expired.len()
     }
 
     fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {

@@ -10,6 +10,12 @@ use crate::{client::ClientInfo, close_reason::CloseReason, message::Message};
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn on_event(&self, event: &Event<'_>);
+
+    /// Whether it wants the events of single messages: `Delivered`, `Acknowledged`, `Dropped`. Asked once, when the broker is
+    /// built. One that does not want them costs the data path nothing.
+    fn wants_messages(&self) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {

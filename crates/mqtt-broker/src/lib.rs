@@ -39,6 +39,7 @@ mod durability;
 mod entrance;
 mod event;
 mod hooks;
+mod inspection;
 mod limits;
 mod local;
 mod message;
@@ -52,9 +53,11 @@ mod simulation;
 mod snapshot;
 pub mod store;
 mod sync;
+mod sys_topics;
 mod token_bucket;
+mod trace;
 
-pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, QoS, TopicFilter, TopicName};
+pub use mqtt_codec::{ConnectRefusal, DecodeError, PacketId, PacketType, QoS, TopicFilter, TopicName};
 pub use mqtt_router::SubscribeError;
 
 pub use self::{
@@ -70,12 +73,14 @@ pub use self::{
         AcceptRequest, Admission, ConnectDecision, ConnectRequest, DeliverRequest, HookFuture, Hooks,
         PublishDecision, PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
     },
+    inspection::QueuedMessage,
     limits::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, SharedStrategy},
     local::{LocalMessage, LocalSubscriber},
     message::Message,
     net::{InvalidSource, Listener, Transport, TrustedSources},
     sans_io::SansIoConnection,
-    snapshot::{BrokerSnapshot, Page, SessionSnapshot, SubscriptionSnapshot},
+    snapshot::{BrokerSnapshot, Page, SessionSnapshot, SessionTotals, SubscriptionSnapshot},
+    trace::{Trace, TraceFilter, TraceRecord, Traced, TracedMessage},
 };
 
 #[cfg(feature = "websocket")]

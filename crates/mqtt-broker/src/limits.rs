@@ -118,6 +118,8 @@ pub struct Limits {
     pub max_retained_bytes: usize,
     /// How long a retained message is kept; `None` is for ever. Default for ever.
     pub retained_expiry: Option<Duration>,
+    /// How often `$SYS` topics are published; `None` is never. At least a second. Default never.
+    pub sys_interval: Option<Duration>,
     /// How long an asynchronous hook may take. Default 5 s.
     pub hook_timeout: Duration,
 }
@@ -166,6 +168,7 @@ impl Default for Limits {
             max_retained_messages: 1_000_000,
             max_retained_bytes: 1024 * 1024 * 1024,
             retained_expiry: None,
+            sys_interval: None,
             hook_timeout: Duration::from_secs(5),
         }
     }

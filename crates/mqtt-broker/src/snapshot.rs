@@ -1,10 +1,16 @@
 //! What an operator may look at: lists of clients, sessions and subscriptions, a page at a time, and totals.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use mqtt_codec::{QoS, TopicFilter};
 
-use crate::{broker::Broker, client::ClientInfo, counters::Counts, session::SessionRef};
+use crate::{
+    broker::Broker, client::ClientInfo, core::Core, counters::Counts, event::DropReason, net,
+    session::SessionRef,
+};
 
 /// Which part of a list is wanted. Lists are in the order of client identifiers, so a page stays right while clients
 /// come and go.
@@ -43,6 +49,20 @@ pub struct SessionSnapshot {
     pub queued_bytes: usize,
     /// QoS 2 messages received and not released.
     pub unreleased_messages: usize,
+    /// When its last connection ended; `None` while it is connected.
+    pub absent_since: Option<Instant>,
+    /// PUBLISH packets of its client since it began.
+    pub messages_received: u64,
+    /// PUBLISH packets handed to its sockets.
+    pub messages_sent: u64,
+    /// Bytes that came over its connections.
+    pub bytes_received: u64,
+    /// Bytes of PUBLISH and PUBREL packets handed to its sockets.
+    pub bytes_sent: u64,
+    /// Messages that were dropped, by [`DropReason`] in the order of [`DropReason::ALL`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// Why the last one was dropped, and when if that is known.
+    pub last_drop: Option<(DropReason, Option<Instant>)>,
 }
 
 /// One subscription.
@@ -74,6 +94,34 @@ pub struct BrokerSnapshot {
     /// Everything that is counted since the start.
     pub counts: Counts,
 }
+
+/// What waits in all sessions together. Made by looking at each of them, a few at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionTotals {
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Sessions whose client is connected, subscribers in this process among them.
+    pub connected: usize,
+    /// QoS 1 and 2 messages sent and not acknowledged.
+    pub inflight_messages: usize,
+    /// Messages that wait.
+    pub queued_messages: usize,
+    /// Their topics and payloads, in bytes.
+    pub queued_bytes: usize,
+    /// QoS 2 messages received and not released.
+    pub unreleased_messages: usize,
+}
+
+/// The making of [`SessionTotals`], which may pause between steps.
+#[derive(Default)]
+pub(crate) struct Census {
+    after: Option<Arc<str>>,
+    pub(crate) totals: SessionTotals,
+}
+
+/// How many sessions one step of a census looks at.
+const CENSUS_STEP: usize = 512;
 
 impl Broker {
     /// Connected clients.
@@ -116,13 +164,54 @@ impl Broker {
         }
     }
 
+    /// What waits in all sessions together. Costs a look at each; no lock is held for more than one of them.
+    pub fn session_totals(&self) -> SessionTotals {
+        let mut census = Census::default();
+        while census.step(self.core()) {}
+        census.totals
+    }
+
+    /// When the broker was built.
+    pub fn started_at(&self) -> Instant {
+        self.core().started_at
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> std::time::Duration {
+        net::now().saturating_duration_since(self.core().started_at)
+    }
+
     fn page_of(&self, page: Page<'_>, wanted: impl Fn(&SessionRef) -> bool) -> Vec<SessionRef> {
-        let mut sessions = self.core().sessions.all();
-        sessions
-            .retain(|session| page.after.is_none_or(|after| &*session.client_id > after) && wanted(session));
-        sessions.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
-        sessions.truncate(page.limit);
-        sessions
+        let mut after = page.after.map(Arc::from);
+        let mut found: Vec<SessionRef> = Vec::new();
+        while found.len() < page.limit {
+            let mut next = self.core().sessions.next_after(after.as_deref(), page.limit - found.len());
+            let Some(last) = next.last() else { break };
+            after = Some(Arc::clone(&last.client_id));
+            next.retain(&wanted);
+            found.append(&mut next);
+        }
+        found.truncate(page.limit);
+        found
+    }
+}
+
+impl Census {
+    /// Says whether there is more to look at.
+    pub(crate) fn step(&mut self, core: &Core) -> bool {
+        let next = core.sessions.next_after(self.after.as_deref(), CENSUS_STEP);
+        for session in &next {
+            let state = session.lock();
+            let totals = &mut self.totals;
+            totals.sessions += 1;
+            totals.connected += usize::from(state.is_connected());
+            totals.inflight_messages += state.outbox.inflight_messages();
+            totals.queued_messages += state.outbox.queued_messages();
+            totals.queued_bytes += state.outbox.queued_bytes();
+            totals.unreleased_messages += state.received.len();
+        }
+        self.after = next.last().map(|session| Arc::clone(&session.client_id));
+        self.after.is_some()
     }
 }
 
@@ -139,6 +228,13 @@ fn snapshot(session: &SessionRef) -> SessionSnapshot {
         queued_messages: state.outbox.queued_messages(),
         queued_bytes: state.outbox.queued_bytes(),
         unreleased_messages: state.received.len(),
+        absent_since: state.absent_since,
+        messages_received: session.messages_received(),
+        messages_sent: state.traffic.messages_sent,
+        bytes_received: state.traffic.bytes_received,
+        bytes_sent: state.traffic.bytes_sent,
+        dropped: state.losses.by_reason(),
+        last_drop: state.losses.last(),
     }
 }
 

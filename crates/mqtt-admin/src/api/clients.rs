@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     admin::Admin,
+    events::Past,
     input::{Asked, Name},
     list::{Order, Page, Selection},
     problem::{Problem, Result},
@@ -121,4 +122,20 @@ pub(super) async fn disconnect(
         return Err(Problem::not_found(format!("{client_id:?} is not connected")));
     }
     Ok((axum::http::StatusCode::NO_CONTENT, noted(format!("disconnect {client_id:?}"))))
+}
+
+/// What happened to a client lately, oldest first.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(super) struct Events {
+    list: Vec<Past>,
+}
+
+/// What happened to a client lately: when it connected and from where, to what it subscribed, why it was disconnected. Bounded:
+/// of clients that were quiet for long nothing is known.
+#[utoipa::path(get, path = "/api/v1/client/{client_id}/events", tag = "clients", params(("client_id" = String, Path)),
+    responses((status = 200, body = Events), (status = 501, body = Problem)))]
+pub(super) async fn events(State(admin): State<Admin>, Name(client_id): Name) -> Result<Json<Events>> {
+    let events = admin.shared().options.events.as_ref();
+    let events = events.ok_or(crate::operations::OperationError::Unavailable)?;
+    Ok(Json(Events { list: events.of(&client_id) }))
 }

@@ -1,13 +1,17 @@
 //! The routes of the API: a file for each thing that it is about. Who may use them is decided here, for all at once.
 
+mod bans;
 mod clients;
+pub(crate) mod counters;
 mod health;
 mod history;
 mod messages;
 mod metrics;
+mod retained;
 mod sessions;
 mod subscriptions;
 mod system;
+mod trace;
 mod view;
 mod watch;
 
@@ -80,7 +84,13 @@ fn guarded() -> OpenApiRouter<Admin> {
         .routes(routes!(watch::topics))
         .routes(routes!(clients::list))
         .routes(routes!(clients::get, clients::disconnect))
+        .routes(routes!(clients::events))
         .routes(routes!(sessions::list))
+        .routes(routes!(sessions::queue))
+        .routes(routes!(retained::list, retained::forget))
+        .routes(routes!(retained::get))
+        .routes(routes!(bans::list, bans::ban, bans::forgive))
+        .routes(routes!(trace::trace))
         .routes(routes!(sessions::get, sessions::end))
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::of_client))

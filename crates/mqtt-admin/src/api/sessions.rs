@@ -7,6 +7,7 @@ use super::{
     Noted,
     clients::{Query, all_sessions},
     noted,
+    retained::{Kept, size_of},
     view::Session,
 };
 use crate::{
@@ -62,4 +63,36 @@ pub(super) async fn end(
         return Err(Problem::not_found(format!("{client_id:?} has no session")));
     }
     Ok((StatusCode::NO_CONTENT, noted(what)))
+}
+
+/// Messages that wait for a client.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(super) struct Queue {
+    list: Vec<Kept>,
+}
+
+/// How many.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct QueueQuery {
+    /// At most so many, 100 unless given, 1,000 at most.
+    limit: Option<usize>,
+}
+
+/// The oldest messages that wait for a client. They stay where they are.
+#[utoipa::path(get, path = "/api/v1/session/{client_id}/queue", tag = "sessions",
+    params(("client_id" = String, Path), QueueQuery),
+    responses((status = 200, body = Queue), (status = 404, body = Problem)))]
+pub(super) async fn queue(
+    State(admin): State<Admin>,
+    Name(client_id): Name,
+    Asked(query): Asked<QueueQuery>,
+) -> Result<Json<Queue>> {
+    let waiting = admin.broker().queued(&client_id, size_of(query.limit)?);
+    let waiting = waiting.ok_or_else(|| Problem::not_found(format!("{client_id:?} has no session")))?;
+    let list = waiting
+        .iter()
+        .map(|queued| Kept::in_list(&queued.message, queued.qos.as_u8(), queued.retain))
+        .collect();
+    Ok(Json(Queue { list }))
 }

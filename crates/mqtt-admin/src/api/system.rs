@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Noted, noted};
+use super::{
+    Noted,
+    counters::{Counters, Gauges},
+    noted,
+};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -18,28 +22,42 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Overview {
     version: &'static str,
+    started_at: String,
+    uptime_secs: u64,
     /// When these numbers were read.
     at: String,
+    /// Open connections, those without a CONNECT included.
     connections: usize,
     sessions: usize,
     subscriptions: usize,
     retained_messages: usize,
+    /// Their topics and payloads.
     retained_bytes: usize,
+    #[serde(flatten)]
+    gauges: Gauges,
+    counters: Counters,
 }
 
 /// The broker in numbers.
 #[utoipa::path(get, path = "/api/v1/overview", tag = "broker", responses((status = 200, body = Overview)))]
 pub(super) async fn overview(State(admin): State<Admin>) -> Result<Json<Overview>> {
-    let snapshot = admin.broker().snapshot();
-    Ok(Json(Overview {
-        version: env!("CARGO_PKG_VERSION"),
-        at: rfc3339(std::time::SystemTime::now()),
-        connections: snapshot.connections,
-        sessions: snapshot.sessions,
-        subscriptions: snapshot.subscriptions,
-        retained_messages: snapshot.retained_messages,
-        retained_bytes: snapshot.retained_bytes,
-    }))
+    let overview = |admin: &Admin| {
+        let (snapshot, totals) = (admin.broker().snapshot(), admin.session_totals());
+        Overview {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: admin.shared().clock.rfc3339(admin.broker().started_at()),
+            uptime_secs: admin.broker().uptime().as_secs(),
+            at: rfc3339(std::time::SystemTime::now()),
+            connections: snapshot.connections,
+            sessions: snapshot.sessions,
+            subscriptions: snapshot.subscriptions,
+            retained_messages: snapshot.retained_messages,
+            retained_bytes: snapshot.retained_bytes,
+            gauges: totals.into(),
+            counters: Counters::of(&snapshot.counts),
+        }
+    };
+    Ok(Json(admin.heavy(overview).await?))
 }
 
 /// The configuration in force; secrets are masked.

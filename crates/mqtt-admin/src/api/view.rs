@@ -1,9 +1,12 @@
 //! How clients, sessions and subscriptions look in JSON: the names of 2018, and what is new beside them.
 
+use std::collections::BTreeMap;
+
 use mqtt_broker::{SessionSnapshot, SubscriptionSnapshot};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::counters::dropped;
 use crate::{
     admin::Admin,
     clock::NEVER,
@@ -61,8 +64,25 @@ pub(super) struct Load {
     msg_queue_len: usize,
     /// Their topics and payloads, in bytes.
     msg_queue_bytes: usize,
-    /// Messages dropped since the session began.
+    /// Messages dropped since the session began, for whatever reason.
     msg_queue_dropped: u64,
+    /// The same by reason.
+    dropped: BTreeMap<&'static str, u64>,
+    /// The last of them.
+    last_drop: Option<LastDrop>,
+    /// PUBLISH packets since the session began.
+    messages_received: u64,
+    messages_sent: u64,
+    bytes_received: u64,
+    /// Without the answers to its own packets.
+    bytes_sent: u64,
+}
+
+/// A message that was dropped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LastDrop {
+    reason: &'static str,
+    at: Option<String>,
 }
 
 /// A subscription.
@@ -89,6 +109,10 @@ pub(super) enum SortBy {
     MsgQueueLen,
     MsgQueueBytes,
     MsgQueueDropped,
+    MessagesReceived,
+    MessagesSent,
+    BytesReceived,
+    BytesSent,
 }
 
 impl Client {
@@ -102,7 +126,7 @@ impl Client {
             clean_session: info.clean_session,
             keep_alive: info.keep_alive_secs,
             connected_at: admin.shared().clock.rfc3339(info.connected_at),
-            load: Load::of(session),
+            load: Load::of(admin, session),
         })
     }
 }
@@ -121,20 +145,29 @@ impl Session {
             max_inflight: limits.max_inflight,
             max_msg_queue: limits.max_queued_messages,
             connected_at: info.map_or_else(|| NEVER.into(), |info| clock.rfc3339(info.connected_at)),
-            offline_at: NEVER.into(),
-            load: Load::of(session),
+            offline_at: session.absent_since.map_or_else(|| NEVER.into(), |at| clock.rfc3339(at)),
+            load: Load::of(admin, session),
         }
     }
 }
 
 impl Load {
-    fn of(session: &SessionSnapshot) -> Self {
+    fn of(admin: &Admin, session: &SessionSnapshot) -> Self {
         Self {
             inflight_len: session.inflight_messages,
             unreleased_len: session.unreleased_messages,
             msg_queue_len: session.queued_messages,
             msg_queue_bytes: session.queued_bytes,
-            msg_queue_dropped: 0,
+            msg_queue_dropped: session.dropped.iter().sum(),
+            dropped: dropped(&session.dropped),
+            last_drop: session.last_drop.map(|(reason, at)| LastDrop {
+                reason: reason.as_str(),
+                at: at.map(|at| admin.shared().clock.rfc3339(at)),
+            }),
+            messages_received: session.messages_received,
+            messages_sent: session.messages_sent,
+            bytes_received: session.bytes_received,
+            bytes_sent: session.bytes_sent,
         }
     }
 }
@@ -174,7 +207,11 @@ impl SortBy {
             Self::InflightLen => number(session.inflight_messages),
             Self::MsgQueueLen => number(session.queued_messages),
             Self::MsgQueueBytes => number(session.queued_bytes),
-            Self::MsgQueueDropped => Key::Number(0),
+            Self::MsgQueueDropped => Key::Number(session.dropped.iter().sum()),
+            Self::MessagesReceived => Key::Number(session.messages_received),
+            Self::MessagesSent => Key::Number(session.messages_sent),
+            Self::BytesReceived => Key::Number(session.bytes_received),
+            Self::BytesSent => Key::Number(session.bytes_sent),
         }
     }
 }

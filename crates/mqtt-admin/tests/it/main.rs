@@ -3,10 +3,13 @@
 
 mod access;
 mod dashboard;
+mod documents;
+mod figures;
 mod http;
 mod lists;
 mod messages;
 mod mqtt;
+mod operators;
 
 use std::net::SocketAddr;
 

@@ -47,9 +47,9 @@ impl Connection {
         let (acknowledged, mark) = step(&mut self.attachment()?.lock()?.outbox, packet_id);
         match acknowledged {
             Acknowledged::Complete => {
-                burst.counts.messages_acknowledged += 1;
+                burst.tally.acknowledged();
                 let client_id = &self.attachment()?.session.client_id;
-                self.core.observe(&Event::Acknowledged { client_id, packet_id: packet_id.get() });
+                self.core.observe_message(&Event::Acknowledged { client_id, packet_id: packet_id.get() });
             }
             Acknowledged::Release => {
                 // [MQTT-4.6.0-4]; the receiver forgets the message at PUBREL, so PUBLISH must never come again.

@@ -19,6 +19,7 @@ use crate::{
     message::Message,
     session::{Attached, Detached},
     store::Mark,
+    trace::Traced,
 };
 
 /// A CONNECT that a hook decides about.
@@ -159,7 +160,7 @@ impl Connection {
 
     /// There is no place for this client, or none any more.
     fn turn_away(&mut self, info: &ClientInfo, reason: RefusalReason, burst: &mut Burst<'_>) -> CloseReason {
-        burst.counts.refuse_one(reason);
+        burst.totals.refused(reason);
         let (user_name, listener) = (info.user_name.as_deref(), info.listener.as_deref());
         tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, listener, %reason, "refused");
         self.refuse(reason.return_code(), burst)
@@ -174,7 +175,7 @@ impl Connection {
             group.extend(core.end_record(session));
         }
         if let Some(Detached { info, will, waker }) = &attached.taken_over {
-            burst.counts.sessions_taken_over += 1;
+            burst.totals.sessions_taken_over.one();
             core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
             burst.wake(waker.clone());
             if let Some(will) = will.clone() {
@@ -185,15 +186,18 @@ impl Connection {
     }
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {
-        burst.counts.connects_accepted += 1;
+        burst.totals.connack(None);
+        if self.core.traces.is_on() {
+            self.core.traces.client(burst.now, info, Traced::Connected);
+        }
         let (client_id, user_name) = (&*info.client_id, info.user_name.as_deref());
         let listener = info.listener.as_deref();
         tracing::info!(client_id, peer = %info.peer, user_name, listener, session_present, "connected");
         if session_present {
-            burst.counts.sessions_resumed += 1;
+            burst.totals.sessions_resumed.one();
             self.core.observe(&Event::SessionResumed { client_id });
         } else {
-            burst.counts.sessions_created += 1;
+            burst.totals.sessions_created.one();
             self.core.observe(&Event::SessionCreated { client_id });
         }
         self.core.observe(&Event::Connected { client: info, session_present });
@@ -201,7 +205,7 @@ impl Connection {
 
     /// CONNACK with a code that is not zero; the connection ends after it [MQTT-3.2.2-4] [MQTT-3.2.2-5].
     pub(super) fn refuse(&mut self, refusal: ConnectRefusal, burst: &mut Burst<'_>) -> CloseReason {
-        burst.counts.connects_refused += 1;
+        burst.totals.connack(Some(refusal));
         let answered = self.answer(PacketType::Connack, burst, |out| Connack::Refused(refusal).encode(out));
         answered.err().unwrap_or(CloseReason::Refused(refusal))
     }

@@ -14,6 +14,7 @@ use crate::{
     hooks::survive,
     session::{Attachment, Will},
     store::{Mark, Record},
+    trace::Traced,
 };
 
 /// A DISCONNECT as the standard spells it is a reason of its own; any other is malformed and counts as a loss
@@ -33,6 +34,8 @@ impl Connection {
         }
         self.partial = Vec::new();
         self.route_cache = None;
+        burst.now = Some(now);
+        burst.totals.closed(&reason);
         if let Phase::Open(open) = mem::replace(&mut self.phase, Phase::Closed(reason.clone())) {
             leave(&self.core, &open.attachment, now, &reason, burst);
         }
@@ -61,10 +64,13 @@ fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReaso
             None => Mark::NOTHING,
         };
     }
-    closed(core, &attachment.info, reason);
+    closed(core, &attachment.info, reason, now);
 }
 
-fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason) {
+fn closed(core: &Core, client: &ClientInfo, reason: &CloseReason, now: Instant) {
+    if core.traces.is_on() {
+        core.traces.client(Some(now), client, Traced::Closed(reason.clone()));
+    }
     if let Some(hook) = &core.hooks.on_close {
         survive("on_close", || hook(client, reason));
     }

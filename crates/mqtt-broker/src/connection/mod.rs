@@ -87,6 +87,8 @@ impl Question {
 const PATIENCE_BEYOND_THE_LIMIT: Duration = Duration::from_secs(1);
 /// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
 const LARGE_READ: usize = 1024;
+/// Every PUBREL has so many bytes.
+const PUBREL_LEN: usize = 4;
 
 /// While more of one client's messages waits for the store, in bytes, it is not read from.
 const MOST_UNSETTLED: usize = 1024 * 1024;
@@ -164,17 +166,35 @@ impl Connection {
 
     /// Bytes came from the client.
     pub(crate) fn handle_bytes(&mut self, now: Instant, mut bytes: &[u8], burst: &mut Burst<'_>) {
-        burst.counts.bytes_received += bytes.len() as u64;
+        burst.tally.bytes_received += bytes.len() as u64;
+        burst.now = Some(now);
         if bytes.len() >= LARGE_READ {
             self.last_received = now;
         }
-        self.handle_wake(now, burst);
+        self.note_read(now, bytes.len(), burst);
+        let before = burst.tally.publishes_received();
         while !self.partial.is_empty() && !bytes.is_empty() && self.wants_bytes() {
             bytes = self.complete_partial(now, bytes, burst);
         }
         let used = self.handle_packets(now, bytes, burst);
         if self.closed().is_none() {
             self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        }
+        let publishes = burst.tally.publishes_received() - before;
+        if publishes > 0
+            && let Phase::Open(open) = &self.phase
+        {
+            open.attachment.session.count_received(publishes);
+        }
+    }
+
+    /// Others may have ended this connection; if they have not, its session takes note of what came.
+    fn note_read(&mut self, now: Instant, len: usize, burst: &mut Burst<'_>) {
+        if let Phase::Open(open) = &self.phase {
+            match open.attachment.lock().map(|mut state| state.traffic.bytes_received += len as u64) {
+                Ok(()) => {}
+                Err(reason) => self.end(now, reason, burst),
+            }
         }
     }
 
@@ -283,9 +303,7 @@ impl Connection {
         }
         self.answers.take_ready(&self.core.durability, waker, out);
         let sent = out.len() - before;
-        if sent > 0 {
-            burst.counts.bytes_sent += sent as u64;
-        }
+        burst.tally.bytes_sent += sent as u64;
         sent > 0
     }
 
@@ -326,13 +344,11 @@ impl Connection {
             retry.is_due = false;
             state.outbox.retry();
         }
-        if let Some(Sent { publishes, pubrels }) = state.outbox.take_pending(&core.durability, waker, out) {
-            let counts = &mut *burst.counts;
-            for (total, sent) in counts.publishes_sent.iter_mut().zip(publishes) {
-                *total += u64::from(sent);
-                counts.packets_sent[PacketType::Publish as usize] += u64::from(sent);
-            }
-            counts.packets_sent[PacketType::Pubrel as usize] += u64::from(pubrels);
+        let before = out.len();
+        if let Some(sent) = state.outbox.take_pending(&core.durability, waker, out) {
+            let bytes = out.len() - before;
+            state.traffic.sent(&sent, bytes);
+            count_sent(&sent, bytes, now, burst);
         }
         let read = state.outbox.next_read(&core.limits);
         drop(state);
@@ -376,7 +392,10 @@ impl Connection {
                 Ok(Some(frame)) => {
                     used += frame.len;
                     self.last_received = now;
-                    burst.counts.packets_received[frame.packet_type as usize] += 1;
+                    burst.tally.received(frame.packet_type, frame.len);
+                    if self.core.traces.is_on() {
+                        self.trace(now, &frame);
+                    }
                     if let Err(reason) = self.handle_packet(now, &frame, burst) {
                         self.name_other_protocol(now, rest);
                         self.end(now, reason, burst);
@@ -389,6 +408,13 @@ impl Connection {
             }
         }
         used
+    }
+
+    #[cold]
+    fn trace(&self, now: Instant, frame: &Frame<'_>) {
+        if let Phase::Open(open) = &self.phase {
+            self.core.traces.received(now, &open.attachment.info, frame);
+        }
     }
 
     /// A listener's port that was mistaken for another is worth a line of its own.
@@ -453,8 +479,9 @@ impl Connection {
         burst: &mut Burst<'_>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), CloseReason> {
+        let before = self.answers.len();
         self.answers.push(encode).map_err(|_| CloseReason::Internal)?;
-        burst.counts.packets_sent[packet_type as usize] += 1;
+        burst.tally.sent(packet_type, 1, self.answers.len() - before);
         Ok(())
     }
 
@@ -492,6 +519,22 @@ impl Drop for Connection {
             let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
             self.end(self.last_received, reason, &mut core.burst());
         });
+    }
+}
+
+/// Counts what left an outbox together.
+fn count_sent(sent: &Sent, bytes: usize, now: Instant, burst: &mut Burst<'_>) {
+    let publishes = sent.publishes.iter().sum();
+    let pubrel_bytes = sent.pubrels as usize * PUBREL_LEN;
+    burst.tally.publishes_sent(sent.publishes);
+    if publishes > 0 {
+        burst.tally.sent(PacketType::Publish, publishes, bytes - pubrel_bytes);
+    }
+    if sent.pubrels > 0 {
+        burst.tally.sent(PacketType::Pubrel, sent.pubrels, pubrel_bytes);
+    }
+    if let Some(since) = sent.since {
+        burst.tally.resided(sent.direct, now.saturating_duration_since(since), burst.totals);
     }
 }
 

@@ -23,7 +23,7 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         let publish = PublishRef::decode(frame)?;
-        burst.counts.publishes_received[usize::from(publish.delivery.qos().as_u8())] += 1;
+        burst.tally.publish_received(publish.delivery.qos());
         self.core.limits.check_topic(publish.topic)?;
         self.meter(now, frame.len, burst)?;
         // [MQTT-4.3.2-2] [MQTT-4.3.3-2]: QoS 2 is passed on at the first arrival of its identifier.

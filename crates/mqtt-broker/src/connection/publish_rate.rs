@@ -56,7 +56,7 @@ impl Connection {
             PublishRatePolicy::Disconnect => Err(CloseReason::PublishRate),
             PublishRatePolicy::Delay => {
                 rate.paused_until = now.checked_add(rest);
-                burst.counts.publishers_delayed += 1;
+                burst.totals.publishers_delayed.one();
                 Ok(())
             }
         }

@@ -148,7 +148,7 @@ impl Connection {
             Err(refusal) => {
                 let client_id = &*self.attachment()?.info.client_id;
                 tracing::debug!(client_id, %filter, ?refusal, "filter refused");
-                burst.counts.filters_refused += 1;
+                burst.totals.filters_refused.one();
                 Ok(SubscribeReturnCode::Failure)
             }
         }

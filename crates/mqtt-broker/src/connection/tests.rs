@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     fn on(durability: Durability, limits: Limits) -> Self {
-        let core = Core::new(limits, HookSet::default(), Vec::new(), durability);
+        let core = Core::new(limits, HookSet::default(), Vec::new(), durability, net::now());
         let now = net::now();
         let mut fixture = Self { connection: connection(&core, now), core, now };
         fixture.hear(&connect());

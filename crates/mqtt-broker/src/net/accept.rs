@@ -78,7 +78,7 @@ impl Reception {
     /// Lets a connection in, if there is a place for it and there are no objections to it.
     fn admit(&self, peer: Peer) -> Option<Newcomer> {
         let core = &self.core;
-        core.burst().counts.connections_accepted += 1;
+        core.counters.connections_accepted.one();
         let accepted_at = now();
         let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place };
         if !self.transport.serves(peer) {
@@ -100,9 +100,8 @@ impl Reception {
     }
 
     fn refuse(&self, peer: Peer, reason: RefusalReason) {
-        let mut burst = self.core.burst();
-        burst.counts.connections_refused += 1;
-        burst.counts.refuse_one(reason);
+        self.core.counters.connections_refused.one();
+        self.core.counters.refused(reason);
         tracing::debug!(%peer, listener = self.entrance.name.as_deref(), %reason, "refused");
     }
 }

@@ -45,9 +45,8 @@ impl Newcomer {
     pub(super) fn is_welcome(&mut self) -> bool {
         let Err(reason) = self.weigh() else { return true };
         let Place { core, entrance, .. } = &self.place;
-        let mut burst = core.burst();
-        burst.counts.connections_refused += 1;
-        burst.counts.refuse_one(reason);
+        core.counters.connections_refused.one();
+        core.counters.refused(reason);
         tracing::debug!(peer = %self.peer, listener = entrance.name.as_deref(), %reason, "refused");
         false
     }

@@ -11,7 +11,11 @@ use std::{
 use tokio::{task::yield_now, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{housekeeping::keep_house, now, workers::Workers};
+use super::{
+    housekeeping::{keep_house, publish_sys_topics},
+    now,
+    workers::Workers,
+};
 use crate::{
     broker::{Broker, ShutdownTimeout},
     close_reason::CloseReason,
@@ -41,6 +45,9 @@ impl Tasks {
     pub(super) fn keep_house(&self, core: &Arc<Core>) {
         if !self.has_housekeeping.swap(true, Ordering::Relaxed) {
             self.tracker.spawn(keep_house(Arc::clone(core), self.stop.clone()));
+            if let Some(every) = core.limits.sys_interval.map(|every| every.max(Duration::from_secs(1))) {
+                self.tracker.spawn(publish_sys_topics(Arc::clone(core), every, self.stop.clone()));
+            }
         }
     }
 }

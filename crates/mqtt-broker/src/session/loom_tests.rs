@@ -47,7 +47,7 @@ fn connect(session: &SessionRef) -> (Attachment, Option<Detached>) {
 /// What a publisher's task does to one receiver.
 fn publish(session: &SessionRef, qos: QoS) {
     let message = Message::new(&TopicName::try_from("t").unwrap(), b"", qos);
-    let pushed = session.lock().outbox.push(&Outgoing::of(&message), qos, false, &limits(), Gate::OPEN);
+    let pushed = session.lock().outbox.push(&Outgoing::of(&message), qos, false, None, &limits(), Gate::OPEN);
     assert!(pushed.dropped.is_empty());
     if let Some(waker) = pushed.waker {
         waker.wake();

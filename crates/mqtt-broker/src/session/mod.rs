@@ -11,10 +11,14 @@ mod received;
 mod registry;
 mod retained_due;
 mod subscriptions;
+mod traffic;
 
 use std::{
     ops::Deref,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Waker,
     time::Instant,
 };
@@ -31,11 +35,13 @@ pub(crate) use self::{
     registry::{Attached, Registry},
     retained_due::{Lookup, RetainedDue},
     subscriptions::SessionSubscriptions,
+    traffic::{Losses, Traffic},
 };
 use crate::{
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
     durability::Durability,
+    event::DropReason,
     hooks::HookSet,
     limits::Limits,
     message::{Message, Outgoing},
@@ -50,6 +56,8 @@ pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
     pub(crate) clean: bool,
     online: AtomicBool,
+    /// PUBLISH packets. Outside the lock, so that its connection need not take that once more.
+    messages_received: AtomicU64,
     pub(crate) subscriptions: Mutex<SessionSubscriptions>,
     state: Mutex<SessionState>,
 }
@@ -64,6 +72,10 @@ pub(crate) struct SessionState {
     ended: Option<Box<CloseReason>>,
     /// When it has been absent for too long; `None` while its client is connected, or for ever.
     expires_at: Option<Instant>,
+    /// When its last connection ended; `None` while it has one.
+    pub(crate) absent_since: Option<Instant>,
+    pub(crate) traffic: Traffic,
+    pub(crate) losses: Losses,
     pub(crate) outbox: Outbox,
     pub(crate) received: Received,
     pub(crate) retained_due: RetainedDue,
@@ -104,6 +116,7 @@ impl Session {
             client_id,
             clean,
             online: AtomicBool::new(false),
+            messages_received: AtomicU64::new(0),
             subscriptions: Mutex::default(),
             state: Mutex::default(),
         }
@@ -111,6 +124,15 @@ impl Session {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
+    }
+
+    pub(crate) fn count_received(&self, messages: u32) {
+        self.messages_received.fetch_add(messages.into(), Ordering::Relaxed);
+    }
+
+    /// PUBLISH packets of its client since it began.
+    pub(crate) fn messages_received(&self) -> u64 {
+        self.messages_received.load(Ordering::Relaxed)
     }
 
     /// Tells the connection, if there is one, to end. Says whether there was one.
@@ -166,17 +188,27 @@ impl SessionState {
         outgoing: &Outgoing<'_>,
         qos: QoS,
         retain: bool,
+        now: Option<Instant>,
         limits: &Limits,
         hooks: &HookSet,
     ) -> Pushed {
         let gate = Gate::new(hooks, self.connection.as_ref().map(|connection| &*connection.info));
-        self.outbox.push(outgoing, qos, retain, limits, gate)
+        self.outbox.push(outgoing, qos, retain, now, limits, gate)
     }
 
     /// Moves what waits towards the socket; hands out what the client may not have.
     pub(crate) fn refill(&mut self, limits: &Limits, hooks: &HookSet) -> Vec<Message> {
         let gate = Gate::new(hooks, self.connection.as_ref().map(|connection| &*connection.info));
-        self.outbox.refill(limits, gate)
+        let withheld = self.outbox.refill(limits, gate);
+        for _ in &withheld {
+            self.losses.add(DropReason::Withheld, None);
+        }
+        withheld
+    }
+
+    /// Where its client is connected from.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.connection.as_ref().map(|connection| connection.info.peer)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -234,6 +266,7 @@ impl Attachment {
             return None;
         }
         let detached = state.detach(limits)?;
+        state.absent_since = Some(now);
         state.expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
         self.session.set_online(false);
         if !self.session.clean {
@@ -273,9 +306,13 @@ impl SessionRef {
         state.generation += 1;
         state.expires_at = None;
         let will = will.map(Box::new);
+        state.absent_since = None;
         state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
         let withheld = state.outbox.connect(owner, limits, Gate::new(hooks, Some(&info)));
+        for _ in &withheld {
+            state.losses.add(DropReason::Withheld, None);
+        }
         self.set_online(true);
         let attachment = Attachment { session: self.clone(), generation: state.generation, info };
         NewAttachment { attachment, taken_over, withheld, mark }

@@ -4,7 +4,7 @@
 //! is connected, keeps up and has its window open; else into the queue, and from there into `pending` when there is room.
 //! Whoever pushes does so on the publisher's task; the owner's task takes `pending` away in one piece.
 
-use std::{mem, task::Waker};
+use std::{mem, task::Waker, time::Instant};
 
 use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
 
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     durability::Durability,
     event::DropReason,
+    inspection::QueuedMessage,
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
     store::{Journal, Mark, MessageKey, QueuePage},
@@ -82,16 +83,22 @@ pub(crate) struct Sent {
     /// PUBLISH packets by QoS.
     pub(crate) publishes: [u32; 3],
     pub(crate) pubrels: u32,
+    /// How many of the PUBLISH packets came straight from their publishers.
+    pub(crate) direct: u32,
+    /// When the oldest of those was read.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Outbox {
     /// Takes a message for this client, to be sent with `qos` (published and granted are in it already). What is pushed
-    /// first leaves first, whatever its topic [MQTT-4.6.0-5] [MQTT-4.6.0-6].
+    /// first leaves first, whatever its topic [MQTT-4.6.0-5] [MQTT-4.6.0-6]. `now` is when the message was read, if that
+    /// matters to anybody.
     pub(crate) fn push(
         &mut self,
         outgoing: &Outgoing<'_>,
         qos: QoS,
         retain: bool,
+        now: Option<Instant>,
         limits: &Limits,
         gate: Gate<'_>,
     ) -> Pushed {
@@ -111,6 +118,10 @@ impl Outbox {
                 self.encode(Wire::AtMostOnce, retain, outgoing.topic, outgoing.payload);
             } else {
                 self.begin(outgoing.message().clone(), key, qos, retain);
+            }
+            if now.is_some() {
+                self.sent.direct += 1;
+                self.sent.since = self.sent.since.or(now);
             }
             return Pushed { waker: self.take_wake(), ..Pushed::default() };
         }
@@ -297,6 +308,11 @@ impl Outbox {
 
     pub(crate) fn queued_messages(&self) -> usize {
         self.queue.messages()
+    }
+
+    /// The oldest messages that wait.
+    pub(crate) fn peek(&self, limit: usize) -> Vec<QueuedMessage> {
+        self.queue.peek(limit)
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {

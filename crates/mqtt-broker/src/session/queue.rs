@@ -5,13 +5,14 @@
 
 mod backlog;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter};
 
 use mqtt_codec::QoS;
 
 use self::backlog::Backlog;
 pub(crate) use self::backlog::PendingRead;
 use crate::{
+    inspection::QueuedMessage,
     limits::{Limits, QueueFullPolicy},
     message::Message,
     store::{MessageKey, QUEUED_COST, QueuePage, SessionKey},
@@ -215,6 +216,23 @@ impl Queue {
             (None, None) => return None,
         };
         self.pop_front(row)
+    }
+
+    /// The oldest of the messages that are here, of both rows in their order.
+    pub(super) fn peek(&self, limit: usize) -> Vec<QueuedMessage> {
+        let Some(rows) = &self.0 else { return Vec::new() };
+        let (mut qos0, mut acknowledged) = (rows.qos0.iter().peekable(), rows.acknowledged.iter().peekable());
+        let next = iter::from_fn(|| match (qos0.peek(), acknowledged.peek()) {
+            (Some(a), Some(b)) if a.place < b.place => qos0.next(),
+            (_, Some(_)) => acknowledged.next(),
+            _ => qos0.next(),
+        });
+        let shown = |queued: &Queued| QueuedMessage {
+            message: queued.message.clone(),
+            qos: queued.qos,
+            retain: queued.retain,
+        };
+        next.take(limit).map(shown).collect()
     }
 
     /// Drops one waiting message for the sake of an incoming one with `qos`; `None` says that the incoming one must go, unless

@@ -2,8 +2,10 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, HashSet, btree_map::OccupiedEntry},
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    cmp,
+    collections::{BTreeMap, BTreeSet, btree_map::OccupiedEntry},
+    hash::{BuildHasher, RandomState},
+    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -34,8 +36,8 @@ pub(crate) struct Registry {
     expiring: Mutex<BTreeMap<(Instant, u64), SessionRef>>,
 }
 
-/// [MQTT-3.1.3-2]
-type Shard = HashSet<ByClientId>;
+/// In the order of client identifiers, for lists. [MQTT-3.1.3-2]
+type Shard = BTreeSet<ByClientId>;
 
 /// A session, found by its client identifier, which it has itself.
 struct ByClientId(SessionRef);
@@ -161,7 +163,10 @@ impl Registry {
     /// A restored session has no client, and has had none for so long.
     pub(crate) fn restore_absence(&self, session: &SessionRef, now: Instant, age: Duration, limits: &Limits) {
         let left = limits.session_expiry.map(|expiry| expiry.saturating_sub(age));
-        session.lock().expires_at = left.and_then(|left| now.checked_add(left));
+        let mut state = session.lock();
+        state.expires_at = left.and_then(|left| now.checked_add(left));
+        state.absent_since = now.checked_sub(age);
+        drop(state);
         self.schedule(session);
     }
 
@@ -200,6 +205,27 @@ impl Registry {
         self.shards.iter().map(|shard| shard.lock().iter().map(|found| found.0.clone()).collect())
     }
 
+    /// The next sessions after a client identifier, in the order of these: about as many as asked for, at least one unless
+    /// there is none. Each shard is locked for a few of them only, however many there are.
+    pub(crate) fn next_after(&self, after: Option<&str>, about: usize) -> Vec<SessionRef> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let portion = about / SHARDS + 2;
+        let (mut found, mut complete_to) = (Vec::new(), None::<Arc<str>>);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let mut few = shard.range::<str, _>((start, Bound::Unbounded)).map(|found| found.0.clone());
+            found.extend(few.by_ref().take(portion));
+            // Beyond the last one that was taken this shard has more, which come before what others have there.
+            if few.next().is_some() {
+                let last = found.last().map(|session: &SessionRef| Arc::clone(&session.client_id));
+                complete_to = complete_to.into_iter().chain(last).min();
+            }
+        }
+        found.retain(|session| complete_to.as_ref().is_none_or(|end| session.client_id <= *end));
+        found.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
+        found
+    }
+
     fn remove_if(
         &self,
         session: &SessionRef,
@@ -212,10 +238,6 @@ impl Registry {
             return None;
         }
         shard.remove(&*session.client_id);
-        if shard.len() < shard.capacity() / 8 {
-            let room = shard.len() * 2;
-            shard.shrink_to(room); // After a storm its memory is given back.
-        }
         self.sessions.fetch_sub(1, Ordering::Relaxed);
         let detached = session.end(CloseReason::Kicked, limits);
         self.unschedule(session);
@@ -264,9 +286,15 @@ impl PartialEq for ByClientId {
 
 impl Eq for ByClientId {}
 
-impl Hash for ByClientId {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.0.client_id.hash(hasher);
+impl PartialOrd for ByClientId {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByClientId {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.0.client_id.cmp(&other.0.client_id)
     }
 }
 
@@ -293,8 +321,8 @@ mod tests {
     use super::*;
     use crate::{client::Peer, net};
 
-    fn attach(registry: &Registry, limits: &Limits) -> Attachment {
-        let info = ClientInfo {
+    fn info() -> ClientInfo {
+        ClientInfo {
             client_id: "a".into(),
             user_name: None,
             peer: Peer::Inet(([127, 0, 0, 1], 1883).into()),
@@ -303,11 +331,45 @@ mod tests {
             keep_alive_secs: 0,
             connected_at: net::now(),
             attached: crate::client::Attached::default(),
-        };
-        registry
-            .attach(&Arc::new(info), None, limits, &HookSet::default(), &Durability::default())
-            .unwrap()
-            .attachment
+        }
+    }
+
+    fn attach(registry: &Registry, limits: &Limits) -> Attachment {
+        join(registry, info(), limits)
+    }
+
+    fn join(registry: &Registry, info: ClientInfo, limits: &Limits) -> Attachment {
+        let (hooks, durability) = (HookSet::default(), Durability::default());
+        registry.attach(&Arc::new(info), None, limits, &hooks, &durability).unwrap().attachment
+    }
+
+    /// Each is found once and in order, in chunks of any size, while others come and go.
+    #[test]
+    fn sessions_are_listed_in_chunks_that_miss_none() {
+        let (registry, limits) = (Registry::new(), Limits::default());
+        let join =
+            |name: String| join(&registry, ClientInfo { client_id: name.into(), ..info() }, &limits).session;
+        for n in 0..1_000 {
+            join(format!("stays/{n:04}"));
+        }
+        for about in [1, 7, 500, 5_000] {
+            let comers: Vec<_> = (0..300).map(|n| join(format!("stays/{:04}/goes", n * 3))).collect();
+            let (mut after, mut found, mut leaving) = (None::<Arc<str>>, Vec::new(), comers.iter());
+            loop {
+                let next = registry.next_after(after.as_deref(), about);
+                let Some(last) = next.last() else { break };
+                assert!(next.len() <= about + 3 * SHARDS, "{}", next.len());
+                after = Some(Arc::clone(&last.client_id));
+                found.extend(next.iter().map(|session| session.client_id.to_string()));
+                leaving.next().map(|session| registry.remove(session, &limits));
+            }
+            assert!(found.is_sorted());
+            found.retain(|name| !name.ends_with("goes"));
+            assert!(found.into_iter().eq((0..1_000).map(|n| format!("stays/{n:04}"))), "{about}");
+            for session in &comers {
+                registry.remove(session, &limits);
+            }
+        }
     }
 
     /// Between the look at the clock and the end of the session: it had its whole time before it again, and ended.

@@ -81,7 +81,7 @@ impl World {
         let durability = store.clone().map_or_else(Durability::default, |store| {
             Durability::on(Arc::new(store), (start, SystemTime::UNIX_EPOCH))
         });
-        let core = Core::new(plan.limits.clone(), hooks, vec![Box::new(observer)], durability);
+        let core = Core::new(plan.limits.clone(), hooks, vec![Box::new(observer)], durability, start);
         let clients = (0..plan.clients).map(|number| {
             let mut client = Client::new(format!("client-{number}"));
             client.clean = rng.chance(300);

@@ -235,6 +235,8 @@ section! {
         max_retained_bytes: Size = Size(limits().max_retained_bytes), Restart;
         /// How long a retained message is kept.
         retained_expiry: Span = Span(limits().retained_expiry), Restart;
+        /// How often the topics below $SYS are published, a second at least, or never.
+        sys_interval: Span = Span(Some(Duration::from_secs(10))), Restart;
         /// How long a decision that is asked of others may take: of a password's check, say.
         hook_timeout: Finite = Finite(limits().hook_timeout), Restart;
     }

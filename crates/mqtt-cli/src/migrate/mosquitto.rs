@@ -309,7 +309,7 @@ impl Reader {
             "log_dest" if value == "stderr" => {}
             "log_dest" | "log_facility" => self.note(line, "gmqtt logs to stderr: let systemd keep it"),
             "user" | "pid_file" => self.note(line, "that is for whoever starts gmqtt, such as systemd"),
-            "sys_interval" => self.note(line, "gmqtt shows its numbers by its HTTP API"),
+            "sys_interval" => self.note(line, "set sys_interval below [limits]; else it is 10 s"),
             _ => return false,
         }
         true

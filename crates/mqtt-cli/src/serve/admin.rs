@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use mqtt_admin::{Admin, AdminOptions, Role, Token, Tokens};
+use mqtt_admin::{Admin, AdminOptions, ClientEvents, Role, Token, Tokens};
 use mqtt_broker::Broker;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -61,12 +61,19 @@ impl fmt::Display for AdminAddress {
 }
 
 impl AdminSettings {
-    /// Starts the API, and says where it is.
-    pub(crate) async fn start(&self, broker: &Broker, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Starts the API, and says where it is. `events` is what it knows of clients' past.
+    pub(crate) async fn start(
+        &self,
+        broker: &Broker,
+        events: ClientEvents,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         let Some(listener) = self.listener().await? else { return Ok(()) };
         let Some((tokens, kept_in)) = self.tokens()? else { return Ok(()) };
         let address = listener.local_addr().context("the HTTP API")?;
-        let admin = Admin::new(broker.clone(), tokens, (), AdminOptions::default());
+        let mut options = AdminOptions::default();
+        options.events = Some(events);
+        let admin = Admin::new(broker.clone(), tokens, (), options);
         tokio::spawn(async move { admin.serve(listener, stop).await });
         say(&format!("dashboard and HTTP API on http://{address}/ (token in {})", kept_in.display()));
         self.say_how_to_log_in(address, &kept_in);

@@ -118,6 +118,8 @@ impl clap::FromArgMatches for KeyArguments {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
     use mqtt_broker::Limits;
 
@@ -138,8 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_all_is_as_the_broker_has_it() {
-        assert_eq!(format!("{:?}", config(&[]).unwrap().limits), format!("{:?}", Limits::default()));
+    fn without_arguments_all_is_as_the_broker_has_it_but_for_sys_topics() {
+        let mut expected = Limits::default();
+        expected.sys_interval = Some(Duration::from_secs(10));
+        assert_eq!(format!("{:?}", config(&[]).unwrap().limits), format!("{expected:?}"));
     }
 
     #[test]
@@ -187,6 +191,7 @@ mod tests {
             ("--max-retained-messages=13", "max_retained_messages: 13,"),
             ("--max-retained-bytes=14MiB", "max_retained_bytes: 14680064,"),
             ("--retained-expiry=1h", "retained_expiry: Some(3600s),"),
+            ("--sys-interval=20s", "sys_interval: Some(20s),"),
             ("--hook-timeout=3s", "hook_timeout: 3s"),
         ];
         for (argument, field) in table {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
+use mqtt_admin::ClientEvents;
 use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +114,8 @@ async fn serve(options: &Options, started: Started) -> anyhow::Result<()> {
     say(&config.storage.describe());
     let rules = Rules::new(&config, &started.files);
     let workers = runtime::workers().context("cannot start the threads for connections")?;
-    let mut builder = Broker::builder().limits(limits.clone()).workers(workers);
+    let events = ClientEvents::default();
+    let mut builder = Broker::builder().limits(limits.clone()).workers(workers).observer(events.clone());
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
@@ -126,7 +128,7 @@ async fn serve(options: &Options, started: Started) -> anyhow::Result<()> {
         .context("cannot wait for signals")?;
     introduce(&config, &limits, open_files);
     let stop_admin = CancellationToken::new();
-    config.admin.start(&broker, stop_admin.clone()).await?;
+    config.admin.start(&broker, events, stop_admin.clone()).await?;
     supervisor::ready();
     let failure = tokio::select! {
         () = end_requests.next() => None,

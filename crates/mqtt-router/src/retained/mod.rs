@@ -97,6 +97,15 @@ impl RetainedScan {
         Self { filter: filter.clone(), next: Next::From(FilterScan::new(filter).first()) }
     }
 
+    /// The same, strictly after a topic; with `None`, from the beginning.
+    pub fn new_after(filter: &TopicFilter, after: Option<&TopicName>) -> Self {
+        let scan = Self::new(filter);
+        match after {
+            Some(topic) => Self { next: Next::After(key_of(topic)), ..scan },
+            None => scan,
+        }
+    }
+
     /// Whether there is no more to find.
     pub fn is_finished(&self) -> bool {
         matches!(self.next, Next::Finished)

@@ -76,7 +76,7 @@ impl World {
         let Some((key, message)) = self.between[publisher].pop_front() else { return };
         let outgoing = Outgoing::of(&message);
         outgoing.key.set(key);
-        let pushed = self.outbox.push(&outgoing, QoS::AtLeastOnce, false, &self.limits, Gate::OPEN);
+        let pushed = self.outbox.push(&outgoing, QoS::AtLeastOnce, false, None, &self.limits, Gate::OPEN);
         self.settle(pushed);
     }
 

@@ -37,7 +37,7 @@ impl Client {
     /// Pushes a message, and tells the payloads of those that were dropped.
     fn push(&mut self, payload: &str, qos: QoS) -> Vec<String> {
         let message = Message::new(&TopicName::try_from("t").unwrap(), payload.as_bytes(), qos);
-        let pushed = self.outbox.push(&Outgoing::of(&message), qos, false, &self.limits, Gate::OPEN);
+        let pushed = self.outbox.push(&Outgoing::of(&message), qos, false, None, &self.limits, Gate::OPEN);
         let text = |message: &Message| String::from_utf8(message.payload().to_vec()).unwrap();
         let dropped = pushed.dropped.iter().map(|(_, dropped)| match dropped {
             Dropped::Incoming => payload.to_owned(),
@@ -235,7 +235,9 @@ fn a_dropped_copy_with_qos_0_leaves_the_stored_one_alone() {
         let outgoing = Outgoing::of(&message);
         outgoing.key.set(5);
         let dropped: usize = [Q0, Q0]
-            .map(|qos| client.outbox.push(&outgoing, qos, false, &client.limits, Gate::OPEN).dropped.len())
+            .map(|qos| {
+                client.outbox.push(&outgoing, qos, false, None, &client.limits, Gate::OPEN).dropped.len()
+            })
             .iter()
             .sum();
         assert_eq!(dropped, 1);

@@ -49,6 +49,7 @@ pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     limits.max_retained_messages = keys.max_retained_messages.value;
     limits.max_retained_bytes = keys.max_retained_bytes.value.0;
     limits.retained_expiry = keys.retained_expiry.value.0;
+    limits.sys_interval = keys.sys_interval.value.0;
     limits.hook_timeout = keys.hook_timeout.value.0;
     if limits.max_connect_packet_size > limits.max_packet_size {
         if keys.max_connect_packet_size.is_given() {

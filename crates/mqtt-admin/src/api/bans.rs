@@ -1,0 +1,122 @@
+//! Who may not connect: the list, and to ban and forgive.
+
+use std::time::Duration;
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use mqtt_broker::{Ban as BrokerBan, BanOrigin, BanTarget};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Noted, noted};
+use crate::{
+    admin::Admin,
+    input::{Asked, Body},
+    problem::{Problem, Result},
+};
+
+/// A ban in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ban {
+    /// `network`, `client_id` or `username`.
+    #[schema(value_type = String)]
+    kind: &'static str,
+    value: String,
+    reason: String,
+    /// `operator`, or `flapping`: the broker itself.
+    #[schema(value_type = String)]
+    origin: &'static str,
+    /// How long it will last; absent: until the broker stops.
+    seconds_left: Option<u64>,
+}
+
+/// Who; exactly one of the three.
+#[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Target {
+    /// An address, or a network: `192.0.2.0/24`.
+    network: Option<String>,
+    client_id: Option<String>,
+    username: Option<String>,
+}
+
+/// A ban to make.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewBan {
+    /// An address, or a network: `192.0.2.0/24`. Exactly one of this and the next two.
+    network: Option<String>,
+    client_id: Option<String>,
+    username: Option<String>,
+    /// Why, for whoever reads the list.
+    #[serde(default)]
+    reason: String,
+    /// How long; unless given, until the broker stops.
+    seconds: Option<u64>,
+}
+
+impl Target {
+    fn resolve(self) -> Result<BanTarget> {
+        match (self.network, self.client_id, self.username) {
+            (Some(network), None, None) => {
+                let wrong = |error| Problem::bad_request(format!("`network`: {error}"));
+                network.parse().map(BanTarget::Network).map_err(wrong)
+            }
+            (None, Some(client_id), None) => Ok(BanTarget::ClientId(client_id.into())),
+            (None, None, Some(username)) => Ok(BanTarget::User(username.into())),
+            _ => Err(Problem::bad_request("give exactly one of `network`, `client_id` and `username`")),
+        }
+    }
+}
+
+impl Ban {
+    fn of(ban: &BrokerBan) -> Self {
+        let (kind, value) = match &ban.target {
+            BanTarget::Network(network) => ("network", network.to_string()),
+            BanTarget::ClientId(client_id) => ("client_id", client_id.to_string()),
+            BanTarget::User(user) => ("username", user.to_string()),
+            other => ("other", other.to_string()),
+        };
+        let origin = match ban.origin {
+            BanOrigin::Flapping => "flapping",
+            _ => "operator",
+        };
+        let seconds_left = ban.time_left.map(|left| left.as_secs());
+        Self { kind, value, reason: ban.reason.to_string(), origin, seconds_left }
+    }
+}
+
+/// The bans in force, networks first.
+#[utoipa::path(get, path = "/api/v1/bans", tag = "bans", responses((status = 200, body = [Ban])))]
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Ban>>> {
+    admin.heavy(|admin| Json(admin.broker().bans().iter().map(Ban::of).collect())).await
+}
+
+/// Ban a network, a client identifier or a user. Connected clients that it names are disconnected.
+#[utoipa::path(post, path = "/api/v1/bans", tag = "bans", request_body = NewBan,
+    responses((status = 204, description = "banned"), (status = 400, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn ban(
+    State(admin): State<Admin>,
+    Body(wanted): Body<NewBan>,
+) -> Result<(StatusCode, Extension<Noted>)> {
+    let NewBan { network, client_id, username, reason, seconds } = wanted;
+    let target = Target { network, client_id, username }.resolve()?;
+    let what = format!("ban {target}");
+    let banned = admin
+        .heavy(move |admin| admin.broker().ban(target, &reason, seconds.map(Duration::from_secs)))
+        .await?;
+    banned.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+    Ok((StatusCode::NO_CONTENT, noted(what)))
+}
+
+/// End a ban.
+#[utoipa::path(delete, path = "/api/v1/bans", tag = "bans", params(Target),
+    responses((status = 204, description = "forgiven"), (status = 404, body = Problem)))]
+pub(super) async fn forgive(
+    State(admin): State<Admin>,
+    Asked(target): Asked<Target>,
+) -> Result<(StatusCode, Extension<Noted>)> {
+    let target = target.resolve()?;
+    if !admin.broker().unban(&target) {
+        return Err(Problem::not_found(format!("there is no ban of just {target}")));
+    }
+    Ok((StatusCode::NO_CONTENT, noted(format!("end the ban of {target}"))))
+}

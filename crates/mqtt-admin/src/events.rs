@@ -1,0 +1,174 @@
+//! [`ClientEvents`]: what happened to each client lately, kept for whoever asks why it is gone.
+//!
+//! An observer of the broker. It wants no events of single messages, so the data path never meets it. Bounded: some events a
+//! client, and some clients, of whom the one that was quiet for longest is forgotten first.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use mqtt_broker::{Event, Observer};
+use parking_lot::Mutex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::rfc3339;
+
+/// What happened to clients lately. All clones are the same: give one to the broker's builder, and one to the API.
+#[derive(Clone, Debug, Default)]
+pub struct ClientEvents(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    clients: HashMap<String, Recent>,
+    /// Clients by when they were last heard of.
+    quiet: BTreeMap<u64, String>,
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    touched: u64,
+    events: VecDeque<Past>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Past {
+    at: String,
+    /// `connected`, `disconnected`, `subscribed` and so on.
+    #[schema(value_type = String)]
+    event: &'static str,
+    /// From where, why, or to what.
+    detail: String,
+}
+
+const SHARDS: usize = 16;
+const CLIENTS_A_SHARD: usize = 640;
+const EVENTS_A_CLIENT: usize = 32;
+/// A topic filter may have 64 KiB.
+const LONGEST_DETAIL: usize = 256;
+
+impl ClientEvents {
+    /// Takes note of something that the broker does not know: which rule decided about a client, say.
+    pub fn note(&self, client_id: &str, event: &'static str, detail: &str) {
+        let mut detail = detail.to_owned();
+        if detail.len() > LONGEST_DETAIL {
+            let end =
+                (0..=LONGEST_DETAIL).rev().find(|&end| detail.is_char_boundary(end)).unwrap_or_default();
+            detail.truncate(end);
+            detail.push('…');
+        }
+        let past = Past { at: rfc3339(SystemTime::now()), event, detail };
+        self.shard(client_id).lock().push(client_id, past);
+    }
+
+    /// What is known of a client, oldest first.
+    pub(crate) fn of(&self, client_id: &str) -> Vec<Past> {
+        let shard = self.shard(client_id).lock();
+        shard.clients.get(client_id).map(|recent| recent.events.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn shard(&self, client_id: &str) -> &Mutex<Shard> {
+        let hash = self.0.hasher.hash_one(client_id);
+        &self.0.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+}
+
+impl Shard {
+    fn push(&mut self, client_id: &str, past: Past) {
+        if !self.clients.contains_key(client_id)
+            && self.clients.len() >= CLIENTS_A_SHARD
+            && let Some((_, quietest)) = self.quiet.pop_first()
+        {
+            self.clients.remove(&quietest);
+        }
+        self.clock += 1;
+        let recent = self.clients.entry(client_id.to_owned()).or_default();
+        self.quiet.remove(&recent.touched);
+        recent.touched = self.clock;
+        self.quiet.insert(self.clock, client_id.to_owned());
+        if recent.events.len() >= EVENTS_A_CLIENT {
+            recent.events.pop_front();
+        }
+        recent.events.push_back(past);
+    }
+}
+
+impl Observer for ClientEvents {
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::Connected { client, session_present } => {
+                let user =
+                    client.user_name.as_deref().map(|user| format!(" as {user:?}")).unwrap_or_default();
+                let session = if *session_present { "resuming its session" } else { "with a new session" };
+                self.note(&client.client_id, "connected", &format!("from {}{user}, {session}", client.peer));
+            }
+            Event::Disconnected { client, reason } => {
+                self.note(&client.client_id, "disconnected", &format!("from {}: {reason}", client.peer));
+            }
+            Event::SessionTakenOver { client_id } => {
+                self.note(client_id, "taken_over", "by a newer connection");
+            }
+            Event::SessionEnded { client_id, reason } => {
+                self.note(client_id, "session_ended", &format!("{reason:?}").to_lowercase());
+            }
+            Event::Subscribed { client_id, filter, granted } => {
+                self.note(
+                    client_id,
+                    "subscribed",
+                    &format!("{} with QoS {}", filter.as_str(), granted.as_u8()),
+                );
+            }
+            Event::Unsubscribed { client_id, filter } => {
+                self.note(client_id, "unsubscribed", filter.as_str());
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_messages(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_clients_nor_events_nor_text_are_kept_without_bound() {
+        let events = ClientEvents::default();
+        for n in 0..100 {
+            events.note("a", "subscribed", &n.to_string());
+        }
+        let kept = events.of("a");
+        assert_eq!((kept.len(), kept[0].detail.as_str()), (EVENTS_A_CLIENT, "68"));
+        events.note("a", "subscribed", &"ü".repeat(1_000));
+        assert!(events.of("a")[EVENTS_A_CLIENT - 1].detail.len() <= LONGEST_DETAIL + 3);
+        for n in 0..SHARDS * CLIENTS_A_SHARD * 2 {
+            events.note(&n.to_string(), "connected", "");
+            events.note("busy", "connected", "");
+        }
+        for shard in &events.0.shards {
+            let shard = shard.lock();
+            assert!(shard.clients.len() <= CLIENTS_A_SHARD && shard.quiet.len() == shard.clients.len());
+        }
+        assert!(events.of("a").is_empty() && !events.of("busy").is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! [`Process`]: what the system and the runtime say of this process.
+
+use std::fs;
+
+use tokio::runtime::{Handle, RuntimeMetrics};
+
+/// Figures of this moment; `None` where the system does not tell.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) open_files: Option<usize>,
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) workers: usize,
+    pub(crate) tasks: usize,
+    pub(crate) queued_tasks: usize,
+}
+
+/// Linux shows pages and ticks to programs in these sizes, whatever it uses itself, on all that we build for.
+const PAGE_BYTES: u64 = 4096;
+const TICKS_A_SECOND: f64 = 100.0;
+
+impl Process {
+    pub(crate) fn now() -> Self {
+        let metrics = Handle::try_current().map(|handle| handle.metrics()).ok();
+        let figure = |figure: fn(&RuntimeMetrics) -> usize| metrics.as_ref().map_or(0, figure);
+        Self {
+            resident_bytes: fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident(&statm)),
+            open_files: fs::read_dir("/proc/self/fd").ok().map(Iterator::count),
+            cpu_seconds: fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu(&stat)),
+            workers: figure(RuntimeMetrics::num_workers),
+            tasks: figure(RuntimeMetrics::num_alive_tasks),
+            queued_tasks: figure(RuntimeMetrics::global_queue_depth),
+        }
+    }
+}
+
+/// The second figure of `statm`.
+fn resident(statm: &str) -> Option<u64> {
+    statm.split(' ').nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_BYTES)
+}
+
+/// The 14th and 15th figure of `stat`; the second is a name in parentheses, which may hold anything.
+fn cpu(stat: &str) -> Option<f64> {
+    let after_name = stat.rsplit_once(") ")?.1;
+    let mut ticks = after_name.split(' ').skip(11).map(|figure| figure.parse::<u32>().ok());
+    let (user, system) = (ticks.next()??, ticks.next()??);
+    Some((f64::from(user) + f64::from(system)) / TICKS_A_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_read() {
+        assert_eq!(resident("1000 250 30 1 0 200 0\n"), Some(250 * 4096));
+        let stat = "77 (a ) b) S 1 77 77 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 3 0 100 1 2";
+        assert_eq!(cpu(stat), Some(2.0));
+        assert_eq!((resident(""), cpu(""), cpu("1 (x) S 1")), (None, None, None));
+    }
+}

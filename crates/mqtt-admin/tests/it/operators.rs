@@ -1,0 +1,196 @@
+//! What an operator does in trouble: look at queues and retained messages, ban, trace, read what happened.
+
+use std::time::Duration;
+
+use mqtt_admin::{AdminOptions, ClientEvents};
+use mqtt_broker::{Broker, Limits, QoS};
+use mqtt_codec::Packet;
+use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use crate::{World, http::STUCK};
+
+#[tokio::test]
+async fn retained_messages_are_listed_shown_and_forgotten() {
+    let world = World::start().await;
+    let http = world.http();
+    let batch: Vec<Value> = (0..5)
+        .map(|n| json!({"topic": format!("a/{n}"), "payload": n.to_string(), "retain": true, "qos": 1}))
+        .chain([json!({"topic": "b", "payload": "x".repeat(5_000), "retain": true})])
+        .collect();
+    http.post("/api/v1/publish/batch", &json!(batch)).await.json();
+    let first = http.get("/api/v1/retained?filter=a/%2B&limit=3").await.json();
+    let topics = |answer: &Value| -> Vec<String> {
+        answer["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["topic"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        (topics(&first), &first["next_after"]),
+        (vec!["a/0".into(), "a/1".into(), "a/2".into()], &json!("a/2"))
+    );
+    assert_eq!((&first["list"][0]["payload"], &first["list"][0]["qos"]), (&json!("MA=="), &json!(1)));
+    let rest = http.get("/api/v1/retained?filter=a/%2B&limit=3&after=a/2").await.json();
+    assert_eq!((topics(&rest), rest.get("next_after")), (vec!["a/3".into(), "a/4".into()], None));
+    let large = http.get("/api/v1/retained/message?topic=b").await.json();
+    assert_eq!((&large["payload_bytes"], large["payload"].as_str().unwrap().len()), (&json!(5_000), 6_668));
+    let forgotten = http.delete("/api/v1/retained?filter=a/%23").await.json();
+    assert_eq!(forgotten, json!({"forgotten": 5, "may_be_more": false}));
+    assert_eq!(world.broker.snapshot().retained_messages, 1);
+    http.get("/api/v1/retained/message?topic=a/0").await.problem(404);
+    http.get("/api/v1/retained/message?topic=%23").await.problem(400);
+    http.get("/api/v1/retained?limit=0").await.problem(400);
+    http.delete("/api/v1/retained").await.problem(400);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_can_be_looked_at() {
+    let world = World::start().await;
+    let mut client = world.connect("a", false).await;
+    client.subscribe("t/#", QoS::ExactlyOnce).await;
+    client.send(Packet::Disconnect).await;
+    client.expect_end().await;
+    for (topic, qos) in [("t/0", 0), ("t/1", 1), ("t/2", 0), ("t/3", 2)] {
+        world
+            .http()
+            .post("/api/v1/publish", &json!({"topic": topic, "payload": "x", "qos": qos}))
+            .await
+            .json();
+    }
+    let queue = world.http().get("/api/v1/session/a/queue").await.json();
+    let shown: Vec<_> =
+        queue["list"].as_array().unwrap().iter().map(|one| (&one["topic"], &one["qos"])).collect();
+    assert_eq!(json!(shown), json!([["t/0", 0], ["t/1", 1], ["t/2", 0], ["t/3", 2]]));
+    let queue = world.http().get("/api/v1/session/a/queue?limit=1").await.json();
+    assert_eq!(queue["list"].as_array().unwrap().len(), 1);
+    assert_eq!(world.broker.session("a").unwrap().queued_messages, 4);
+    world.http().get("/api/v1/session/unknown/queue").await.problem(404);
+}
+
+#[tokio::test]
+async fn who_is_banned_is_gone_until_he_is_forgiven() {
+    let world = World::start().await;
+    let http = world.http();
+    let mut client = world.connect("bad", true).await;
+    let ban = json!({"client_id": "bad", "reason": "floods", "seconds": 60});
+    assert_eq!(http.post("/api/v1/bans", &ban).await.status, 204);
+    client.expect_end().await;
+    let bans = http.get("/api/v1/bans").await.json();
+    let shown = (&bans[0]["kind"], &bans[0]["value"], &bans[0]["reason"], &bans[0]["origin"]);
+    assert_eq!(json!(shown), json!(["client_id", "bad", "floods", "operator"]));
+    assert!(bans[0]["seconds_left"].as_u64().unwrap() <= 60);
+    http.delete("/api/v1/bans?client_id=other").await.problem(404);
+    assert_eq!(http.delete("/api/v1/bans?client_id=bad").await.status, 204);
+    world.connect("bad", true).await.ping().await;
+    http.post("/api/v1/bans", &json!({"network": "x"})).await.problem(400);
+    http.post("/api/v1/bans", &json!({"client_id": "a", "username": "b"})).await.problem(400);
+    assert_eq!(http.post("/api/v1/bans", &json!({"network": "192.0.2.0/24"})).await.status, 204);
+}
+
+#[tokio::test]
+async fn what_happened_to_a_client_can_be_read() {
+    let events = ClientEvents::default();
+    let mut options = AdminOptions::default();
+    options.events = Some(events.clone());
+    let world = World::with(Broker::builder().observer(events.clone()), (), options).await;
+    let mut client = world.connect("a", false).await;
+    client.subscribe("t/+", QoS::AtLeastOnce).await;
+    world.http().delete("/api/v1/client/a").await;
+    client.expect_end().await;
+    events.note("a", "rule", "line 7 of the access file");
+    // It is noted after the client was told.
+    let mut shown = Vec::new();
+    while shown.last().is_none_or(|(event, _): &(String, String)| event != "rule") || shown.len() < 4 {
+        let answer = world.http().get("/api/v1/client/a/events").await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        shown = answer["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (text(&one["event"]), text(&one["detail"])))
+            .collect();
+        shown.sort_by_key(|(event, _)| event == "rule");
+    }
+    let words =
+        [("connected", "from 127.0.0.1"), ("subscribed", "t/+ with QoS 1"), ("disconnected", "operator")];
+    for ((event, detail), (wanted, part)) in shown.iter().zip(words) {
+        assert!(event == wanted && detail.contains(part), "{shown:?}");
+    }
+    assert_eq!(world.http().get("/api/v1/client/unknown/events").await.json(), json!({"list": []}));
+}
+
+/// Reads on until the stream has this in it.
+async fn read_until(stream: &mut TcpStream, text: &mut String, part: &str) {
+    while !text.contains(part) {
+        let mut bytes = [0; 4096];
+        let read =
+            timeout(STUCK, stream.read(&mut bytes)).await.unwrap_or_else(|_| panic!("no {part}: {text}"));
+        let read = read.unwrap();
+        assert!(read > 0, "the stream has ended without {part}: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_shows_what_happens_to_one_client_and_nothing_else() {
+    let mut options = AdminOptions::default();
+    options.max_traces = 2;
+    let world = World::with(Broker::builder(), (), options).await;
+    let http = world.http();
+    let mut by_client = http.begin("GET", "/api/v1/trace?client_id=a", "", "").await;
+    let mut by_topic = http.begin("GET", "/api/v1/trace?filter=t/%23", "", "").await;
+    let (mut of_client, mut of_topic) = (String::new(), String::new());
+    read_until(&mut by_client, &mut of_client, "text/event-stream").await;
+    read_until(&mut by_topic, &mut of_topic, "text/event-stream").await;
+    http.get("/api/v1/trace?client_id=a").await.problem(429);
+    http.get("/api/v1/trace").await.problem(400);
+    let mut a = world.connect("a", true).await;
+    let mut other = world.connect("other", true).await;
+    a.subscribe("t/+", QoS::AtMostOnce).await;
+    other.subscribe("t/+", QoS::AtMostOnce).await;
+    http.post("/api/v1/publish", &json!({"topic": "u", "payload": "secret"})).await.json();
+    http.post("/api/v1/publish", &json!({"topic": "t/1", "payload": "secret"})).await.json();
+    a.payload().await;
+    a.send(Packet::Disconnect).await;
+    a.expect_end().await;
+    read_until(&mut by_client, &mut of_client, r#""event":"closed""#).await;
+    for part in
+        [r#""event":"connected""#, r#""detail":"SUBSCRIBE""#, r#""event":"delivered""#, r#""topic":"t/1""#]
+    {
+        assert!(of_client.contains(part), "{part}: {of_client}");
+    }
+    assert!(!of_client.contains("other") && !of_client.contains("secret"), "{of_client}");
+    read_until(&mut by_topic, &mut of_topic, "other").await;
+    assert!(!of_topic.contains("SUBSCRIBE") && !of_topic.contains(r#""u""#), "{of_topic}");
+}
+
+#[tokio::test]
+async fn sys_topics_are_retained_published_and_not_for_clients_to_write() {
+    let mut limits = Limits::default();
+    limits.sys_interval = Some(Duration::from_secs(1));
+    let world = World::with(Broker::builder().limits(limits), (), AdminOptions::default()).await;
+    let mut client = world.connect("a", true).await;
+    client.subscribe("$SYS/broker/clients/total", QoS::AtMostOnce).await;
+    // What was published before this client came says 0.
+    while client.payload().await != b"1" {}
+    let mut late = world.connect("late", true).await;
+    late.subscribe("$SYS/broker/version", QoS::AtMostOnce).await;
+    let version = late.publish().await;
+    assert!(version.retain && version.payload.starts_with(b"gmqtt "), "{version:?}");
+    late.subscribe("$SYS/#", QoS::AtMostOnce).await;
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 54 {
+        seen.insert(late.publish().await.topic.as_str().to_owned());
+    }
+    for topic in
+        ["load/messages/received/1min", "retained messages/count", "uptime", "publish/messages/dropped"]
+    {
+        assert!(seen.contains(&format!("$SYS/broker/{topic}")), "{topic}: {seen:?}");
+    }
+    let mut everything = world.connect("everything", true).await;
+    everything.subscribe("#", QoS::AtMostOnce).await;
+    everything.ping().await;
+}

@@ -1,0 +1,182 @@
+//! The hand-over of a message to one receiver: what the store keeps of it, what is dropped for it, who is told.
+
+use std::{sync::Arc, time::Instant};
+
+use mqtt_codec::QoS;
+
+use super::Core;
+use crate::{
+    burst::Burst,
+    client::Peer,
+    event::{DropReason, Event},
+    limits::QueueFullPolicy,
+    message::{Message, Outgoing},
+    session::{Dropped, PendingRead, Pushed, SessionRef},
+    store::{Mark, Record},
+};
+
+impl Core {
+    /// Writes a message to the store for those receivers that are to have it after a crash too. Before anybody gets it: what
+    /// they do with it can only be written later.
+    pub(super) fn keep(
+        &self,
+        receivers: &[(&SessionRef, QoS)],
+        outgoing: &Outgoing<'_>,
+        retain: bool,
+        mut group: Vec<Record>,
+    ) -> Mark {
+        let mut is_kept = false;
+        for (receiver, qos) in receivers {
+            if receiver.clean || *qos == QoS::AtMostOnce {
+                continue;
+            }
+            is_kept = true;
+            let (session, message) = (receiver.serial, outgoing.message().clone());
+            group.push(Record::Queued { session, key: 0, qos: *qos, retain, message });
+        }
+        if !is_kept {
+            return self.durability.append(group);
+        }
+        let (mark, key) = self.durability.append_message(group);
+        outgoing.key.set(key);
+        mark
+    }
+
+    /// Hands a message to one receiver that is not found by its subscriptions.
+    pub(crate) fn hand_over_alone(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        burst: &mut Burst<'_>,
+    ) {
+        if self.durability.is_on() {
+            outgoing.key.set(0);
+            self.keep(&[(receiver, qos)], outgoing, retain, Vec::new());
+        }
+        self.hand_over(receiver, outgoing, qos, retain, burst);
+    }
+
+    /// Puts a message into one receiver's outbox.
+    pub(super) fn hand_over(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        retain: bool,
+        burst: &mut Burst<'_>,
+    ) {
+        let mut state = receiver.lock();
+        if state.has_ended() {
+            return;
+        }
+        // A retained message was read long ago.
+        let now = burst.now.filter(|_| !retain);
+        let pushed = state.push(outgoing, qos, retain, now, &self.limits, &self.hooks);
+        for (reason, _) in &pushed.dropped {
+            state.losses.add(*reason, burst.now);
+        }
+        let peer = self.traces.is_on().then(|| state.peer());
+        drop(state);
+        if let Some(peer) = peer {
+            self.trace_hand_over(
+                (&receiver.client_id, peer),
+                outgoing,
+                (qos, retain),
+                &pushed.dropped,
+                burst.now,
+            );
+        }
+        let accepted = self.settle(receiver, pushed, Some(outgoing), burst);
+        if accepted {
+            burst.tally.delivered(qos);
+        }
+        if accepted && self.message_observers > 0 {
+            let message = outgoing.message();
+            self.observe_message(&Event::Delivered { client_id: &receiver.client_id, message, qos });
+        }
+    }
+
+    /// Does what a push has left to do, without the session's lock. Says whether the `incoming` message was accepted.
+    fn settle(
+        &self,
+        receiver: &SessionRef,
+        pushed: Pushed,
+        incoming: Option<&Outgoing<'_>>,
+        burst: &mut Burst<'_>,
+    ) -> bool {
+        burst.wake(pushed.waker);
+        let mut accepted = true;
+        for (reason, dropped) in pushed.dropped {
+            let message = match &dropped {
+                Dropped::Incoming => {
+                    accepted = false;
+                    self.refuse_slow_consumer(receiver, reason);
+                    incoming.map(Outgoing::message)
+                }
+                Dropped::Waiting(message) => Some(message),
+            };
+            if let Some(message) = message {
+                self.dropped(&receiver.client_id, message, reason, burst);
+            }
+        }
+        self.read_queue(receiver, pushed.read);
+        accepted
+    }
+
+    /// Asks the store for a part of a session's queue. Nothing is locked.
+    pub(crate) fn read_queue(&self, session: &SessionRef, pending: Option<PendingRead>) {
+        let Some(PendingRead { number, read }) = pending else { return };
+        let (this, session) = (self.this.clone(), session.clone());
+        let deliver = move |page| {
+            let Some(core) = this.upgrade() else { return };
+            let mut state = session.lock();
+            if state.has_ended() {
+                return;
+            }
+            let pushed = state.outbox.add_page(number, page, &core.limits);
+            for (reason, _) in &pushed.dropped {
+                state.losses.add(*reason, None);
+            }
+            drop(state);
+            core.settle(&session, pushed, None, &mut core.burst());
+        };
+        self.durability.read_queue(read, Box::new(deliver));
+    }
+
+    #[cold]
+    fn trace_hand_over(
+        &self,
+        receiver: (&Arc<str>, Option<Peer>),
+        outgoing: &Outgoing<'_>,
+        (qos, retain): (QoS, bool),
+        dropped: &[(DropReason, Dropped)],
+        now: Option<Instant>,
+    ) {
+        let mut refused = None;
+        for (reason, what) in dropped {
+            match what {
+                Dropped::Incoming => refused = Some(*reason),
+                Dropped::Waiting(older) => {
+                    let as_it_was = (older.qos(), older.retain());
+                    self.traces.message(now, receiver, &Outgoing::of(older), as_it_was, Some(*reason));
+                }
+            }
+        }
+        self.traces.message(now, receiver, outgoing, (qos, retain), refused);
+    }
+
+    fn refuse_slow_consumer(&self, receiver: &SessionRef, reason: DropReason) {
+        if reason == DropReason::QueueFull && self.limits.queue_full == QueueFullPolicy::Disconnect {
+            receiver.close(crate::CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Takes note of messages that waited for a client, and that it may not have.
+    pub(crate) fn withheld(&self, client_id: &str, messages: &[Message], burst: &mut Burst<'_>) {
+        for message in messages {
+            self.dropped(client_id, message, DropReason::Withheld, burst);
+        }
+    }
+}

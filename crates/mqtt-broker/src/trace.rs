@@ -1,0 +1,273 @@
+//! Live traces: what happens to one client, topic or address, for whoever looks over the broker's shoulder.
+//!
+//! A trace is bounded: who reads it too slowly loses records, and is told how many. While nobody traces, each place where a
+//! record could be made costs one branch. Payloads are not in it, only their length.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use mqtt_codec::{Frame, PacketType, PublishRef, QoS, TopicFilter, TopicName};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    broker::Broker,
+    client::{ClientInfo, Peer},
+    close_reason::CloseReason,
+    core::Core,
+    event::DropReason,
+    message::Outgoing,
+};
+
+/// What a trace is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TraceFilter {
+    /// One client, by its identifier.
+    Client(Arc<str>),
+    /// Messages with a topic that this matches.
+    Topic(TopicFilter),
+    /// Clients from this address.
+    Address(IpAddr),
+}
+
+/// Something that happened to what is traced.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TraceRecord {
+    /// When; `None` where the broker has not looked at its clock.
+    pub at: Option<Instant>,
+    /// To which client.
+    pub client_id: Arc<str>,
+    /// Where it is connected from, if it is.
+    pub peer: Option<Peer>,
+    /// What.
+    pub what: Traced,
+    /// So many records before this one were lost, because the trace was read too slowly.
+    pub lost: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Traced {
+    /// Its CONNECT was accepted.
+    Connected,
+    /// It sent a packet other than PUBLISH.
+    Packet(PacketType),
+    /// It sent a PUBLISH.
+    Published(TracedMessage),
+    /// A message was handed to it.
+    Delivered(TracedMessage),
+    /// A message will not reach it.
+    Dropped(TracedMessage, DropReason),
+    /// Its connection has ended.
+    Closed(CloseReason),
+}
+
+/// A message without its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TracedMessage {
+    /// Its topic.
+    pub topic: String,
+    /// The length of its payload, in bytes.
+    pub payload_bytes: usize,
+    /// With which QoS it came, or goes.
+    pub qos: QoS,
+    /// RETAIN.
+    pub retain: bool,
+}
+
+/// The records of a trace, until it is dropped.
+pub struct Trace {
+    core: Arc<Core>,
+    tracer: Arc<Tracer>,
+}
+
+/// Records that wait to be read.
+const MOST_RECORDS: usize = 1_024;
+
+/// All traces of a broker.
+#[derive(Default)]
+pub(crate) struct Traces {
+    is_on: AtomicBool,
+    all: RwLock<Vec<Arc<Tracer>>>,
+}
+
+struct Tracer {
+    filter: TraceFilter,
+    records: Mutex<Records>,
+}
+
+#[derive(Default)]
+struct Records {
+    waiting: VecDeque<TraceRecord>,
+    lost: u64,
+    waker: Option<Waker>,
+}
+
+impl Broker {
+    /// Begins a trace. Whoever may have one sees who talks with whom: keep that to operators.
+    pub fn trace(&self, filter: TraceFilter) -> Trace {
+        let tracer = Arc::new(Tracer { filter, records: Mutex::default() });
+        let shared = &self.core().traces;
+        let mut all = shared.all.write();
+        all.push(Arc::clone(&tracer));
+        shared.is_on.store(true, Ordering::Relaxed);
+        drop(all);
+        Trace { core: Arc::clone(self.core()), tracer }
+    }
+}
+
+impl Trace {
+    /// The next record, once there is one. It never ends by itself.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<TraceRecord> {
+        let mut records = self.tracer.records.lock();
+        let Some(record) = records.waiting.pop_front() else {
+            records.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        Poll::Ready(record)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let traces = &self.core.traces;
+        let mut all = traces.all.write();
+        all.retain(|tracer| !Arc::ptr_eq(tracer, &self.tracer));
+        traces.is_on.store(!all.is_empty(), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("filter", &self.tracer.filter).finish_non_exhaustive()
+    }
+}
+
+impl Traces {
+    /// Whether anybody traces anything. The rest is for when somebody does.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// A client sent a packet.
+    pub(crate) fn received(&self, now: Instant, client: &ClientInfo, frame: &Frame<'_>) {
+        let publish =
+            (frame.packet_type == PacketType::Publish).then(|| PublishRef::decode(frame).ok()).flatten();
+        let what = match &publish {
+            Some(publish) => Traced::Published(TracedMessage {
+                topic: publish.topic.to_owned(),
+                payload_bytes: publish.payload.len(),
+                qos: publish.delivery.qos(),
+                retain: publish.retain,
+            }),
+            None => Traced::Packet(frame.packet_type),
+        };
+        self.client(Some(now), client, what);
+    }
+
+    /// Something happened to a connected client.
+    pub(crate) fn client(&self, now: Option<Instant>, client: &ClientInfo, what: Traced) {
+        self.record(now, &client.client_id, Some(client.peer), what);
+    }
+
+    /// A message was handed to a receiver, or, for this reason, was not.
+    pub(crate) fn message(
+        &self,
+        now: Option<Instant>,
+        receiver: (&Arc<str>, Option<Peer>),
+        outgoing: &Outgoing<'_>,
+        (qos, retain): (QoS, bool),
+        dropped: Option<DropReason>,
+    ) {
+        let message = TracedMessage {
+            topic: String::from_utf8_lossy(outgoing.topic).into_owned(),
+            payload_bytes: outgoing.payload.len(),
+            qos,
+            retain,
+        };
+        let what = match dropped {
+            None => Traced::Delivered(message),
+            Some(reason) => Traced::Dropped(message, reason),
+        };
+        self.record(now, receiver.0, receiver.1, what);
+    }
+
+    fn record(&self, at: Option<Instant>, client_id: &Arc<str>, peer: Option<Peer>, what: Traced) {
+        let record = TraceRecord { at, client_id: Arc::clone(client_id), peer, what, lost: 0 };
+        for tracer in self.all.read().iter().filter(|tracer| tracer.filter.wants(&record)) {
+            tracer.push(record.clone());
+        }
+    }
+}
+
+impl Tracer {
+    fn push(&self, mut record: TraceRecord) {
+        let mut records = self.records.lock();
+        if records.waiting.len() >= MOST_RECORDS {
+            records.lost += 1;
+            return;
+        }
+        record.lost = std::mem::take(&mut records.lost);
+        records.waiting.push_back(record);
+        let waker = records.waker.take();
+        drop(records);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl TraceFilter {
+    fn wants(&self, record: &TraceRecord) -> bool {
+        match self {
+            Self::Client(client_id) => *client_id == record.client_id,
+            Self::Address(address) => {
+                matches!(record.peer, Some(Peer::Inet(peer)) if peer.ip().to_canonical() == address.to_canonical())
+            }
+            Self::Topic(filter) => match &record.what {
+                Traced::Published(message) | Traced::Delivered(message) | Traced::Dropped(message, _) => {
+                    TopicName::try_from(message.topic.as_str()).is_ok_and(|topic| filter.matches(&topic))
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_too_slowly_is_told_what_he_lost() {
+        let broker = Broker::builder().build();
+        let mut trace = broker.trace(TraceFilter::Client("a".into()));
+        let shared = &broker.core().traces;
+        for _ in 0..MOST_RECORDS + 3 {
+            shared.record(None, &"a".into(), None, Traced::Connected);
+            shared.record(None, &"other".into(), None, Traced::Connected);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..MOST_RECORDS {
+            assert!(matches!(trace.poll_next(&mut cx), Poll::Ready(record) if record.lost == 0));
+        }
+        assert!(trace.poll_next(&mut cx).is_pending());
+        shared.record(None, &"a".into(), None, Traced::Connected);
+        assert!(matches!(trace.poll_next(&mut cx), Poll::Ready(record) if record.lost == 3));
+        assert!(shared.is_on());
+        drop(trace);
+        assert!(!shared.is_on());
+    }
+}
