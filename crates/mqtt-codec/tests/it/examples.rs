@@ -7,10 +7,17 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Cargo builds the examples before it runs a package's tests, into the directory beside that of this test.
+/// The example's program, in the directory beside that of this test. `cargo test --examples` makes tests of examples, so it
+/// may still have to be built.
 fn executable(name: &str) -> PathBuf {
     let own = env::current_exe().expect("the path of this test");
     let profile = own.ancestors().nth(2).expect("target/<profile>/deps/it");
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--example", name]);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo").success(), "{name} does not build");
     profile.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
