@@ -52,10 +52,14 @@ impl Answers {
     }
 
     /// The same for a message of so many bytes.
+    #[inline]
     pub(super) fn hold_message_until(&mut self, mark: Mark, size: usize) {
-        if mark == Mark::NOTHING {
-            return;
+        if mark != Mark::NOTHING {
+            self.add_hold(mark, size);
         }
+    }
+
+    fn add_hold(&mut self, mark: Mark, size: usize) {
         let Holds { queue, written } = &mut **self.holds.get_or_insert_default();
         *written += size;
         let from = self.bytes.len();

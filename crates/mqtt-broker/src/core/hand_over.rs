@@ -99,7 +99,23 @@ impl Core {
     }
 
     /// Does what a push has left to do, without the session's lock. Says whether the `incoming` message was accepted.
+    #[inline]
     fn settle(
+        &self,
+        receiver: &SessionRef,
+        pushed: Pushed,
+        incoming: Option<&Outgoing<'_>>,
+        burst: &mut Burst<'_>,
+    ) -> bool {
+        if pushed.dropped.is_empty() && pushed.read.is_none() {
+            burst.wake(pushed.waker);
+            return true;
+        }
+        self.settle_losses(receiver, pushed, incoming, burst)
+    }
+
+    #[cold]
+    fn settle_losses(
         &self,
         receiver: &SessionRef,
         pushed: Pushed,
