@@ -331,21 +331,23 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         deliver_retained(core, &open.attachment, now, waker, burst)?;
-        answers.take_ready(&core.durability, waker, out);
         let mut state = open.attachment.lock()?;
         let withheld = state.refill(&core.limits, &core.hooks);
         if withheld.len() == MOST_WITHHELD {
             waker.wake_by_ref(); // There may be more, also of what may leave.
         }
+        // Asked before the answers are: the store goes on meanwhile, and no message may overtake CONNACK [MQTT-3.2.0-1].
+        let may_leave = state.outbox.may_leave(&core.durability, waker);
+        answers.take_ready(&core.durability, waker, out);
         if let Some(retry) = open.retry.as_mut().filter(|retry| retry.is_due)
             && answers.is_empty()
-            && state.outbox.may_leave(&core.durability, waker)
+            && may_leave
         {
             retry.is_due = false;
             state.outbox.retry();
         }
         let before = out.len();
-        if let Some(sent) = state.outbox.take_pending(&core.durability, waker, out) {
+        if let Some(sent) = state.outbox.take_pending(may_leave, waker, out) {
             let bytes = out.len() - before;
             state.traffic.sent(&sent, bytes);
             count_sent(&sent, bytes, now, burst);

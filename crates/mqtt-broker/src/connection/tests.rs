@@ -2,6 +2,7 @@
 
 use std::{
     num::{NonZeroU32, NonZeroU64},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +20,7 @@ use crate::{
     message::{Message, Outgoing},
     net,
     simulation::SlowStore,
+    store::{DeliverPage, Mark, QueueRead, Record, Store, StoreError},
 };
 
 /// A connected client with a subscription to everything, at a moment of its own.
@@ -133,6 +135,64 @@ fn pubrel_does_not_overtake_a_repeated_publish_that_waits_for_the_store() {
     let said = client.say();
     assert!(matches!(said[0], Packet::Pubrel(_)), "{said:?}");
     assert_eq!(said.iter().filter(|packet| is_publish(packet)).count(), 1, "{said:?}");
+}
+
+/// The store made the session's records durable between the question whether CONNACK may leave and the one whether messages
+/// may: a PUBLISH was the first packet. [MQTT-3.2.0-1]
+#[test]
+fn no_message_overtakes_connack_whenever_the_store_is_done() {
+    for looks in 0..8 {
+        let store = Hasty { store: SlowStore::new(1), looks: Arc::new(usize::MAX.into()) };
+        let durability = Durability::on(Arc::new(store.clone()), (net::now(), SystemTime::UNIX_EPOCH));
+        let mut client = Fixture::on(durability, Limits::default());
+        client.publish("unacknowledged", QoS::AtLeastOnce);
+        store.store.pass(1);
+        assert!(client.say().iter().any(is_publish));
+        client.connection = connection(&client.core, client.now);
+        client.hear(&connect());
+        store.looks.store(looks, Ordering::Relaxed);
+        // Woken as often as it takes.
+        let said: Vec<Packet> = (0..=looks).flat_map(|_| client.say()).collect();
+        assert!(matches!(said[0], Packet::Connack(_)), "after {looks} looks: {said:?}");
+        assert!(said.iter().any(is_publish), "after {looks} looks: {said:?}");
+    }
+}
+
+/// Everything becomes durable after so many looks at how much is.
+#[derive(Clone)]
+struct Hasty {
+    store: SlowStore,
+    looks: Arc<AtomicUsize>,
+}
+
+impl Store for Hasty {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.store.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        if self.looks.load(Ordering::Relaxed) == 0 {
+            return Mark(u64::MAX);
+        }
+        self.looks.fetch_sub(1, Ordering::Relaxed);
+        self.store.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.store.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.store.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.store.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.store.read_queue(read, deliver);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use loom::{future::block_on, model::Builder, thread};
 use mqtt_codec::{PacketId, QoS, TopicName};
 
 use super::*;
-use crate::{durability::Durability, message::Outgoing, net, store::Mark};
+use crate::{message::Outgoing, net, store::Mark};
 
 /// More switches between threads than this, at moments that do not ask for one, are not tried: there would be too many.
 const MOST_PREEMPTIONS: usize = 2;
@@ -75,7 +75,6 @@ impl<'a> Owner<'a> {
 
     /// Takes messages until there are so many; or says why the connection has to end before.
     fn run(&mut self, enough: u32) -> Result<(), CloseReason> {
-        let durability = Durability::default();
         block_on(poll_fn(|cx| {
             loop {
                 let mut state = match self.attachment.lock() {
@@ -84,7 +83,7 @@ impl<'a> Owner<'a> {
                 };
                 state.outbox.refill(&limits(), Gate::OPEN);
                 if let Some(Sent { publishes, .. }) =
-                    state.outbox.take_pending(&durability, cx.waker(), &mut Vec::new())
+                    state.outbox.take_pending(true, cx.waker(), &mut Vec::new())
                 {
                     self.messages += publishes.iter().sum::<u32>();
                     continue;

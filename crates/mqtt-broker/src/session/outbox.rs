@@ -183,16 +183,11 @@ impl Outbox {
     }
 
     /// Hands everything that is ready to the owner's task: by swapping buffers if `out` is empty. If nothing is ready, `None`
-    /// says that the task may sleep: it will be woken.
-    pub(crate) fn take_pending(
-        &mut self,
-        durability: &Durability,
-        waker: &Waker,
-        out: &mut Vec<u8>,
-    ) -> Option<Sent> {
+    /// says that the task may sleep: it will be woken. `may_leave` is what [`Outbox::may_leave`] has said.
+    pub(crate) fn take_pending(&mut self, may_leave: bool, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
         self.keep_waker(waker);
         self.asleep = self.pending.is_empty();
-        if self.asleep || !self.may_leave(durability, waker) {
+        if self.asleep || !may_leave {
             return None;
         }
         if out.is_empty() {
