@@ -36,13 +36,15 @@ pub struct ClientInfo {
 }
 
 /// Something of an embedder's, kept with a client for the embedder's other hooks.
+///
+/// Behind one more pointer, a thin one: every client has room for it.
 #[derive(Clone, Default)]
-pub(crate) struct Attached(pub(crate) Option<Arc<dyn Any + Send + Sync>>);
+pub(crate) struct Attached(pub(crate) Option<Box<Arc<dyn Any + Send + Sync>>>);
 
 impl ClientInfo {
     /// What the hook that let it in has attached to it, if that is a `T`: see [`crate::Admission::attach`].
     pub fn attached<T: Any>(&self) -> Option<&T> {
-        self.attached.0.as_ref()?.downcast_ref()
+        self.attached.0.as_ref()?.as_ref().downcast_ref()
     }
 
     /// A client identifier for who has none: unique among those that this process assigns, and hard to guess, so that

@@ -73,7 +73,7 @@ pub struct Admission {
 impl Admission {
     /// Attaches something to the client, for other hooks: [`ClientInfo::attached`] gives it back.
     pub fn attach(&mut self, something: Arc<dyn Any + Send + Sync>) {
-        self.attached = Attached(Some(something));
+        self.attached = Attached(Some(Box::new(something)));
     }
 
     /// The client as it is known from here on, and until when it may stay.

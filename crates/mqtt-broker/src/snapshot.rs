@@ -228,7 +228,7 @@ fn snapshot(session: &SessionRef) -> SessionSnapshot {
         queued_messages: state.outbox.queued_messages(),
         queued_bytes: state.outbox.queued_bytes(),
         unreleased_messages: state.received.len(),
-        absent_since: state.absent_since,
+        absent_since: state.absent_since(),
         messages_received: session.messages_received(),
         messages_sent: state.traffic.messages_sent,
         bytes_received: state.traffic.bytes_received,

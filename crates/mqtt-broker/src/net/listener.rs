@@ -4,8 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use super::{half_open, transport::Transport};
@@ -94,20 +96,51 @@ impl Broker {
     pub fn serve_with(&self, socket: TcpListener, listener: impl Into<Listener>) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
         let silence = self.core().limits.tcp_keep_alive;
+        if INHERITS_OPTIONS {
+            set_options(SockRef::from(&socket), silence);
+        }
         self.accept(listener.into(), move |cx| {
             socket.poll_accept(cx).map_ok(|(socket, address)| {
-                if let Some(silence) = silence {
-                    half_open::watch(&socket, silence);
+                if !INHERITS_OPTIONS {
+                    set_options(SockRef::from(&socket), silence);
                 }
                 // A socket for both versions of IP shows those of version 4 in the clothes of version 6.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                // Packets are written in whole batches: waiting for more would only add delay.
-                if let Err(error) = socket.set_nodelay(true) {
-                    tracing::debug!(peer = %address, %error, "TCP_NODELAY");
-                }
                 (socket, Peer::Inet(address))
             })
         })?;
         Ok(address)
+    }
+}
+
+/// Whether accepted sockets have the options of the one that listens. If not, each costs five system calls more.
+const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
+
+fn set_options(socket: SockRef<'_>, silence: Option<Duration>) {
+    if let Some(silence) = silence {
+        half_open::watch(&socket, silence);
+    }
+    // Packets are written in whole batches: waiting for more would only add delay.
+    if let Err(error) = socket.set_tcp_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is set once for all has to reach each: that is the system's doing.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_inherit_what_the_listening_one_has() -> io::Result<()> {
+        let listening = TcpListener::bind("127.0.0.1:0").await?;
+        set_options(SockRef::from(&listening), Some(Duration::from_secs(70)));
+        let _client = tokio::net::TcpStream::connect(listening.local_addr()?).await?;
+        let (accepted, _) = listening.accept().await?;
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay()? && accepted.keepalive()?);
+        assert_eq!(accepted.tcp_keepalive_time()?, Duration::from_secs(70));
+        Ok(())
     }
 }

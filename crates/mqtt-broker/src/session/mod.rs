@@ -70,15 +70,21 @@ pub(crate) struct SessionState {
     connection: Option<LiveConnection>,
     /// The session is over: nothing may be put into its outbox any more. Why its last connection, if it has one, must end.
     ended: Option<Box<CloseReason>>,
-    /// When it has been absent for too long; `None` while its client is connected, or for ever.
-    expires_at: Option<Instant>,
-    /// When its last connection ended; `None` while it has one.
-    pub(crate) absent_since: Option<Instant>,
+    /// `None` while its client is connected.
+    absence: Option<Box<Absence>>,
     pub(crate) traffic: Traffic,
     pub(crate) losses: Losses,
     pub(crate) outbox: Outbox,
     pub(crate) received: Received,
     pub(crate) retained_due: RetainedDue,
+}
+
+/// Behind a pointer, because a connected client has no use for it.
+struct Absence {
+    /// When the last connection ended; `None` before this process knew of any moment.
+    since: Option<Instant>,
+    /// When it has been absent for too long; `None` is never.
+    expires_at: Option<Instant>,
 }
 
 /// The connection that a session is attached to. What few have is behind pointers: there is one of these a client.
@@ -177,9 +183,19 @@ impl SessionState {
         self.ended.is_some()
     }
 
+    /// When its last connection ended; `None` while it has one.
+    pub(crate) fn absent_since(&self) -> Option<Instant> {
+        self.absence.as_ref()?.since
+    }
+
+    /// When it has been absent for too long; `None` while its client is connected, or for ever.
+    fn expires_at(&self) -> Option<Instant> {
+        self.absence.as_ref()?.expires_at
+    }
+
     /// Whether it has been absent for too long.
     fn has_expired(&self, now: Instant) -> bool {
-        self.connection.is_none() && self.expires_at.is_some_and(|at| at <= now)
+        self.connection.is_none() && self.expires_at().is_some_and(|at| at <= now)
     }
 
     /// Takes a message for the client.
@@ -266,8 +282,8 @@ impl Attachment {
             return None;
         }
         let detached = state.detach(limits)?;
-        state.absent_since = Some(now);
-        state.expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
+        let expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
+        state.absence = Some(Box::new(Absence { since: Some(now), expires_at }));
         self.session.set_online(false);
         if !self.session.clean {
             durability.write_detached(self.session.serial, now);
@@ -304,9 +320,8 @@ impl SessionRef {
         let mark = write();
         let taken_over = state.detach(limits);
         state.generation += 1;
-        state.expires_at = None;
         let will = will.map(Box::new);
-        state.absent_since = None;
+        state.absence = None;
         state.connection = Some(LiveConnection { info: Arc::clone(&info), will, closing: None });
         let owner = if info.peer == Peer::InProcess { Owner::InProcess } else { Owner::Connection };
         let withheld = state.outbox.connect(owner, limits, Gate::new(hooks, Some(&info)));

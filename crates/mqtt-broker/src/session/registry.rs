@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
+use super::{Absence, Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
@@ -137,7 +137,7 @@ impl Registry {
     pub(crate) fn schedule(&self, session: &SessionRef) {
         // The client may be back already; under the lock of its state that cannot change meanwhile.
         let state = session.lock();
-        if let Some(at) = state.expires_at.filter(|_| !state.has_ended()) {
+        if let Some(at) = state.expires_at().filter(|_| !state.has_ended()) {
             self.expiring.lock().insert((at, session.serial), session.clone());
         }
     }
@@ -164,8 +164,8 @@ impl Registry {
     pub(crate) fn restore_absence(&self, session: &SessionRef, now: Instant, age: Duration, limits: &Limits) {
         let left = limits.session_expiry.map(|expiry| expiry.saturating_sub(age));
         let mut state = session.lock();
-        state.expires_at = left.and_then(|left| now.checked_add(left));
-        state.absent_since = now.checked_sub(age);
+        let expires_at = left.and_then(|left| now.checked_add(left));
+        state.absence = Some(Box::new(Absence { since: now.checked_sub(age), expires_at }));
         drop(state);
         self.schedule(session);
     }
@@ -250,7 +250,7 @@ impl Registry {
     /// A session that ends does so before this: from its end on nobody schedules it again.
     fn unschedule(&self, session: &SessionRef) {
         let state = session.lock();
-        if let Some(at) = state.expires_at {
+        if let Some(at) = state.expires_at() {
             self.expiring.lock().remove(&(at, session.serial));
         }
     }
