@@ -1,10 +1,11 @@
 //! `cargo xtask book`: docs/ as a book to read in a browser, built by mdBook below target/book.
 
-use crate::process::{self, cargo, program};
+use crate::process::{self, program};
+use crate::tools::{self, Tool};
 use anyhow::Result;
-use std::path::PathBuf;
 
-const MDBOOK: &str = "mdbook@0.5.4";
+const MDBOOK: Tool =
+    Tool { name: "mdbook", version: "0.5.4", options: &["--no-default-features", "--features", "search"] };
 
 /// Builds docs/ as a book below target/book.
 ///
@@ -18,21 +19,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut build = program(mdbook()?);
+    let mut build = program(tools::ensure(&MDBOOK)?);
     build.args(["build", "docs"]);
     if options.open {
         build.arg("--open");
     }
     process::run(&mut build)
-}
-
-fn mdbook() -> Result<PathBuf> {
-    let tools = process::target_folder().join("tools");
-    let binary = tools.join("bin/mdbook");
-    if !binary.exists() {
-        // Unoptimised: it runs for a second, and builds in a fraction of the time.
-        let install = ["install", "--locked", "--debug", "--no-default-features", "--features", "search"];
-        process::run(cargo(&install).args([MDBOOK, "--root"]).arg(&tools))?;
-    }
-    Ok(binary)
 }

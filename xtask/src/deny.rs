@@ -1,15 +1,15 @@
 //! `cargo xtask deny`: licences, sources and doubles of everything we depend on, judged by cargo-deny and deny.toml.
 
-use crate::process::{self, cargo, program};
+use crate::process::{self, program};
+use crate::tools::{self, Tool};
 use anyhow::Result;
 
-const CARGO_DENY: &str = "cargo-deny@0.20.2";
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", options: &[] };
 
 /// Checks licences, sources and bans of every dependency with cargo-deny.
 ///
-/// The first run builds cargo-deny below target/tools, which takes minutes; so this is run before a release and when a
-/// dependency changes, and is no part of `cargo xtask test`.
-#[derive(clap::Args)]
+/// The first run builds cargo-deny below target/tools, which takes minutes.
+#[derive(clap::Args, Default)]
 pub(crate) struct Options {
     /// Check known vulnerabilities too (fetches the advisory database)
     #[arg(long)]
@@ -17,13 +17,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let tools = process::target_folder().join("tools");
-    let binary = tools.join("bin/cargo-deny");
-    if !binary.exists() {
-        // Unoptimised: it runs for a second, and builds in a fraction of the time.
-        process::run(cargo(&["install", "--locked", "--debug", CARGO_DENY, "--root"]).arg(&tools))?;
-    }
-    let mut check = program(binary);
+    let mut check = program(tools::ensure(&CARGO_DENY)?);
     check.args(["--all-features", "check", "bans", "licenses", "sources"]);
     if options.advisories {
         check.arg("advisories");

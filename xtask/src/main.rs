@@ -11,6 +11,7 @@ mod crash;
 mod dashboard;
 mod debian;
 mod deny;
+mod dist;
 mod fuzz;
 mod interop;
 mod process;
@@ -18,6 +19,7 @@ mod soak;
 mod source;
 mod test;
 mod tidy;
+mod tools;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ enum Command {
     Crash(crash::Options),
     Fuzz(fuzz::Options),
     Deny(deny::Options),
+    Dist(dist::Options),
     Bench(bench::Options),
     Abuse(abuse::Options),
     Soak(soak::Options),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Crash(options) => crash::run(&options).1,
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Abuse(options) => abuse::run(&options),
         Command::Soak(options) => soak::run(&options),

@@ -7,14 +7,14 @@
 //! | `publishonly`   | publish                                      |
 //! | `subscribeonly` | subscribe; what it publishes is dropped      |
 //!
-//! Every user's password is its name. Try `cargo run -p mqtt-broker --example hooks`, and in another terminal
+//! What is published below `loud/` is delivered in capital letters, to show a rewrite. Every user's password is its name. Try `cargo run -p mqtt-broker --example hooks`, and in another terminal
 //! `mosquitto_sub -u qos1 -P qos1 -t news -q 2 -d`: the broker grants QoS 1.
 
 use std::{error::Error, future::ready, time::Duration};
 
 use mqtt_broker::{
     Broker, ClientInfo, CloseReason, ConnectDecision, ConnectRefusal, ConnectRequest, HookFuture, Hooks,
-    PublishDecision, PublishRequest, QoS, SubscribeDecision, SubscribeRequest,
+    Message, PublishDecision, PublishRequest, QoS, SubscribeDecision, SubscribeRequest, TopicName,
 };
 
 struct Users;
@@ -44,6 +44,7 @@ impl Hooks for Users {
     fn on_publish(&self, request: PublishRequest<'_>) -> PublishDecision {
         match request.client.user_name.as_deref() {
             Some("subscribeonly" | "qos0" | "qos1") => PublishDecision::Drop,
+            _ if request.topic.starts_with("loud/") => in_capitals(&request),
             _ => PublishDecision::Pass,
         }
     }
@@ -55,6 +56,13 @@ impl Hooks for Users {
     fn on_stop(&self) {
         println!("stopped");
     }
+}
+
+/// The same message with another payload. A rewrite may change all of it: topic, QoS and RETAIN too.
+fn in_capitals(request: &PublishRequest<'_>) -> PublishDecision {
+    let Ok(topic) = TopicName::try_from(request.topic) else { return PublishDecision::Pass };
+    let message = Message::new(&topic, &request.payload.to_ascii_uppercase(), request.qos);
+    PublishDecision::Change(if request.retain { message.retained() } else { message })
 }
 
 #[tokio::main]

@@ -88,7 +88,13 @@ pub use self::net::WebSocketOptions;
 #[cfg(feature = "tls")]
 pub use self::net::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
 
-/// The README's example, so that it compiles.
+/// The examples of the READMEs and of the guide to hooks, so that they compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-mod readme {}
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../README.md")]
+    mod readme_of_the_project {}
+    #[doc = include_str!("../../../docs/hooks-by-example.md")]
+    mod hooks_by_example {}
+}

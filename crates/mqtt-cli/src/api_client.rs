@@ -54,13 +54,14 @@ const TOKEN_FILE: &str = "admin-token";
 
 impl ApiArguments {
     pub(crate) fn client(&self) -> anyhow::Result<ApiClient> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIME)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .context("cannot speak HTTP")?;
-        Ok(ApiClient { http, url: self.url.clone(), token: self.token()? })
+        Ok(ApiClient { http: http()?, url: self.url.clone(), token: self.token()? })
+    }
+
+    /// Whether the broker serves; an error says why not. This takes no token.
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        let client = ApiClient { http: http()?, url: self.url.clone(), token: String::new() };
+        let url = client.below(&["readyz"])?;
+        client.send(client.http.get(url).timeout(CONNECT_TIME)).await.map(drop)
     }
 
     fn token(&self) -> anyhow::Result<String> {
@@ -79,6 +80,14 @@ impl ApiArguments {
         };
         read_token(&file)
     }
+}
+
+fn http() -> anyhow::Result<Client> {
+    let client = Client::builder()
+        .connect_timeout(CONNECT_TIME)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    client.build().context("cannot speak HTTP")
 }
 
 fn read_token(file: &Path) -> anyhow::Result<String> {
@@ -164,15 +173,18 @@ impl ApiClient {
     }
 
     fn request(&self, method: Method, path: &[&str], query: Query<'_>) -> anyhow::Result<RequestBuilder> {
-        let mut url = self.url.clone();
-        let no_base = || Ending::Usage(format!("{} is no place where an API can be", self.url));
-        let mut segments = url.path_segments_mut().map_err(|()| no_base())?;
-        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
-        drop(segments);
+        let mut url = self.below(&[&["api", "v1"], path].concat())?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         Ok(self.http.request(method, url).bearer_auth(&self.token))
+    }
+
+    fn below(&self, path: &[&str]) -> anyhow::Result<Url> {
+        let mut url = self.url.clone();
+        let no_base = || Ending::Usage(format!("{} is no place where an API can be", self.url));
+        url.path_segments_mut().map_err(|()| no_base())?.pop_if_empty().extend(path);
+        Ok(url)
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Value> {

@@ -6,9 +6,11 @@ mod stream;
 mod table;
 mod token;
 
+use std::io::{self, Write};
+
 use self::table::Output;
 pub(crate) use self::table::printable;
-use crate::{api_client::ApiArguments, runtime};
+use crate::{api_client::ApiArguments, exit, runtime};
 
 /// Look at a running broker, and act on it, over its HTTP API
 ///
@@ -36,11 +38,21 @@ enum What {
     #[command(flatten)]
     Stream(stream::Stream),
     Token(token::Options),
+    /// Say whether the broker serves, by the exit code too
+    ///
+    /// For a container's health check, and for scripts. It needs no token. The exit code is 1 if no broker answers, or if its
+    /// store has failed.
+    Health,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if let What::Token(options) = &options.what {
-        return token::run(options);
+    match &options.what {
+        What::Token(options) => return token::run(options),
+        What::Health => {
+            runtime::for_client()?.block_on(options.api.ready())?;
+            return exit::output(writeln!(io::stdout(), "ready"));
+        }
+        _ => {}
     }
     let (api, output) = (options.api.client()?, Output { json: options.json });
     runtime::for_client()?.block_on(async {
@@ -48,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             What::Look(look) => look.run(&api, output).await,
             What::Act(act) => act.run(&api, output).await,
             What::Stream(stream) => stream.run(&api, output).await,
-            What::Token(_) => Ok(()), // Above.
+            What::Token(_) | What::Health => Ok(()), // Above.
         }
     })
 }

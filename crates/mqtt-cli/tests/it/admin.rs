@@ -74,6 +74,17 @@ fn tokens_that_were_made_are_accepted_and_no_others() {
 }
 
 #[test]
+fn health_is_told_by_the_exit_code_without_a_token() {
+    let broker = Gmqtt::start(&SERVE);
+    let url = format!("http://{}", api(&broker).0);
+    let health = ["admin", "health", "--url", url.as_str()];
+    assert_eq!(Gmqtt::start(&health).ended().output(), ["ready"]);
+    drop(broker);
+    let complaint = Gmqtt::start(&health).ended().complaint(1);
+    assert!(complaint.contains("does a gmqtt run there?"), "{complaint}");
+}
+
+#[test]
 fn an_address_in_use_is_one_line_that_helps() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

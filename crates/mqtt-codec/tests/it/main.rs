@@ -5,7 +5,6 @@ mod allocation;
 mod corpus;
 mod corpus_test;
 mod describe;
-mod examples;
 mod fuzz;
 mod property;
 mod strategy;

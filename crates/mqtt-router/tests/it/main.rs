@@ -1,5 +1,4 @@
 //! The router through its public API: one binary, because linking one is quicker than linking two.
 
 mod allocation;
-mod examples;
 mod oracle;

@@ -1,0 +1,177 @@
+//! `cargo xtask dist`: what a release consists of, made below target/dist: a tarball, a Debian package, a list of what is in
+//! them, and checksums.
+//!
+//! The tarball and the package hold one tree, so what is tried in one holds for the other.
+
+mod bill;
+mod debian_package;
+mod tree;
+mod trial;
+
+use crate::process::{self, cargo, program};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Builds what a release consists of below target/dist.
+///
+/// A tarball and a .deb with the stripped binary, completions, manual pages, a systemd unit and an example configuration; a
+/// CycloneDX list of all crates in the binary; SHA256SUMS. If the toolchain has the target for musl, the binary is linked
+/// statically against that, else it needs the C library that it was built with, or a newer one.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Try the .deb in a Debian that debootstrap makes below target/dist: install, start, upgrade, purge (root only)
+    #[arg(long)]
+    r#try: bool,
+    /// Take the release binary that is there, and compile nothing
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// What the binary with everything in it should stay below.
+const WANTED_BINARY_BYTES: u64 = 12 * 1024 * 1024;
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let release = Release::of_this_machine()?;
+    if !options.no_build {
+        release.compile()?;
+    }
+    release.pack_all()?;
+    if options.r#try {
+        // What an upgrade is tried with: the same once more.
+        let later = folder().join("later.deb");
+        debian_package::pack(&release, &later, Some(&format!("{}-2", release.version)))?;
+        trial::run(&release.debian_package(), &later)?;
+    }
+    Ok(())
+}
+
+/// What is made, for which machine, and where.
+struct Release {
+    version: String,
+    /// As rustc names the target.
+    target: String,
+    /// Whether cargo has to be told the target: it is not the toolchain's own.
+    is_foreign: bool,
+}
+
+impl Release {
+    fn of_this_machine() -> Result<Self> {
+        let host = first_line(Command::new("rustc").args(["--print", "host-tuple"]))?;
+        let musl = host.replace("-gnu", "-musl");
+        let has_musl = musl != host && has_standard_library(&musl);
+        if !has_musl {
+            println!("no {musl} in this toolchain (rustup target add {musl}): the binary needs a C library");
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(Self { version, target: if has_musl { musl } else { host }, is_foreign: has_musl })
+    }
+
+    fn compile(&self) -> Result<()> {
+        let mut build = cargo(&["build", "--release", "--locked", "-p", "mqtt-cli"]);
+        if self.is_foreign {
+            build.args(["--target", &self.target]);
+        }
+        process::run(&mut build)
+    }
+
+    fn pack_all(&self) -> Result<()> {
+        fs::create_dir_all(folder())?;
+        let tree = tree::plant(&self.products())?;
+        let bill = bill::write(&self.target, &folder().join(format!("{}.cdx.json", self.name())))?;
+        let tarball = self.pack(&tree)?;
+        let package = self.debian_package();
+        debian_package::pack(self, &package, None)?;
+        checksums(&[&tarball, &package, &bill])?;
+        self.report(&tree.join("usr/bin/gmqtt"), &[&tarball, &package, &bill])
+    }
+
+    fn name(&self) -> String {
+        format!("gmqtt-{}-{}", self.version, self.target)
+    }
+
+    fn debian_package(&self) -> PathBuf {
+        folder().join(format!("{}.deb", self.name()))
+    }
+
+    /// Where cargo leaves the binary.
+    fn products(&self) -> PathBuf {
+        let target = process::target_folder();
+        if self.is_foreign { target.join(&self.target).join("release") } else { target.join("release") }
+    }
+
+    /// The same bytes for the same tree: names in order, nobody's files, the time of the commit.
+    fn pack(&self, tree: &Path) -> Result<PathBuf> {
+        let tarball = folder().join(format!("{}.tar.gz", self.name()));
+        let time = first_line(program("git").args(["log", "-1", "--format=%ct"]))?;
+        let mut tar = program("tar");
+        tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+        tar.arg(format!("--mtime=@{time}")).arg(format!("--transform=s,^\\.,{},", self.name()));
+        tar.args(["--use-compress-program=gzip -9n", "-cf"]).arg(&tarball).arg("-C").arg(tree).arg(".");
+        process::run(&mut tar)?;
+        Ok(tarball)
+    }
+
+    fn report(&self, binary: &Path, files: &[&Path]) -> Result<()> {
+        println!("\nin {}:", folder().display());
+        for file in files {
+            println!("{:>10}  {}", bytes(fs::metadata(file)?.len()), name_of(file));
+        }
+        let size = fs::metadata(binary)?.len();
+        println!("{:>10}  gmqtt itself, stripped, for {}", bytes(size), self.target);
+        if let Some(version) = newest_glibc(binary) {
+            println!("it runs where the GNU C library is {version} or newer");
+        }
+        if size > WANTED_BINARY_BYTES {
+            println!("the aim, {}, is not met", bytes(WANTED_BINARY_BYTES));
+        }
+        Ok(())
+    }
+}
+
+/// Where all of it goes.
+fn folder() -> PathBuf {
+    process::target_folder().join("dist")
+}
+
+fn checksums(files: &[&Path]) -> Result<()> {
+    let mut sum = Command::new("sha256sum");
+    sum.current_dir(folder()).args(files.iter().map(|file| name_of(file)));
+    let output = sum.output().context("cannot start sha256sum")?;
+    if !output.status.success() {
+        bail!("sha256sum failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    fs::write(folder().join("SHA256SUMS"), output.stdout).context("SHA256SUMS")
+}
+
+fn has_standard_library(target: &str) -> bool {
+    let folder = first_line(Command::new("rustc").args(["--print", "target-libdir", "--target", target]));
+    folder.is_ok_and(|folder| Path::new(&folder).is_dir())
+}
+
+/// The newest symbol version of glibc that the binary asks for; `None` if it is static.
+fn newest_glibc(binary: &Path) -> Option<String> {
+    let output = Command::new("objdump").arg("-T").arg(binary).output().ok()?;
+    let symbols = String::from_utf8_lossy(&output.stdout).into_owned();
+    let versions = symbols.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("GLIBC_"));
+    let numbers =
+        |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
+    versions.max_by_key(|version| numbers(version)).map(str::to_owned)
+}
+
+fn first_line(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn bytes(count: u64) -> String {
+    format!("{:.1} MiB", count as f64 / 1024.0 / 1024.0)
+}
