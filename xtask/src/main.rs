@@ -12,9 +12,12 @@ mod dashboard;
 mod debian;
 mod deny;
 mod dist;
+mod features;
 mod fuzz;
 mod interop;
+mod msrv;
 mod process;
+mod publish;
 mod soak;
 mod source;
 mod test;
@@ -44,6 +47,9 @@ enum Command {
     Crash(crash::Options),
     Fuzz(fuzz::Options),
     Deny(deny::Options),
+    Features(features::Options),
+    Msrv(msrv::Options),
+    Publish(publish::Options),
     Dist(dist::Options),
     Bench(bench::Options),
     Abuse(abuse::Options),
@@ -61,6 +67,9 @@ fn main() -> ExitCode {
         Command::Crash(options) => crash::run(&options).1,
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Deny(options) => deny::run(&options),
+        Command::Features(options) => features::run(&options),
+        Command::Msrv(options) => msrv::run(&options),
+        Command::Publish(options) => publish::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Abuse(options) => abuse::run(&options),

@@ -2,7 +2,7 @@
 
 use crate::bench::cost;
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::{book, conformance, crash, dashboard, interop, tidy};
+use crate::{book, conformance, crash, dashboard, deny, features, interop, msrv, tidy};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
@@ -40,6 +40,12 @@ enum Part {
     Docs,
     /// cargo xtask book: docs/ as a book
     Book,
+    /// cargo xtask features: the libraries without theirs
+    Features,
+    /// cargo xtask msrv: the oldest Rust that is promised
+    Msrv,
+    /// cargo xtask deny: licences and sources of what we depend on
+    Deny,
     /// cargo xtask conformance
     Conformance,
     /// the concurrency tests of mqtt-broker, every interleaving tried
@@ -96,6 +102,9 @@ impl Part {
             Part::Doctest => run_counting(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"])),
             Part::Docs => docs(),
             Part::Book => uncounted(book::run(&book::Options::default())),
+            Part::Features => uncounted(features::run(&features::Options::default())),
+            Part::Msrv => uncounted(msrv::run(&msrv::Options::default())),
+            Part::Deny => uncounted(deny::run(&deny::Options::default())),
             Part::Conformance => uncounted(conformance::run(&conformance::Options::default())),
             Part::Loom => loom(),
             Part::Crash => crash::run(&crash::Options::default()),

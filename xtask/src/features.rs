@@ -1,0 +1,64 @@
+//! `cargo xtask features`: the libraries with and without their features: that they build, and what each feature costs.
+
+use crate::process::{self, cargo};
+use anyhow::{Result, bail};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Checks that mqtt-broker and mqtt-access build with each set of their features.
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Count what mqtt-broker depends on with each set, and time a build from nothing (minutes, best on an idle machine)
+    #[arg(long)]
+    cost: bool,
+}
+
+/// A crate, and a set of features in place of its default.
+type Set = (&'static str, &'static str);
+
+const SETS: [Set; 7] = [
+    ("mqtt-broker", ""),
+    ("mqtt-broker", "tls"),
+    ("mqtt-broker", "websocket"),
+    ("mqtt-broker", "tls,websocket"),
+    ("mqtt-access", ""),
+    ("mqtt-access", "passwords"),
+    ("mqtt-access", "tokens"),
+];
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.cost {
+        return SETS.iter().filter(|(name, _)| *name == "mqtt-broker").try_for_each(print_cost);
+    }
+    for (name, features) in SETS {
+        let mut lint = cargo(&["clippy", "-p", name, "--all-targets", "--no-default-features"]);
+        process::run(lint.args(["--features", features, "--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+fn print_cost(&(name, features): &Set) -> Result<()> {
+    let crates = dependencies(name, features)?;
+    // A folder of its own, which is thrown away: what is timed is a first build.
+    let folder = process::target_folder().join("features");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut build = cargo(&["build", "-p", name, "--no-default-features", "--features", features]);
+    let begun = Instant::now();
+    process::run(build.env("CARGO_TARGET_DIR", &folder))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{name} with [{features}]: {crates} crates, {seconds:.0} s");
+    Ok(std::fs::remove_dir_all(folder)?)
+}
+
+/// How many other crates go into it.
+fn dependencies(name: &str, features: &str) -> Result<usize> {
+    let mut tree = cargo(&["tree", "-p", name, "--no-default-features", "--features", features]);
+    let output = tree.args(["--edges", "normal", "--prefix", "none"]).output()?;
+    if !output.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let names: BTreeSet<String> = text.lines().filter(|line| !line.is_empty()).map(words).collect();
+    Ok(names.len() - 1)
+}
