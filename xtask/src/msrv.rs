@@ -20,7 +20,9 @@ pub(crate) fn run(_: &Options) -> Result<()> {
     }
     let run = ["run", &promised, "rustc"];
     if version_of(program("rustup").args(run)).is_err() {
-        bail!("Cargo.toml promises {promised}, this is {used}: to try it, rustup toolchain install {promised}");
+        bail!(
+            "Cargo.toml promises {promised}, this is {used}: to try it, rustup toolchain install {promised}"
+        );
     }
     let mut check = program("rustup");
     check.args(["run", &promised, "cargo", "check", "--workspace", "--all-targets", "--locked"]);

@@ -48,8 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let by_client = losses.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let line = format!(
             "delivered {}, dropped {} {by_client:?}",
-            counts.messages_delivered.iter().sum::<u64>(),
-            counts.messages_dropped.iter().sum::<u64>()
+            counts.delivered.iter().sum::<u64>(),
+            counts.dropped.iter().sum::<u64>()
         );
         if line != printed {
             println!("{line}");

@@ -6,6 +6,7 @@ mod hand_over;
 mod retained;
 
 use std::{
+    fmt,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -86,6 +87,22 @@ pub enum SubscribeRefusal {
     /// There is no such session, or it has just ended.
     NoSession,
 }
+
+impl fmt::Display for SubscribeRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Filter(error) => return error.fmt(f),
+            Self::TooManySubscriptions => "the client has too many subscriptions",
+            Self::TooManyWildcards => "the client has too many subscriptions with a wildcard",
+            Self::TooManySubscriptionsInAll => "there are too many subscriptions",
+            Self::TooLong => "the topic filter is too long",
+            Self::TooManySessions => "there are too many sessions",
+            Self::NoSession => "there is no such session",
+        })
+    }
+}
+
+impl std::error::Error for SubscribeRefusal {}
 
 impl Core {
     pub(crate) fn new(
