@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { crowd } from "./crowd.mjs";
 import { Client } from "./mqtt.mjs";
 
-const { chromium } = createRequire(join(process.cwd(), "here.js"))("playwright-core");
+const { chromium } = createRequire(join(process.env.PLAYWRIGHT, "here.js"))("playwright-core");
 const [base, token, port, folder] = process.argv.slice(2);
 const STUCK = 30_000;
 const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";

@@ -1,5 +1,6 @@
-"""Runs cases against a broker, one line each: `ok CLIENT CASE`, or `FAILED CLIENT CASE: why`."""
+"""Runs cases against a broker, one line each: `ok CLIENT TRANSPORT CASE`, or `FAILED CLIENT TRANSPORT CASE: why`."""
 
+import os
 import queue
 import sys
 import traceback
@@ -7,6 +8,11 @@ import traceback
 WAIT_SECS = 10
 MEBIBYTE = bytes(range(256)) * 4096
 LONG_TOPIC = "t" * 65535
+
+
+def certificate(name):
+    """The path of one of the PEM files that this run has."""
+    return os.path.join(sys.argv[4], f"{name}.pem")
 
 
 def expect(actual, wanted, what):

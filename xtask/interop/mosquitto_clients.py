@@ -1,25 +1,30 @@
-"""The interop cases with mosquitto_pub and mosquitto_sub. Usage: mosquitto_clients.py HOST PORT"""
+"""The interop cases with mosquitto_pub and mosquitto_sub. Usage: mosquitto_clients.py HOST PORT TRANSPORT [FOLDER]"""
 
 import queue
 import subprocess
 import sys
 import threading
 
-from cases import LONG_TOPIC, MEBIBYTE, WAIT_SECS, expect, run
+from cases import LONG_TOPIC, MEBIBYTE, WAIT_SECS, certificate, expect, run
 
-HOST, PORT = sys.argv[1], sys.argv[2]
+HOST, PORT, TRANSPORT = sys.argv[1:4]
+WHERE = ["-h", HOST, "-p", PORT]
+if TRANSPORT in ("tls", "mtls"):
+    WHERE += ["--cafile", certificate("authority")]
+if TRANSPORT == "mtls":
+    WHERE += ["--cert", certificate("client-cert"), "--key", certificate("client-key")]
 
 
 def pub(*arguments, stdin=None):
     """Returns once mosquitto_pub has what its QoS promises."""
-    command = ["mosquitto_pub", "-h", HOST, "-p", PORT, *arguments]
+    command = ["mosquitto_pub", *WHERE, *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=WAIT_SECS)
     expect((done.returncode, done.stderr), (0, b""), "mosquitto_pub")
 
 
 def sub(*arguments):
     """A mosquitto_sub that ends by itself: its exit code, and the payloads it received."""
-    command = ["mosquitto_sub", "-h", HOST, "-p", PORT, *arguments]
+    command = ["mosquitto_sub", *WHERE, *arguments]
     done = subprocess.run(command, capture_output=True, timeout=2 * WAIT_SECS)
     return done.returncode, done.stdout.splitlines()
 
@@ -29,7 +34,7 @@ class Sub:
 
     def __init__(self, *arguments):
         options = ["-V", "mqttv311", "-d", "-F", "message %t %q %r %x", *arguments]
-        command = ["stdbuf", "-oL", "mosquitto_sub", "-h", HOST, "-p", PORT, *options]
+        command = ["stdbuf", "-oL", "mosquitto_sub", *WHERE, *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
@@ -154,7 +159,7 @@ def shared():
 
 
 run(
-    "mosquitto_pub/sub",
+    f"mosquitto_pub/sub {TRANSPORT}",
     [
         connect, qos_0, qos_1, qos_2, retained, will, offline_queue, take_over,
         one_mebibyte, longest_topic, unsubscribe, shared,

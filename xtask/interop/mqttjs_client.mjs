@@ -1,12 +1,22 @@
-// The interop cases with MQTT.js. Usage, where node_modules/mqtt is: node mqttjs_client.mjs HOST PORT
+// The interop cases with MQTT.js. Usage: node mqttjs_client.mjs HOST PORT TRANSPORT [FOLDER-OF-CERTIFICATES]
+// $MQTTJS is the folder whose node_modules it is in.
 import { deepStrictEqual as expect } from "node:assert";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 
-const mqtt = createRequire(join(process.cwd(), "package.json"))("mqtt");
-const [host, port] = process.argv.slice(2);
+const mqtt = createRequire(join(process.env.MQTTJS, "package.json"))("mqtt");
+const [host, port, transport, folder] = process.argv.slice(2);
+const pem = (name) => readFileSync(join(folder, `${name}.pem`));
+const way = {
+  tcp: () => ({ protocol: "mqtt" }),
+  tls: () => ({ protocol: "mqtts", ca: pem("authority") }),
+  mtls: () => ({ protocol: "mqtts", ca: pem("authority"), cert: pem("client-cert"), key: pem("client-key") }),
+  ws: () => ({ protocol: "ws", path: "/mqtt" }),
+  wss: () => ({ protocol: "wss", path: "/mqtt", wsOptions: { ca: pem("authority") } }),
+}[transport]();
 const WAIT_MILLIS = 10_000;
 
 /** Rejects when `promise` has not settled in time, and says what was waited for. */
@@ -30,7 +40,7 @@ class Client {
     client.received = [];
     client.waiting = [];
     client.mqtt = mqtt.connect({
-      host, port, clientId, protocol: "mqtt", protocolVersion: 4, reconnectPeriod: 0, keepalive: 30, ...options,
+      host, port, ...way, clientId, protocolVersion: 4, reconnectPeriod: 0, keepalive: 30, ...options,
     });
     client.mqtt.on("message", (topic, payload, { qos, retain }) => {
       const message = { topic, payload, qos, retain };
@@ -202,10 +212,10 @@ let failed = 0;
 for (const [name, run] of Object.entries(cases)) {
   try {
     await run();
-    console.log(`ok MQTT.js ${name}`);
+    console.log(`ok MQTT.js ${transport} ${name}`);
   } catch (error) {
     failed += 1;
-    console.log(`FAILED MQTT.js ${name}: ${error.message.replaceAll("\n", " ").slice(0, 300)}`);
+    console.log(`FAILED MQTT.js ${transport} ${name}: ${error.message.replaceAll("\n", " ").slice(0, 300)}`);
     console.error(error);
   }
 }

@@ -1,14 +1,15 @@
-"""The interop cases with paho-mqtt. Usage: paho_client.py HOST PORT"""
+"""The interop cases with paho-mqtt. Usage: paho_client.py HOST PORT TRANSPORT [FOLDER-OF-CERTIFICATES]"""
 
+import os
 import queue
 import socket
 import sys
 import threading
 
 import paho.mqtt.client as mqtt
-from cases import LONG_TOPIC, MEBIBYTE, WAIT_SECS, expect, run
+from cases import LONG_TOPIC, MEBIBYTE, WAIT_SECS, certificate, expect, run
 
-HOST, PORT = sys.argv[1], int(sys.argv[2])
+HOST, PORT, TRANSPORT = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 
 class Client:
@@ -24,6 +25,7 @@ class Client:
             client_id=client_id,
             clean_session=clean_session,
             protocol=mqtt.MQTTv311,
+            transport="websockets" if TRANSPORT in ("ws", "wss") else "tcp",
             reconnect_on_failure=False,
         )
         self.paho.on_connect = lambda _c, _u, flags, code, _p: self.connacks.put((flags.session_present, code.value))
@@ -31,6 +33,9 @@ class Client:
         self.paho.on_subscribe = lambda _c, _u, _mid, codes, _p: self.acknowledged.put([code.value for code in codes])
         self.paho.on_unsubscribe = lambda _c, _u, _mid, _codes, _p: self.acknowledged.put("unsubscribed")
         self.paho.on_disconnect = lambda *_: self.closed.set()
+        if TRANSPORT in ("tls", "mtls", "wss"):
+            own = (certificate("client-cert"), certificate("client-key")) if TRANSPORT == "mtls" else (None, None)
+            self.paho.tls_set(certificate("authority"), *own)
         if will:
             self.paho.will_set(*will)
         self.paho.connect(HOST, PORT, keepalive=30)
@@ -65,7 +70,9 @@ class Client:
 
     def cut(self):
         """Ends the connection as a crash does: no DISCONNECT."""
-        self.paho.socket().shutdown(socket.SHUT_RDWR)
+        # Beneath TLS and WebSocket, which would say good-bye.
+        with socket.socket(fileno=os.dup(self.paho.socket().fileno())) as beneath:
+            beneath.shutdown(socket.SHUT_RDWR)
         self.closed.wait(WAIT_SECS)
         self.paho.loop_stop()
 
@@ -185,7 +192,7 @@ def shared():
 
 
 run(
-    "paho-mqtt",
+    f"paho-mqtt {TRANSPORT}",
     [
         connect, qos_0, qos_1, qos_2, retained, will, offline_queue, take_over,
         one_mebibyte, longest_topic, unsubscribe, shared,

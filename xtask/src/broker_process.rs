@@ -5,7 +5,6 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +15,6 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct BrokerProcess {
     child: Child,
     addr: SocketAddr,
-    /// Removed with it.
-    data_folder: Option<PathBuf>,
 }
 
 impl BrokerProcess {
@@ -39,16 +36,6 @@ impl BrokerProcess {
         outcome
     }
 
-    /// Our own binary, with its default settings; what it keeps does not go to where it would keep it for the user.
-    pub(crate) fn gmqtt(binary: &Path) -> Result<BrokerProcess> {
-        let data_folder = std::env::temp_dir().join(format!("gmqtt-xtask-data-{}", std::process::id()));
-        let mut command = program(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_folder);
-        let mut broker = BrokerProcess::that_says_where(&mut command)?;
-        broker.data_folder = Some(data_folder);
-        Ok(broker)
-    }
-
     /// A program that chooses a free port itself and says which: `listening on 127.0.0.1:PORT (tcp)`.
     pub(crate) fn that_says_where(command: &mut Command) -> Result<BrokerProcess> {
         Ok(BrokerProcess::that_says(command, |_| Some(()))?.0)
@@ -59,7 +46,11 @@ impl BrokerProcess {
         BrokerProcess::that_says(command, http_on)
     }
 
-    fn that_says<T>(command: &mut Command, wanted: impl Fn(&str) -> Option<T>) -> Result<(BrokerProcess, T)> {
+    /// A program that chooses a free port itself, and says something else that is `wanted` in that line or after it.
+    pub(crate) fn that_says<T>(
+        command: &mut Command,
+        mut wanted: impl FnMut(&str) -> Option<T>,
+    ) -> Result<(BrokerProcess, T)> {
         let name = command.get_program().display().to_string();
         let mut child = command
             .stdin(Stdio::null())
@@ -79,14 +70,14 @@ impl BrokerProcess {
         };
         // What it prints from now on must not fill the pipe and stop it.
         thread::spawn(move || lines.for_each(drop));
-        Ok((BrokerProcess { child, addr, data_folder: None }, said))
+        Ok((BrokerProcess { child, addr }, said))
     }
 
     /// A program that was told where to listen.
     pub(crate) fn at(addr: SocketAddr, command: &mut Command) -> Result<BrokerProcess> {
         let name = command.get_program().display().to_string();
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut broker = BrokerProcess { child, addr, data_folder: None };
+        let mut broker = BrokerProcess { child, addr };
         broker.wait_until_it_listens()?;
         Ok(broker)
     }
@@ -135,9 +126,6 @@ impl Drop for BrokerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(folder) = &self.data_folder {
-            let _ = fs::remove_dir_all(folder);
-        }
     }
 }
 
@@ -170,6 +158,6 @@ mod tests {
 
     #[test]
     fn a_binary_that_does_not_listen_is_an_error() {
-        assert!(BrokerProcess::gmqtt(Path::new("/bin/true")).is_err());
+        assert!(BrokerProcess::that_says_where(&mut program("/bin/true")).is_err());
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::broker_process::BrokerProcess;
 use crate::process::{self, Tally, cargo, program, run_reading};
-use crate::{debian, interop};
+use crate::{browser, interop};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -21,8 +21,6 @@ pub(crate) struct Options {
     screenshots: bool,
 }
 
-const PLAYWRIGHT: &str = "playwright-core@1.65.1";
-
 pub(crate) fn run(options: &Options) -> (Tally, Result<()>) {
     let mut tally = Tally::default();
     let outcome = run_all(options, &mut tally);
@@ -33,7 +31,7 @@ pub(crate) fn run(options: &Options) -> (Tally, Result<()>) {
 }
 
 fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
-    let (browser, modules) = (chromium()?, node_modules()?);
+    let mut node = browser::script("dashboard/check.mjs")?;
     process::run(&mut cargo(&["build", "--profile", "fast", "-p", "mqtt-cli"]))?;
     let folder = data_folder()?;
     let mut command = program(process::target_folder().join("fast/gmqtt"));
@@ -42,8 +40,6 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
     command.args(serve).arg(&folder);
     let (mut broker, api) = BrokerProcess::that_serves_http(&mut command)?;
     let token = fs::read_to_string(folder.join("admin-token")).context("the broker has made no token")?;
-    let mut node = program("node");
-    node.arg(process::root().join("xtask/dashboard/check.mjs")).current_dir(modules).env("CHROMIUM", browser);
     node.args([&api, token.trim(), &broker.port().to_string()]);
     if options.screenshots {
         let images = process::root().join("docs/images");
@@ -65,27 +61,6 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
         bail!("no case ran");
     }
     Ok(())
-}
-
-fn chromium() -> Result<PathBuf> {
-    debian::ensure("chromium", "chromium")?;
-    Ok("/usr/bin/chromium".into())
-}
-
-/// The folder whose `node_modules` holds the driver of the browser.
-fn node_modules() -> Result<PathBuf> {
-    debian::ensure("node", "nodejs")?;
-    let modules = process::target_folder().join("dashboard");
-    let stamp = modules.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PLAYWRIGHT) {
-        return Ok(modules);
-    }
-    debian::ensure("npm", "npm")?;
-    fs::create_dir_all(&modules)?;
-    let quiet = ["install", "--no-audit", "--no-fund", "--loglevel=error", PLAYWRIGHT, "--prefix"];
-    process::run(program("npm").args(quiet).arg(&modules))?;
-    fs::write(stamp, PLAYWRIGHT)?;
-    Ok(modules)
 }
 
 /// What this run's broker keeps, its token too.

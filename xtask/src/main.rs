@@ -6,6 +6,7 @@ mod abuse;
 mod bench;
 mod book;
 mod broker_process;
+mod browser;
 mod conformance;
 mod crash;
 mod dashboard;

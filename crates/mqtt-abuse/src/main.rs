@@ -16,7 +16,7 @@ struct Arguments {
 enum Command {
     /// Print the attacks: a name and what it does, with a tab between them
     List,
-    /// Make cert.pem and key.pem in this folder
+    /// Make certificates and keys in this folder: a server's, a client's, and their authority's
     Certificate { folder: PathBuf },
     /// Attack
     Run {

@@ -1,22 +1,26 @@
-//! `cargo xtask interop`: clients that others wrote, against the real `gmqtt` binary.
+//! `cargo xtask interop`: clients that others wrote, against the real `gmqtt` binary, over each of its transports.
 //!
 //! The cases stand in `xtask/interop/`, a driver a client; here is what installs the clients and starts the broker.
 
+mod doors;
 mod install;
 
 use crate::broker_process::BrokerProcess;
-use crate::debian;
-use crate::process::{self, Tally, cargo, program, run_reading};
+use crate::process::{self, Tally, program, run_reading};
+use crate::{browser, debian};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use doors::{Doors, FOR_ONE_ORIGIN, Transport};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs foreign clients against the real gmqtt binary.
 ///
 /// paho-mqtt (PyPI), MQTT.js (npm) and `mosquitto_pub/sub` (Debian): connect, each QoS, retained, will, offline queue,
-/// take-over, 1 MiB payload, 65,535-byte topic, unsubscribe, $share. What is missing is installed: Python and npm
-/// packages at a fixed version below target/interop, Debian packages by apt-get when run as root.
+/// take-over, 1 MiB payload, 65,535-byte topic, unsubscribe, $share; each of them over tcp, tls, mtls (a certificate of the
+/// client's own), ws and wss, but for mosquitto's clients, which know no WebSocket. And MQTT.js within headless Chromium, over
+/// ws and wss. What is missing is installed: Python and npm packages at a fixed version below target/interop, Debian packages
+/// by apt-get when run as root.
 ///
 /// The cases with rumqttc, which is a crate, are tests of mqtt-cli.
 #[derive(clap::Args, Default)]
@@ -24,14 +28,17 @@ pub(crate) struct Options {
     /// Run this client alone (may be given more than once)
     #[arg(long, value_name = "CLIENT")]
     only: Vec<Client>,
+    /// Run over this transport alone (may be given more than once)
+    #[arg(long, value_name = "TRANSPORT")]
+    over: Vec<Transport>,
     /// Run the Eclipse Paho interoperability suite's V3.1.1 client test instead, from this checkout of it
-    #[arg(long, value_name = "DIR", conflicts_with = "only")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "over"])]
     paho_suite: Option<PathBuf>,
-    /// Run against the broker that listens there instead of gmqtt
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Run against the broker that listens there instead of gmqtt, over tcp alone
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "over")]
     addr: Option<String>,
-    /// Run against Debian's mosquitto instead of gmqtt: shows whether a failure is the case's own
-    #[arg(long, conflicts_with = "addr")]
+    /// Run against Debian's mosquitto instead of gmqtt, over tcp alone: shows whether a failure is the case's own
+    #[arg(long, conflicts_with_all = ["addr", "over"])]
     mosquitto: bool,
 }
 
@@ -40,11 +47,15 @@ enum Client {
     Paho,
     Mosquitto,
     Mqttjs,
+    /// MQTT.js in a web page
+    Browser,
 }
 
-/// What a run is pointed at: a process of ours, or a broker that somebody else runs.
+/// What a run is pointed at.
 enum Target {
-    Ours(BrokerProcess),
+    Ours(Doors),
+    Mosquitto(BrokerProcess),
+    /// Whose process somebody else runs.
     Foreign(String),
 }
 
@@ -59,22 +70,26 @@ pub(crate) fn run(options: &Options) -> (Tally, Result<()>) {
 
 fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
     let mut target = Target::of(options)?;
-    let (host, port) = target.host_and_port()?;
     if let Some(checkout) = &options.paho_suite {
         let checkout = std::path::absolute(checkout)?;
-        let mut suite = driver("paho_suite.py")?;
-        process::run(suite.args([&host, &port]).arg(checkout))?;
+        let (host, port) = target.door(Transport::Tcp)?;
+        process::run(python("paho_suite.py")?.args([host, port]).arg(checkout))?;
         return target.still_runs();
     }
+    let is_wanted = |client: Client, transport: Transport| {
+        let client_is_wanted = options.only.is_empty() || options.only.contains(&client);
+        let over = if options.over.is_empty() { Transport::value_variants() } else { &options.over[..] };
+        client_is_wanted && over.contains(&transport) && transport.is_of(client)
+    };
     let mut failed = Vec::new();
-    for client in Client::value_variants() {
-        if !options.only.is_empty() && !options.only.contains(client) {
-            continue;
+    for &client in Client::value_variants() {
+        for &transport in target.transports() {
+            if is_wanted(client, transport) {
+                let outcome = client.driver(&target, transport).and_then(|driver| run_driver(driver, tally));
+                failed.extend(outcome.err().map(|error| format!("{error:#}")));
+                target.still_runs()?;
+            }
         }
-        if let Err(error) = client.run(&host, &port, tally) {
-            failed.push(format!("{error:#}"));
-        }
-        target.still_runs()?;
     }
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));
@@ -89,15 +104,23 @@ impl Target {
         }
         if options.mosquitto {
             debian::ensure("mosquitto", "mosquitto")?;
-            return Ok(Target::Ours(BrokerProcess::mosquitto()?));
+            return Ok(Target::Mosquitto(BrokerProcess::mosquitto()?));
         }
-        process::run(&mut cargo(&["build", "--profile", "fast", "-p", "mqtt-cli"]))?;
-        Ok(Target::Ours(BrokerProcess::gmqtt(&process::target_folder().join("fast/gmqtt"))?))
+        Ok(Target::Ours(Doors::open()?))
     }
 
-    fn host_and_port(&self) -> Result<(String, String)> {
+    fn transports(&self) -> &'static [Transport] {
+        match self {
+            Target::Ours(_) => Transport::value_variants(),
+            Target::Mosquitto(_) | Target::Foreign(_) => &[Transport::Tcp],
+        }
+    }
+
+    /// Host and port.
+    fn door(&self, transport: Transport) -> Result<(String, String)> {
         let addr = match self {
-            Target::Ours(broker) => broker.addr(),
+            Target::Ours(doors) => format!("127.0.0.1:{}", doors.port(transport.name())?),
+            Target::Mosquitto(broker) => broker.addr(),
             Target::Foreign(addr) => addr.clone(),
         };
         let (host, port) = addr.rsplit_once(':').with_context(|| format!("{addr} is not HOST:PORT"))?;
@@ -107,42 +130,62 @@ impl Target {
     /// A broker that a client can bring down has failed, whatever the client saw.
     fn still_runs(&mut self) -> Result<()> {
         match self {
-            Target::Ours(broker) => broker.still_runs(),
+            Target::Ours(Doors { broker, .. }) | Target::Mosquitto(broker) => broker.still_runs(),
             Target::Foreign(_) => Ok(()),
         }
     }
 }
 
 impl Client {
-    fn run(self, host: &str, port: &str, tally: &mut Tally) -> Result<()> {
+    /// Usage of all drivers: `HOST PORT TRANSPORT FOLDER-OF-CERTIFICATES`.
+    fn driver(self, target: &Target, transport: Transport) -> Result<Command> {
         let mut command = match self {
-            Client::Paho => driver("paho_client.py")?,
+            Client::Paho => python("paho_client.py")?,
             Client::Mosquitto => {
                 debian::ensure("mosquitto_pub", "mosquitto-clients")?;
-                driver("mosquitto_clients.py")?
+                python("mosquitto_clients.py")?
             }
             Client::Mqttjs => {
-                let modules = install::node_modules()?;
                 let mut node = program("node");
-                node.arg(script("mqttjs_client.mjs")).current_dir(modules);
+                node.arg(script("mqttjs_client.mjs")).env("MQTTJS", install::node_modules()?);
                 node
             }
+            Client::Browser => with_page(browser::script("interop/browser.mjs")?, target)?,
         };
-        let mut seen = Tally::default();
-        let outcome = run_reading(command.args([host, port]), |line| {
-            println!("{line}");
-            seen.add(result_of(line));
-        });
-        tally.add(seen);
-        outcome?;
-        if seen.passed == 0 {
-            bail!("a driver ran no case");
+        let (host, port) = target.door(transport)?;
+        command.args([&host, &port, transport.name()]);
+        if let Target::Ours(doors) = target {
+            command.arg(doors.folder());
         }
-        Ok(())
+        Ok(command)
     }
 }
 
-fn driver(name: &str) -> Result<Command> {
+fn run_driver(mut driver: Command, tally: &mut Tally) -> Result<()> {
+    let mut seen = Tally::default();
+    let outcome = run_reading(&mut driver, |line| {
+        println!("{line}");
+        seen.add(result_of(line));
+    });
+    tally.add(seen);
+    outcome?;
+    if seen.passed == 0 {
+        bail!("a driver ran no case");
+    }
+    Ok(())
+}
+
+/// What the page of the browser needs beside: MQTT.js, where it is to come from, and the listener for pages from there.
+fn with_page(mut browser: Command, target: &Target) -> Result<Command> {
+    browser.env("MQTTJS", install::node_modules()?);
+    if let Target::Ours(doors) = target {
+        browser.env("PAGE_PORT", doors.page_port.to_string());
+        browser.env("ONE_ORIGIN_PORT", doors.port(FOR_ONE_ORIGIN)?.to_string());
+    }
+    Ok(browser)
+}
+
+fn python(name: &str) -> Result<Command> {
     let mut python = program(install::python()?);
     python.arg(script(name)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(python)
@@ -174,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_address_is_taken_apart() {
-        let of = |addr: &str| Target::Foreign(addr.into()).host_and_port().ok();
+        let of = |addr: &str| Target::Foreign(addr.into()).door(Transport::Tcp).ok();
         assert_eq!(of("[::1]:1883"), Some(("::1".into(), "1883".into())));
         assert_eq!(of("localhost:1883"), Some(("localhost".into(), "1883".into())));
         assert_eq!(of("localhost"), None);
