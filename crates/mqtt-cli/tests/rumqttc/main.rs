@@ -1,11 +1,13 @@
-//! The broker and `rumqttc`, a client that others wrote.
+//! The broker and `rumqttc`, a client that others wrote, over each transport.
 
+mod door;
 #[path = "../it/harness.rs"]
 mod harness;
 
 use std::time::Duration;
 
-use harness::{Broker, STUCK};
+use door::Door;
+use harness::STUCK;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS,
     SubscribeReasonCode,
@@ -13,6 +15,30 @@ use rumqttc::{
 use tokio::time::timeout;
 
 const EACH_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+/// Each test over each transport, in modules of their names.
+macro_rules! over {
+    ([$($transport:ident)+], $tests:tt) => { $(over! { @$transport $tests })+ };
+    (@$transport:ident [$($test:ident)+]) => {
+        mod $transport { $(
+            #[tokio::test]
+            async fn $test() {
+                super::$test(super::Door::open(stringify!($transport))).await;
+            }
+        )+ }
+    };
+}
+
+over! { [tcp tls mtls ws wss], [
+    each_qos_is_delivered_at_the_lower_of_published_and_granted
+    a_retained_message_is_kept_replaced_and_removed
+    a_will_is_published_if_its_client_is_cut_and_not_if_it_leaves
+    messages_wait_for_an_absent_client_in_their_order
+    a_second_client_of_the_same_name_takes_over
+    a_payload_of_a_mebibyte_and_a_topic_of_65535_bytes_arrive_whole
+    nothing_comes_after_unsubscribe
+    the_members_of_a_shared_subscription_share_the_messages
+] }
 
 /// A connected client.
 struct Peer {
@@ -23,12 +49,12 @@ struct Peer {
 
 impl Peer {
     /// With a clean session.
-    async fn connect(broker: &Broker, client_id: &str) -> Self {
-        Self::connect_with(broker, client_id, |_| {}).await
+    async fn connect(door: &Door, client_id: &str) -> Self {
+        Self::connect_with(door, client_id, |_| {}).await
     }
 
-    async fn connect_with(broker: &Broker, client_id: &str, set: impl FnOnce(&mut MqttOptions)) -> Self {
-        let mut options = MqttOptions::new(client_id, broker.address.ip().to_string(), broker.address.port());
+    async fn connect_with(door: &Door, client_id: &str, set: impl FnOnce(&mut MqttOptions)) -> Self {
+        let mut options = door.options(client_id);
         options.set_max_packet_size(4 << 20, 4 << 20).set_keep_alive(Duration::from_secs(30));
         set(&mut options);
         let (client, events) = AsyncClient::new(options, 16);
@@ -91,10 +117,8 @@ impl Peer {
     }
 }
 
-#[tokio::test]
-async fn each_qos_is_delivered_at_the_lower_of_published_and_granted() {
-    let broker = Broker::start();
-    let (mut sub, mut publisher) = (Peer::connect(&broker, "sub").await, Peer::connect(&broker, "pub").await);
+async fn each_qos_is_delivered_at_the_lower_of_published_and_granted(door: Door) {
+    let (mut sub, mut publisher) = (Peer::connect(&door, "sub").await, Peer::connect(&door, "pub").await);
     for granted in EACH_QOS {
         sub.subscribe("a/+", granted).await;
         for published in EACH_QOS {
@@ -107,61 +131,55 @@ async fn each_qos_is_delivered_at_the_lower_of_published_and_granted() {
     }
 }
 
-#[tokio::test]
-async fn a_retained_message_is_kept_replaced_and_removed() {
-    let broker = Broker::start();
-    let mut publisher = Peer::connect(&broker, "pub").await;
+async fn a_retained_message_is_kept_replaced_and_removed(door: Door) {
+    let mut publisher = Peer::connect(&door, "pub").await;
     for payload in ["first", "second"] {
         publisher.publish("kept", QoS::AtLeastOnce, true, payload).await;
     }
-    let mut sub = Peer::connect(&broker, "sub").await;
+    let mut sub = Peer::connect(&door, "sub").await;
     sub.subscribe("kept", QoS::AtLeastOnce).await;
     let message = sub.message().await;
     assert_eq!((&message.payload[..], message.retain), (&b"second"[..], true));
     publisher.publish("kept", QoS::AtLeastOnce, true, "").await;
     let message = sub.message().await;
     assert_eq!((&message.payload[..], message.retain), (&b""[..], false));
-    let mut late = Peer::connect(&broker, "late").await;
+    let mut late = Peer::connect(&door, "late").await;
     late.subscribe("kept", QoS::AtLeastOnce).await;
     publisher.publish("kept", QoS::AtLeastOnce, false, "now").await;
     assert_eq!(&late.message().await.payload[..], b"now", "nothing is left of the retained one");
 }
 
-#[tokio::test]
-async fn a_will_is_published_if_its_client_is_cut_and_not_if_it_leaves() {
-    let broker = Broker::start();
-    let mut sub = Peer::connect(&broker, "sub").await;
+async fn a_will_is_published_if_its_client_is_cut_and_not_if_it_leaves(door: Door) {
+    let mut sub = Peer::connect(&door, "sub").await;
     sub.subscribe("will/#", QoS::AtLeastOnce).await;
     let with_will = |topic: &'static str| {
         move |options: &mut MqttOptions| {
             options.set_last_will(LastWill::new(topic, "gone", QoS::AtLeastOnce, true));
         }
     };
-    Peer::connect_with(&broker, "leaves", with_will("will/leaves")).await.disconnect().await;
-    drop(Peer::connect_with(&broker, "cut", with_will("will/cut")).await);
+    Peer::connect_with(&door, "leaves", with_will("will/leaves")).await.disconnect().await;
+    drop(Peer::connect_with(&door, "cut", with_will("will/cut")).await);
     let message = sub.message().await;
     assert_eq!((message.topic.as_str(), &message.payload[..]), ("will/cut", &b"gone"[..]));
-    let mut late = Peer::connect(&broker, "late").await;
+    let mut late = Peer::connect(&door, "late").await;
     late.subscribe("will/cut", QoS::AtMostOnce).await;
     assert!(late.message().await.retain);
 }
 
-#[tokio::test]
-async fn messages_wait_for_an_absent_client_in_their_order() {
-    let broker = Broker::start();
+async fn messages_wait_for_an_absent_client_in_their_order(door: Door) {
     let persistent = |options: &mut MqttOptions| {
         options.set_clean_session(false);
     };
-    let mut sub = Peer::connect_with(&broker, "sub", persistent).await;
+    let mut sub = Peer::connect_with(&door, "sub", persistent).await;
     assert!(!sub.session_present);
     sub.subscribe("queue", QoS::ExactlyOnce).await;
     sub.disconnect().await;
-    let mut publisher = Peer::connect(&broker, "pub").await;
+    let mut publisher = Peer::connect(&door, "pub").await;
     for number in 0..100_u8 {
         let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         publisher.publish("queue", qos, false, [number]).await;
     }
-    let mut sub = Peer::connect_with(&broker, "sub", persistent).await;
+    let mut sub = Peer::connect_with(&door, "sub", persistent).await;
     assert!(sub.session_present);
     let mut numbers = Vec::new();
     while numbers.len() < 100 {
@@ -169,28 +187,24 @@ async fn messages_wait_for_an_absent_client_in_their_order() {
     }
     assert_eq!(numbers, (0..100).collect::<Vec<u8>>());
     sub.disconnect().await;
-    let clean = Peer::connect(&broker, "sub").await;
+    let clean = Peer::connect(&door, "sub").await;
     assert!(!clean.session_present, "a clean session begins with nothing");
 }
 
-#[tokio::test]
-async fn a_second_client_of_the_same_name_takes_over() {
-    let broker = Broker::start();
-    let mut first = Peer::connect(&broker, "same").await;
+async fn a_second_client_of_the_same_name_takes_over(door: Door) {
+    let mut first = Peer::connect(&door, "same").await;
     first.subscribe("first", QoS::AtMostOnce).await;
-    let mut second = Peer::connect(&broker, "same").await;
+    let mut second = Peer::connect(&door, "same").await;
     assert!(first.event().await.is_err(), "the first one is closed");
     second.subscribe("a", QoS::AtLeastOnce).await;
-    let mut publisher = Peer::connect(&broker, "pub").await;
+    let mut publisher = Peer::connect(&door, "pub").await;
     publisher.publish("a", QoS::AtLeastOnce, false, "alive").await;
     let message = second.message().await;
     assert_eq!(&message.payload[..], b"alive");
 }
 
-#[tokio::test]
-async fn a_payload_of_a_mebibyte_and_a_topic_of_65535_bytes_arrive_whole() {
-    let broker = Broker::start();
-    let (mut sub, mut publisher) = (Peer::connect(&broker, "sub").await, Peer::connect(&broker, "pub").await);
+async fn a_payload_of_a_mebibyte_and_a_topic_of_65535_bytes_arrive_whole(door: Door) {
+    let (mut sub, mut publisher) = (Peer::connect(&door, "sub").await, Peer::connect(&door, "pub").await);
     let topic = "t".repeat(65_535);
     sub.subscribe("large", QoS::ExactlyOnce).await;
     sub.subscribe(&topic, QoS::ExactlyOnce).await;
@@ -203,26 +217,22 @@ async fn a_payload_of_a_mebibyte_and_a_topic_of_65535_bytes_arrive_whole() {
     }
 }
 
-#[tokio::test]
-async fn nothing_comes_after_unsubscribe() {
-    let broker = Broker::start();
-    let mut client = Peer::connect(&broker, "client").await;
+async fn nothing_comes_after_unsubscribe(door: Door) {
+    let mut client = Peer::connect(&door, "client").await;
     client.subscribe("gone", QoS::AtLeastOnce).await;
     client.subscribe("stays", QoS::AtLeastOnce).await;
     client.client.unsubscribe("gone").await.unwrap();
     client.incoming(|packet| matches!(packet, Packet::UnsubAck(_))).await;
-    let mut publisher = Peer::connect(&broker, "pub").await;
+    let mut publisher = Peer::connect(&door, "pub").await;
     for topic in ["gone", "stays"] {
         publisher.publish(topic, QoS::AtLeastOnce, false, "x").await;
     }
     assert_eq!(client.message().await.topic, "stays");
 }
 
-#[tokio::test]
-async fn the_members_of_a_shared_subscription_share_the_messages() {
-    let broker = Broker::start();
-    let (mut one, mut two) = (Peer::connect(&broker, "one").await, Peer::connect(&broker, "two").await);
-    let mut publisher = Peer::connect(&broker, "pub").await;
+async fn the_members_of_a_shared_subscription_share_the_messages(door: Door) {
+    let (mut one, mut two) = (Peer::connect(&door, "one").await, Peer::connect(&door, "two").await);
+    let mut publisher = Peer::connect(&door, "pub").await;
     for member in [&mut one, &mut two] {
         member.subscribe("$share/group/work/+", QoS::AtLeastOnce).await;
     }
