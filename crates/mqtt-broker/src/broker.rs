@@ -24,7 +24,7 @@ use crate::{
     net,
     recovery::Recovery,
     session::SessionRef,
-    store::{Store, StoreError},
+    store::{BatchCounts, Store, StoreError},
 };
 
 /// A running broker. Cheap to clone: all clones are the same broker.
@@ -89,7 +89,7 @@ impl Broker {
     /// Subscribes a client, connected or with a stored session, as if it had sent SUBSCRIBE. Asks no hook.
     pub fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: QoS) -> Result<(), SubscribeRefusal> {
         let session = self.core.sessions.get(client_id).ok_or(SubscribeRefusal::NoSession)?;
-        self.core.subscribe(&session, filter, qos)?;
+        self.core.subscribe(&session, filter, qos, Some(net::now()))?;
         session.wake(); // For the retained messages that are due now.
         Ok(())
     }
@@ -124,6 +124,11 @@ impl Broker {
     /// Why the store keeps nothing any more, if so. Nothing that needs it is acknowledged from then on.
     pub fn store_failure(&self) -> Option<StoreError> {
         self.core.durability.failure()
+    }
+
+    /// How the store writes, in numbers; `None` without a store, or with one that does not count.
+    pub fn store_batches(&self) -> Option<BatchCounts> {
+        self.core.durability.batches()
     }
 
     /// Waits until the store fails. Without a store it waits for ever.

@@ -262,6 +262,7 @@ impl Core {
         session: &SessionRef,
         filter: &TopicFilter,
         granted: QoS,
+        now: Option<Instant>,
     ) -> Result<Mark, SubscribeRefusal> {
         let mut own = session.subscriptions.lock();
         if own.is_ended() {
@@ -271,7 +272,7 @@ impl Core {
         let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
         self.change_subscriptions(|all| all.subscribe(filter, session, granted))
             .map_err(SubscribeRefusal::Filter)?;
-        own.insert(filter, granted);
+        own.insert(filter, granted, now.map(|now| now.saturating_duration_since(self.started_at)));
         let mark = self.write_for(session, || Record::Subscribed {
             session: session.serial,
             filter: filter.clone(),
@@ -318,7 +319,7 @@ impl Core {
     /// Puts a subscription back that an earlier process had granted.
     pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: TopicFilter, granted: QoS) {
         if self.change_subscriptions(|all| all.subscribe(&filter, session, granted)).is_ok() {
-            session.subscriptions.lock().insert(&filter, granted);
+            session.subscriptions.lock().insert(&filter, granted, None);
         }
     }
 

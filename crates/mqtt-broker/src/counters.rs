@@ -115,6 +115,9 @@ counters! {
     publishes_sent: 3,
     /// Connections and CONNECT packets that were not let in, by [`RefusalReason`] in the order of [`RefusalReason::ALL`].
     refused: RefusalReason::ALL.len(),
+    /// CONNECT packets that [`crate::Hooks::on_connect`] was asked about, by what came of it, in the order of
+    /// [`Counts::AUTHENTICATIONS`].
+    authentications: Counts::AUTHENTICATIONS.len(),
     /// Messages handed to a receiver's outbox, by the QoS that the receiver gets them with.
     delivered: 3,
     /// CONNACK packets, by return code.
@@ -129,7 +132,18 @@ counters! {
     residence: RESIDENCE_BUCKETS,
 }
 
+/// What came of asking the hook about a CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Authentication {
+    Accepted,
+    Refused,
+    Failed,
+}
+
 impl Counts {
+    /// The outcomes in `authentications`: the hook accepted, it refused, it failed or took too long.
+    pub const AUTHENTICATIONS: [&'static str; 3] = ["accepted", "refused", "failed"];
+
     /// Messages dropped for this reason.
     pub fn dropped_for(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).copied().unwrap_or_default()
@@ -161,6 +175,12 @@ impl Counters {
         outcome.one();
     }
 
+    pub(crate) fn authentication(&self, outcome: Authentication) {
+        if let Some(counter) = self.authentications.get(outcome as usize) {
+            counter.one();
+        }
+    }
+
     pub(crate) fn refused(&self, reason: RefusalReason) {
         if let Some(counter) = self.refused.get(reason as usize) {
             counter.one();
@@ -179,6 +199,9 @@ impl Counters {
         }
     }
 }
+
+/// False in a build that only measures what counting costs.
+const COUNTS: bool = cfg!(not(feature = "uncounted"));
 
 /// What one burst did with packets.
 #[derive(Default)]
@@ -213,11 +236,15 @@ struct Residence {
 
 impl Tally {
     pub(crate) fn received(&mut self, packet_type: PacketType, len: usize) {
-        self.received.add(packet_type, 1, len);
+        if COUNTS {
+            self.received.add(packet_type, 1, len);
+        }
     }
 
     pub(crate) fn sent(&mut self, packet_type: PacketType, packets: u32, len: usize) {
-        self.sent.add(packet_type, packets, len);
+        if COUNTS {
+            self.sent.add(packet_type, packets, len);
+        }
     }
 
     pub(crate) fn publish_received(&mut self, qos: QoS) {
@@ -236,7 +263,9 @@ impl Tally {
     }
 
     pub(crate) fn delivered(&mut self, qos: QoS) {
-        self.delivered[usize::from(qos.as_u8())] += 1;
+        if COUNTS {
+            self.delivered[usize::from(qos.as_u8())] += 1;
+        }
     }
 
     pub(crate) fn acknowledged(&mut self) {
@@ -252,6 +281,9 @@ impl Tally {
 
     /// Messages that left together, the oldest after so long.
     pub(crate) fn resided(&mut self, messages: u32, oldest: Duration, totals: &Counters) {
+        if !COUNTS {
+            return;
+        }
         let micros = u64::try_from(oldest.as_micros()).unwrap_or(u64::MAX);
         let bucket = bucket_of(micros);
         let micros = micros.saturating_mul(u64::from(messages));
@@ -270,6 +302,9 @@ impl Tally {
 
     /// Adds all of it to the totals, and begins anew.
     pub(crate) fn settle(&mut self, totals: &Counters) {
+        if !COUNTS {
+            return;
+        }
         let Self { received, sent, .. } = self;
         received.settle(&totals.packets_received, &totals.packet_bytes_received);
         sent.settle(&totals.packets_sent, &totals.packet_bytes_sent);

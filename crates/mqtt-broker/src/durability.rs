@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::store::{
-    DeliverPage, Journal, Mark, MessageKey, QueueRead, Record, SessionKey, Store, StoreError,
+    BatchCounts, DeliverPage, Journal, Mark, MessageKey, QueueRead, Record, SessionKey, Store, StoreError,
 };
 
 /// The store, and the numbers that its records need. Without a store, everything here costs one branch.
@@ -135,6 +135,11 @@ impl Durability {
     pub(crate) fn time_until(&self, at: SystemTime) -> Duration {
         let Some(On { epoch: (_, wall), .. }) = &self.0 else { return Duration::ZERO };
         at.duration_since(*wall).unwrap_or_default()
+    }
+
+    /// How the store writes, in numbers.
+    pub(crate) fn batches(&self) -> Option<BatchCounts> {
+        self.0.as_ref()?.store.batches()
     }
 
     /// Why the store keeps nothing any more, if so.

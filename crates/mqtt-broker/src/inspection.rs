@@ -4,7 +4,12 @@
 use mqtt_codec::{QoS, TopicFilter, TopicName};
 use mqtt_router::RetainedScan;
 
-use crate::{broker::Broker, message::Message, net};
+use crate::{
+    broker::Broker,
+    message::Message,
+    net,
+    store::{MessageKey, QueueRead, SessionKey},
+};
 
 /// A message that waits for a client.
 #[derive(Clone, Debug)]
@@ -20,13 +25,42 @@ pub struct QueuedMessage {
 
 /// Retained messages that one lock of the store looks up, or removes.
 const CHUNK: usize = 256;
+/// Of a queue on the disk, read at a time, and in all.
+const READ_BYTES: usize = 256 * 1024;
+const MOST_BYTES: usize = 1024 * 1024;
 
 impl Broker {
     /// The oldest messages that wait for a client, at most `limit`; `None` if it has no session. They stay where they are.
-    pub fn queued(&self, client_id: &str, limit: usize) -> Option<Vec<QueuedMessage>> {
+    ///
+    /// Those that are on the disk alone are read from there, and come after those in memory; of them, a mebibyte or two. If
+    /// the store fails meanwhile, they are missing.
+    pub async fn queued(&self, client_id: &str, limit: usize) -> Option<Vec<QueuedMessage>> {
+        let (session, mut found, mut read_from) = self.queued_in_memory(client_id, limit)?;
+        let mut bytes = 0;
+        while let Some(after) = read_from.filter(|_| found.len() < limit && bytes < MOST_BYTES) {
+            let read = QueueRead { session, after, most_bytes: READ_BYTES };
+            let Some(page) = net::queue_page(&self.core().durability, read).await else { break };
+            read_from = page.messages.last().filter(|_| !page.is_last).map(|last| last.key);
+            bytes += page.messages.iter().map(|queued| queued.message.size()).sum::<usize>();
+            let queued = page.messages.into_iter().take(limit - found.len());
+            found.extend(queued.map(|queued| QueuedMessage {
+                message: queued.message,
+                qos: queued.qos,
+                retain: queued.retain,
+            }));
+        }
+        Some(found)
+    }
+
+    /// Whose they are to the store, and behind which key that alone has more.
+    fn queued_in_memory(
+        &self,
+        client_id: &str,
+        limit: usize,
+    ) -> Option<(SessionKey, Vec<QueuedMessage>, Option<MessageKey>)> {
         let session = self.core().sessions.get(client_id)?;
-        let state = session.lock();
-        Some(state.outbox.peek(limit))
+        let (found, read_from) = session.lock().outbox.peek(limit);
+        Some((session.serial, found, read_from))
     }
 
     /// Retained messages that match, in topic order, after this topic, at most `limit`. `$` topics only match a filter that

@@ -15,6 +15,7 @@ use crate::{
     core::{Core, SubscribeRefusal},
     event::SessionEnd,
     message::Message,
+    net,
     session::Attachment,
 };
 
@@ -63,7 +64,8 @@ impl LocalSubscriber {
 
     /// Adds a filter; its retained messages come first.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
-        self.core.subscribe(&self.attachment.session, filter, QoS::ExactlyOnce).map(drop)
+        let session = &self.attachment.session;
+        self.core.subscribe(session, filter, QoS::ExactlyOnce, Some(net::now())).map(drop)
     }
 
     /// Removes a filter; `false` if there was none.

@@ -75,6 +75,8 @@ pub struct SubscriptionSnapshot {
     pub filter: TopicFilter,
     /// The granted QoS.
     pub qos: QoS,
+    /// When it was granted, to the second; `None` if an earlier process did so.
+    pub granted_at: Option<Instant>,
 }
 
 /// The broker in numbers.
@@ -143,12 +145,16 @@ impl Broker {
     /// The subscriptions of a page of clients, each client's in the order of their filters.
     pub fn subscriptions(&self, page: Page<'_>) -> Vec<SubscriptionSnapshot> {
         let has_any = |session: &SessionRef| session.subscriptions.lock().len() > 0;
-        self.page_of(page, has_any).iter().flat_map(subscriptions_of).collect()
+        self.page_of(page, has_any)
+            .iter()
+            .flat_map(|session| subscriptions_of(session, self.started_at()))
+            .collect()
     }
 
     /// The subscriptions of one client; empty if it is unknown.
     pub fn subscriptions_of(&self, client_id: &str) -> Vec<SubscriptionSnapshot> {
-        self.core().sessions.get(client_id).as_ref().map(subscriptions_of).unwrap_or_default()
+        let session = self.core().sessions.get(client_id);
+        session.as_ref().map(|session| subscriptions_of(session, self.started_at())).unwrap_or_default()
     }
 
     /// Totals.
@@ -238,12 +244,17 @@ fn snapshot(session: &SessionRef) -> SessionSnapshot {
     }
 }
 
-fn subscriptions_of(session: &SessionRef) -> Vec<SubscriptionSnapshot> {
+fn subscriptions_of(session: &SessionRef, started_at: Instant) -> Vec<SubscriptionSnapshot> {
     let own = session.subscriptions.lock();
     let client_id = &session.client_id;
     let mut all: Vec<SubscriptionSnapshot> = own
         .iter()
-        .map(|(filter, qos)| SubscriptionSnapshot { client_id: Arc::clone(client_id), filter, qos })
+        .map(|granted| SubscriptionSnapshot {
+            client_id: Arc::clone(client_id),
+            filter: granted.filter,
+            qos: granted.qos,
+            granted_at: granted.at.and_then(|at| started_at.checked_add(at)),
+        })
         .collect();
     all.sort_unstable_by(|a, b| a.filter.cmp(&b.filter));
     all

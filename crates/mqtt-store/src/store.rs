@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, task::Waker};
 
-use mqtt_broker::store::{DeliverPage, Mark, QueueRead, Record, Store, StoreError};
+use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, QueueRead, Record, Store, StoreError};
 
 use crate::{
     check::{self, CheckReport, Progress, StoreInfo, Walk},
@@ -178,6 +178,10 @@ impl Store for FjallStore {
 
     fn wake_at(&self, mark: Mark, waker: &Waker) {
         self.0.writer.wake_at(mark, waker);
+    }
+
+    fn batches(&self) -> Option<BatchCounts> {
+        Some(self.0.writer.batches())
     }
 
     fn failure(&self) -> Option<StoreError> {

@@ -16,10 +16,10 @@ use std::{
     },
     task::{Wake, Waker},
     thread::{self, JoinHandle, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use mqtt_broker::store::{DeliverPage, Mark, QueueRead, Record, StoreError};
+use mqtt_broker::store::{BatchCounter, BatchCounts, DeliverPage, Mark, QueueRead, Record, StoreError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
@@ -57,6 +57,7 @@ pub(crate) struct Desk {
     max_pending_bytes: usize,
     /// Counts the beginnings and the ends of batches: odd while one is being written.
     steps: AtomicU64,
+    batches: BatchCounter,
     stalled: AtomicBool,
     ended: AtomicBool,
 }
@@ -90,6 +91,7 @@ impl Writer {
             failure: OnceLock::new(),
             max_pending_bytes: options.max_pending_bytes,
             steps: AtomicU64::new(0),
+            batches: BatchCounter::default(),
             stalled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
@@ -166,6 +168,10 @@ impl Writer {
             thread::park();
         }
         Ok(())
+    }
+
+    pub(crate) fn batches(&self) -> BatchCounts {
+        self.desk.batches.counts()
     }
 
     pub(crate) fn failure(&self) -> Option<StoreError> {
@@ -267,6 +273,7 @@ fn write_all<E: Engine, V: Reads>(
     while let Some(Taken { records: taken, mark, reads }) = desk.next(records, !ledger.has_leftovers()) {
         records = taken;
         desk.steps.fetch_add(1, Ordering::Relaxed);
+        let (size, begun) = (records.len(), Instant::now());
         let written = ledger.write(&mut records, durability);
         desk.steps.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = written {
@@ -275,6 +282,10 @@ fn write_all<E: Engine, V: Reads>(
         }
         if desk.failure.get().is_some() {
             return None; // It took too long, and everybody was told that it had failed.
+        }
+        // What is left to tidy up makes batches too, but none that anybody waits for.
+        if size > 0 {
+            desk.batches.add(size, begun.elapsed());
         }
         desk.publish(mark);
         if !reads.is_empty() {

@@ -14,6 +14,7 @@ use crate::{
     burst::Burst,
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
+    counters::Authentication,
     event::{Event, SessionEnd},
     hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
     message::Message,
@@ -70,7 +71,11 @@ impl Connection {
             will: will.clone(),
             certificate_user_name,
         };
-        let question = Some(survive("on_connect", || hook(request)).ok_or(CloseReason::HookFailed)?);
+        let Some(question) = survive("on_connect", || hook(request)) else {
+            burst.totals.authentication(Authentication::Failed);
+            return Err(CloseReason::HookFailed);
+        };
+        let question = Some(question);
         self.phase = Phase::Authenticating(Box::new(Pending { question, info, will }));
         Ok(())
     }
@@ -83,6 +88,10 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         let Phase::Authenticating(pending) = &mut self.phase else { return Err(CloseReason::Internal) };
         let (info, will) = (Arc::clone(&pending.info), pending.will.take());
+        burst.totals.authentication(match decision {
+            ConnectDecision::Refuse(_) => Authentication::Refused,
+            _ => Authentication::Accepted,
+        });
         match decision {
             ConnectDecision::Accept => self.accept(now, info, None, will, burst),
             ConnectDecision::AcceptAs(admission) => {

@@ -36,6 +36,7 @@ use crate::{
     client::Peer,
     close_reason::{CloseReason, ProtocolViolation},
     core::Core,
+    counters::Authentication,
     entrance::Entrance,
     hooks::{ConnectDecision, HookFuture, SubscribeDecision, survive},
     route_cache::RouteCache,
@@ -248,7 +249,12 @@ impl Connection {
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
             Answer::Subscribe(decision) => self.subscribe_decided(decision, burst),
-            Answer::Failed => Err(CloseReason::HookFailed),
+            Answer::Failed => {
+                if let Phase::Authenticating(_) = self.phase {
+                    burst.totals.authentication(Authentication::Failed);
+                }
+                Err(CloseReason::HookFailed)
+            }
         };
         if let Err(reason) = outcome {
             self.end(now, reason, burst);

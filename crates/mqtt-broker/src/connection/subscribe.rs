@@ -65,7 +65,7 @@ impl Connection {
             return;
         }
         let own = open.attachment.session.subscriptions.lock();
-        let filters: Vec<_> = own.iter().map(|(filter, qos)| (filter.clone(), qos)).collect();
+        let filters: Vec<_> = own.iter().map(|granted| (granted.filter, granted.qos)).collect();
         drop(own);
         let mut deciding = Deciding { question: None, filters, packet_id: None, return_codes: Vec::new() };
         if deciding.ask(&self.core, &open.attachment.info) {
@@ -140,7 +140,7 @@ impl Connection {
             SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
         };
         let granted = granted.min(requested);
-        match self.core.subscribe(&attachment.session, filter, granted) {
+        match self.core.subscribe(&attachment.session, filter, granted, burst.now) {
             Ok(mark) => {
                 self.answers.hold_until(mark);
                 Ok(SubscribeReturnCode::Granted(granted))

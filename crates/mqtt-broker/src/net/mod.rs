@@ -9,6 +9,7 @@ mod listener;
 mod newcomer;
 mod proxy_protocol;
 mod question;
+mod queue_page;
 mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
@@ -27,7 +28,7 @@ pub use self::listener::Listener;
 pub use self::tls::{CertificateField, ClientCertificates, Tls, TlsError, TlsOptions};
 #[cfg(feature = "websocket")]
 pub use self::websocket::WebSocketOptions;
-pub(crate) use self::{tasks::Tasks, workers::Workers};
+pub(crate) use self::{queue_page::queue_page, tasks::Tasks, workers::Workers};
 pub use self::{
     transport::Transport,
     trusted::{InvalidSource, TrustedSources},

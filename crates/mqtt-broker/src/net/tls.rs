@@ -6,6 +6,7 @@ mod options;
 use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{InvalidMessage, ServerConfig, ServerConnection},
@@ -55,6 +56,19 @@ impl Tls {
     /// there already are left alone.
     pub fn replace(&self, other: &Self) {
         self.in_force.store(other.in_force.load_full());
+    }
+
+    /// Shakes hands with a client of HTTP: for a server beside the broker that has the same certificates. The caller bounds
+    /// the time.
+    pub async fn accept_https<S>(
+        &self,
+        socket: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let config = Arc::clone(&self.in_force.load().http);
+        TlsAcceptor::from(config).accept(socket).await
     }
 
     /// Shakes hands, and says which user name the client has proved to be its own.

@@ -305,8 +305,8 @@ impl Outbox {
         self.queue.messages()
     }
 
-    /// The oldest messages that wait.
-    pub(crate) fn peek(&self, limit: usize) -> Vec<QueuedMessage> {
+    /// The oldest messages that wait, and behind which key the store alone has more.
+    pub(crate) fn peek(&self, limit: usize) -> (Vec<QueuedMessage>, Option<MessageKey>) {
         self.queue.peek(limit)
     }
 

@@ -218,9 +218,9 @@ impl Queue {
         self.pop_front(row)
     }
 
-    /// The oldest of the messages that are here, of both rows in their order.
-    pub(super) fn peek(&self, limit: usize) -> Vec<QueuedMessage> {
-        let Some(rows) = &self.0 else { return Vec::new() };
+    /// The oldest of the messages that are here, of both rows in their order; and behind which key the store alone has more.
+    pub(super) fn peek(&self, limit: usize) -> (Vec<QueuedMessage>, Option<MessageKey>) {
+        let Some(rows) = &self.0 else { return (Vec::new(), None) };
         let (mut qos0, mut acknowledged) = (rows.qos0.iter().peekable(), rows.acknowledged.iter().peekable());
         let next = iter::from_fn(|| match (qos0.peek(), acknowledged.peek()) {
             (Some(a), Some(b)) if a.place < b.place => qos0.next(),
@@ -232,7 +232,7 @@ impl Queue {
             qos: queued.qos,
             retain: queued.retain,
         };
-        next.take(limit).map(shown).collect()
+        (next.take(limit).map(shown).collect(), rows.backlog.is_in_use().then(|| rows.backlog.read_from()))
     }
 
     /// Drops one waiting message for the sake of an incoming one with `qos`; `None` says that the incoming one must go, unless

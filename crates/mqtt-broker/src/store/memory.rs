@@ -4,14 +4,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use parking_lot::Mutex;
 
 use super::{
-    DeliverPage, Mark, MessageKey, QueuePage, QueueRead, QueuedMessage, Record, SessionKey, Store,
-    StoreError, WillKey,
+    BatchCounter, BatchCounts, DeliverPage, Mark, MessageKey, QueuePage, QueueRead, QueuedMessage, Record,
+    SessionKey, Store, StoreError, WillKey,
 };
 use crate::message::Message;
 
@@ -26,6 +27,7 @@ struct State {
     sessions: BTreeMap<SessionKey, Session>,
     wills: BTreeMap<WillKey, (Arc<str>, Message)>,
     retained: BTreeMap<TopicName, Record>,
+    batches: BatchCounter,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ struct Waiting {
 impl Store for MemoryStore {
     fn append(&self, group: Vec<Record>) -> Mark {
         let mut state = self.0.lock();
+        state.batches.add(group.len(), Duration::ZERO);
         for record in group {
             state.apply(record);
         }
@@ -65,6 +68,10 @@ impl Store for MemoryStore {
 
     fn failure(&self) -> Option<StoreError> {
         None
+    }
+
+    fn batches(&self) -> Option<BatchCounts> {
+        Some(self.0.lock().batches.counts())
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

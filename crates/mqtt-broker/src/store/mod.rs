@@ -3,6 +3,7 @@
 //! The broker hands a store what changes, as [`Record`]s in groups; a group survives whole, or not at all. Acknowledgements
 //! that promise something wait until the store says that their group is durable. Nothing here knows of files.
 
+mod batches;
 pub mod contract;
 mod journal;
 mod memory;
@@ -11,6 +12,7 @@ use std::{error::Error, fmt, sync::Arc, task::Waker, time::SystemTime};
 
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 
+pub use self::batches::{BatchCounter, BatchCounts};
 pub(crate) use self::journal::Journal;
 pub use self::memory::MemoryStore;
 use crate::message::Message;
@@ -172,6 +174,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Wakes `waker` once `mark` is durable, or the store has failed. May wake it earlier.
     fn wake_at(&self, mark: Mark, waker: &Waker);
+
+    /// How it writes, in numbers; `None` if it does not count.
+    fn batches(&self) -> Option<BatchCounts> {
+        None
+    }
 
     /// Why the store no longer keeps anything, if so.
     fn failure(&self) -> Option<StoreError>;

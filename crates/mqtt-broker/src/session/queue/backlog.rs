@@ -60,6 +60,11 @@ impl Backlog {
         self.bytes
     }
 
+    /// What the store alone has is behind this key.
+    pub(super) fn read_from(&self) -> MessageKey {
+        self.read_from
+    }
+
     pub(super) fn has_read(&self, key: MessageKey) -> bool {
         key <= self.read_up_to
     }
