@@ -23,7 +23,11 @@ pub struct Access {
     providers: Vec<Arc<dyn IdentityProvider>>,
     authorizers: Vec<Arc<dyn Authorizer>>,
     failures: Failures,
+    witness: Option<Arc<Witness>>,
 }
+
+/// Is told about whom was decided, and what and why, in words.
+type Witness = dyn Fn(&ClientInfo, &str) + Send + Sync;
 
 /// The count of failed attempts. All clones are the same: let it outlive a reload.
 #[derive(Clone)]
@@ -66,6 +70,12 @@ impl Access {
         self
     }
 
+    /// Tells who was let in by what, and who was refused by what: a line for an operator, without a secret in it.
+    pub fn tell(mut self, witness: impl Fn(&ClientInfo, &str) + Send + Sync + 'static) -> Self {
+        self.witness = Some(Arc::new(witness));
+        self
+    }
+
     /// Counts failed attempts here.
     pub fn failures(mut self, failures: &Failures) -> Self {
         self.failures = failures.clone();
@@ -89,6 +99,7 @@ impl Access {
         let gives_something = user_name.is_some() || request.password.is_some();
         if gives_something && !failures.may_try(now, client.peer, user_name) {
             tracing::warn!(peer = %client.peer, user_name, "refused: too many failed attempts");
+            self.testify(client, || "refused: too many failed attempts of its address or user".to_owned());
             return Err(ConnectRefusal::ServerUnavailable);
         }
         let admitted = self.ask_providers(request).await;
@@ -118,14 +129,31 @@ impl Access {
         for provider in &self.providers {
             match provider.identify(request).await {
                 Verdict::NoOpinion => {}
-                Verdict::Allow(identity) => return Ok(identity),
-                Verdict::Deny(refusal) => return Err(refusal),
+                Verdict::Allow(identity) => {
+                    self.testify(&request.client, || format!("let in by {}", provider.name()));
+                    return Ok(identity);
+                }
+                Verdict::Deny(refusal) => {
+                    self.testify(&request.client, || format!("refused by {}: {refusal}", provider.name()));
+                    return Err(refusal);
+                }
             }
         }
+        let is_let_in = self.anonymous && request.client.user_name.is_none() && request.password.is_none();
+        self.testify(&request.client, || {
+            let said = if is_let_in { "let in without a name" } else { "refused: no rule lets it in" };
+            said.to_owned()
+        });
         match (&request.client.user_name, &request.password) {
             (None, None) if self.anonymous => Ok(Identity::default()),
             (None, None) => Err(ConnectRefusal::NotAuthorized),
             _ => Err(ConnectRefusal::BadUserNameOrPassword),
+        }
+    }
+
+    fn testify(&self, client: &ClientInfo, decision: impl FnOnce() -> String) {
+        if let Some(witness) = &self.witness {
+            witness(client, &decision());
         }
     }
 
@@ -151,6 +179,7 @@ impl Access {
             topic = will.topic(),
             "refused: it may not publish its Will"
         );
+        self.testify(&request.client, || format!("refused: it may not publish its Will to {}", will.topic()));
         Err(ConnectRefusal::NotAuthorized)
     }
 }

@@ -12,6 +12,11 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// its own.
     fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict>;
 
+    /// What it is, for whoever asks which rule has decided about a client; it follows "by".
+    fn name(&self) -> &'static str {
+        "another provider"
+    }
+
     /// Whether a user may stay who was let in by this [`Identity::proof`], of this provider or of the one that it has
     /// replaced. Only of proofs that it gives: of others it knows nothing.
     fn still_holds(&self, user_name: &str, proof: &str) -> bool {
@@ -71,6 +76,10 @@ impl Identity {
 pub struct Certificates;
 
 impl IdentityProvider for Certificates {
+    fn name(&self) -> &'static str {
+        "its certificate"
+    }
+
     fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
         let is_proved = request.certificate_user_name.is_some();
         Box::pin(ready(if is_proved { Verdict::Allow(Identity::default()) } else { Verdict::NoOpinion }))

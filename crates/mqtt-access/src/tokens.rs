@@ -226,6 +226,10 @@ impl Tokens {
 }
 
 impl IdentityProvider for Tokens {
+    fn name(&self) -> &'static str {
+        "its token"
+    }
+
     fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
         Box::pin(ready(self.judge(request, SystemTime::now())))
     }

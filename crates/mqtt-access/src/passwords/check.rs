@@ -59,6 +59,10 @@ impl Passwords {
 }
 
 impl IdentityProvider for Passwords {
+    fn name(&self) -> &'static str {
+        "the password file"
+    }
+
     fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
         let Some(user_name) = request.client.user_name.clone() else {
             return Box::pin(std::future::ready(Verdict::NoOpinion));
