@@ -25,12 +25,14 @@ export const session = {
   whenRefused: (act) => { onRefused = act; },
 };
 
+export const authorization = () => session.has() ? { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } : {};
+
 async function send(method, path, { query, json, signal } = {}) {
   const url = new URL(path, location.origin);
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
   }
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` };
+  const headers = { ...authorization() };
   if (json !== undefined) headers["Content-Type"] = "application/json";
   const request = { method, headers, signal, cache: "no-store", credentials: "omit", redirect: "error" };
   if (json !== undefined) request.body = JSON.stringify(json);

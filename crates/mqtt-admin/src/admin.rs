@@ -7,7 +7,12 @@ use std::{
 
 use mqtt_broker::{Broker, SessionTotals};
 use parking_lot::{Mutex, RwLock};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use serde::Serialize;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
+use utoipa::ToSchema;
 
 use crate::{
     auth::{Bearer, Tokens},
@@ -33,14 +38,29 @@ pub struct AdminOptions {
     pub max_body_size: usize,
     /// How long a request may take, the reading of its body included; live traces are not bound by it.
     pub request_timeout: Duration,
+    /// The same for a backup, one of which is made at a time.
+    pub backup_timeout: Duration,
     /// Requests at a time that read long lists or act on many; further ones wait.
     pub max_heavy_requests: usize,
     /// How old the totals over all sessions may be that a request is told.
     pub totals_age: Duration,
-    /// Live traces at a time; a further one is refused.
-    pub max_traces: usize,
+    /// Live streams at a time, traces and watched messages; a further one is refused.
+    pub max_streams: usize,
     /// What is known of clients' past, if the broker was built with this observer.
     pub events: Option<ClientEvents>,
+    /// The broker's listeners that the dashboard's console may connect to.
+    pub websockets: Vec<WebSocketPlace>,
+}
+
+/// A WebSocket listener of the broker, on the host that the API is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WebSocketPlace {
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub secure: bool,
+    /// A path that it serves: `/mqtt`.
+    pub path: String,
 }
 
 impl Default for AdminOptions {
@@ -49,10 +69,12 @@ impl Default for AdminOptions {
             max_connections: 256,
             max_body_size: 4 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
+            backup_timeout: Duration::from_hours(1),
             max_heavy_requests: 2,
             totals_age: Duration::from_millis(500),
-            max_traces: 16,
+            max_streams: 16,
             events: None,
+            websockets: Vec::new(),
         }
     }
 }
@@ -64,10 +86,11 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) history: History,
     tokens: RwLock<Tokens>,
-    heavy: Semaphore,
+    heavy: Arc<Semaphore>,
+    backup: Arc<Semaphore>,
     /// The last that were made. Scrapers and dashboards all want them, and each time costs a look at every session.
     totals: Mutex<Option<(Instant, SessionTotals)>>,
-    pub(crate) traces: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -79,9 +102,10 @@ impl Admin {
             clock: Clock::new(),
             history: History::default(),
             tokens: RwLock::new(tokens),
-            heavy: Semaphore::new(options.max_heavy_requests),
+            heavy: Arc::new(Semaphore::new(options.max_heavy_requests)),
+            backup: Arc::new(Semaphore::new(1)),
             totals: Mutex::new(None),
-            traces: Arc::new(Semaphore::new(options.max_traces)),
+            streams: Arc::new(Semaphore::new(options.max_streams)),
             options,
         }))
     }
@@ -116,17 +140,51 @@ impl Admin {
         &self.0
     }
 
+    /// A place among the live streams, for as long as it is held.
+    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| {
+            let detail = "there are as many live streams as there may be; close one";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        })
+    }
+
     /// Does what may take long beside the broker's own threads, a few requests at a time.
     pub(crate) async fn heavy<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T> {
-        let internal =
-            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log says why");
-        let _turn = self.0.heavy.acquire().await.map_err(|_| internal())?;
-        let admin = self.clone();
-        spawn_blocking(move || work(&admin)).await.map_err(|_| internal())
+        let turn = Arc::clone(&self.0.heavy).acquire_owned().await.map_err(|_| internal())?;
+        self.aside(turn, work).await
     }
+
+    /// Does what may take very long, if nobody does so already.
+    pub(crate) async fn backup<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.0.backup).try_acquire_owned();
+        let turn =
+            turn.map_err(|_| Problem::new(StatusCode::CONFLICT, "a backup is being made; wait for its end"))?;
+        self.aside(turn, work).await
+    }
+
+    /// The turn ends with the work, also when whoever asked for it has gone.
+    async fn aside<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T> {
+        let admin = self.clone();
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work(&admin)
+        });
+        done.await.map_err(|_| internal())
+    }
+}
+
+fn internal() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log says why")
 }
 
 impl std::fmt::Debug for Admin {

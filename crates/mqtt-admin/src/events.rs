@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use mqtt_broker::{Event, Observer};
+use mqtt_broker::{Event, Observer, Peer};
 use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -59,17 +59,19 @@ const EVENTS_A_CLIENT: usize = 32;
 const LONGEST_DETAIL: usize = 256;
 
 impl ClientEvents {
-    /// Takes note of something that the broker does not know: which rule decided about a client, say.
+    /// Takes note of something that the broker does not know.
     pub fn note(&self, client_id: &str, event: &'static str, detail: &str) {
-        let mut detail = detail.to_owned();
-        if detail.len() > LONGEST_DETAIL {
-            let end =
-                (0..=LONGEST_DETAIL).rev().find(|&end| detail.is_char_boundary(end)).unwrap_or_default();
-            detail.truncate(end);
-            detail.push('…');
+        self.shard(client_id).lock().push(client_id, Past::now(event, detail));
+    }
+
+    /// Takes note of what access control has decided about whoever connects with this client identifier.
+    ///
+    /// It may be anybody, so that this makes no client be forgotten for it.
+    pub fn decided(&self, client_id: &str, peer: Peer, decision: &str) {
+        let mut shard = self.shard(client_id).lock();
+        if shard.has_room_for(client_id) {
+            shard.push(client_id, Past::now("decided", &format!("{decision}, from {peer}")));
         }
-        let past = Past { at: rfc3339(SystemTime::now()), event, detail };
-        self.shard(client_id).lock().push(client_id, past);
     }
 
     /// What is known of a client, oldest first.
@@ -84,6 +86,19 @@ impl ClientEvents {
     }
 }
 
+impl Past {
+    fn now(event: &'static str, detail: &str) -> Self {
+        let mut detail = detail.to_owned();
+        if detail.len() > LONGEST_DETAIL {
+            let end =
+                (0..=LONGEST_DETAIL).rev().find(|&end| detail.is_char_boundary(end)).unwrap_or_default();
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { at: rfc3339(SystemTime::now()), event, detail }
+    }
+}
+
 impl Default for Kept {
     fn default() -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
@@ -91,6 +106,10 @@ impl Default for Kept {
 }
 
 impl Shard {
+    fn has_room_for(&self, client_id: &str) -> bool {
+        self.clients.len() < CLIENTS_A_SHARD || self.clients.contains_key(client_id)
+    }
+
     fn push(&mut self, client_id: &str, past: Past) {
         if !self.clients.contains_key(client_id)
             && self.clients.len() >= CLIENTS_A_SHARD
@@ -150,6 +169,23 @@ impl Observer for ClientEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_refused_makes_no_client_be_forgotten() {
+        let events = ClientEvents::default();
+        for n in 0..SHARDS * CLIENTS_A_SHARD * 2 {
+            events.note(&n.to_string(), "connected", "");
+        }
+        let known = |name: &str| !events.of(name).is_empty();
+        let before: Vec<String> =
+            (0..SHARDS * CLIENTS_A_SHARD * 2).map(|n| n.to_string()).filter(|n| known(n)).collect();
+        for n in 0..1_000 {
+            events.decided(&format!("stranger-{n}"), Peer::Unknown, "refused");
+        }
+        assert!(before.iter().all(|name| known(name)));
+        events.decided(&before[0], Peer::Unknown, "let in by a test");
+        assert_eq!(events.of(&before[0]).last().unwrap().detail, "let in by a test, from unknown");
+    }
 
     #[test]
     fn neither_clients_nor_events_nor_text_are_kept_without_bound() {

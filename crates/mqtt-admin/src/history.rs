@@ -8,15 +8,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mqtt_broker::{Broker, DropReason};
+use mqtt_broker::{BrokerSnapshot, Counts, DropReason, SessionTotals};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::admin::Admin;
+
 const FINE: (usize, u64) = (300, 1);
 const COARSE: (usize, u64) = (360, 10);
+/// Of the samples, those with fresh totals of all sessions.
+const TOTALS_EVERY: u64 = 5;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Who samples, and what was sampled.
@@ -28,7 +32,6 @@ pub(crate) struct History {
 
 #[derive(Default)]
 struct Rings {
-    taken: u64,
     fine: VecDeque<Sample>,
     coarse: VecDeque<Sample>,
 }
@@ -86,18 +89,45 @@ samples! {
     subscriptions,
     /// Retained messages.
     retained_messages,
+    /// Messages that wait, in all sessions together.
+    queued_messages,
+    /// Their topics and payloads, in bytes.
+    queued_bytes,
+    /// From the reading of a PUBLISH to the hand-over to the receiver's socket: half of the messages since the sample before
+    /// took no longer than this, in microseconds; 0 if there was none.
+    residence_p50_micros,
+    /// 99 of 100 took no longer than this.
+    residence_p99_micros,
 }
 
 impl History {
     /// Takes a sample each second until `stop`, if nobody else does so already.
-    pub(crate) async fn keep(&self, broker: &Broker, stop: CancellationToken) {
+    pub(crate) async fn keep(&self, admin: &Admin, stop: CancellationToken) {
         if self.is_kept.swap(true, Relaxed) {
             return;
         }
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.rings.lock().push(Sample::of(broker));
+        let (mut before, mut totals) = (admin.broker().counts(), SessionTotals::default());
+        let mut long_before = before.clone();
+        for tick in 0_u64.. {
+            if stop.run_until_cancelled(ticks.tick()).await.is_none() {
+                break;
+            }
+            // All sessions are gone through for them: not each second, and never by way of what the API keeps of it.
+            if tick.is_multiple_of(TOTALS_EVERY)
+                && let Ok(fresh) = admin.heavy(|admin| admin.broker().session_totals()).await
+            {
+                totals = fresh;
+            }
+            let now = admin.broker().snapshot();
+            let mut rings = self.rings.lock();
+            if tick.is_multiple_of(COARSE.1) {
+                push(&mut rings.coarse, COARSE.0, Sample::of(&now, &totals, &long_before));
+                long_before.clone_from(&now.counts);
+            }
+            push(&mut rings.fine, FINE.0, Sample::of(&now, &totals, &before));
+            before = now.counts;
         }
         self.is_kept.store(false, Relaxed);
     }
@@ -117,16 +147,6 @@ impl History {
     }
 }
 
-impl Rings {
-    fn push(&mut self, sample: Sample) {
-        if self.taken.is_multiple_of(COARSE.1) {
-            push(&mut self.coarse, COARSE.0, sample.clone());
-        }
-        self.taken += 1;
-        push(&mut self.fine, FINE.0, sample);
-    }
-}
-
 fn push(ring: &mut VecDeque<Sample>, most: usize, sample: Sample) {
     if ring.len() >= most {
         ring.pop_front();
@@ -135,9 +155,10 @@ fn push(ring: &mut VecDeque<Sample>, most: usize, sample: Sample) {
 }
 
 impl Sample {
-    fn of(broker: &Broker) -> Self {
-        let all = broker.snapshot();
+    fn of(all: &BrokerSnapshot, totals: &SessionTotals, before: &Counts) -> Self {
         let number = |n: usize| n as u64;
+        let pairs = all.counts.residence.iter().zip(&before.residence);
+        let residence: Vec<u64> = pairs.map(|(now, before)| now.saturating_sub(*before)).collect();
         Self {
             at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             messages_received: all.counts.publishes_received.iter().sum(),
@@ -148,9 +169,27 @@ impl Sample {
             sessions: number(all.sessions),
             subscriptions: number(all.subscriptions),
             retained_messages: number(all.retained_messages),
+            queued_messages: number(totals.queued_messages),
+            queued_bytes: number(totals.queued_bytes),
+            residence_p50_micros: quantile_micros(&residence, 50),
+            residence_p99_micros: quantile_micros(&residence, 99),
             dropped: DropReason::ALL.iter().map(|&reason| all.counts.dropped_for(reason)).collect(),
         }
     }
+}
+
+/// The upper bound of the bucket in which this percentage of the messages is reached.
+fn quantile_micros(buckets: &[u64], percent: u64) -> u64 {
+    let wanted = (buckets.iter().sum::<u64>() * percent).div_ceil(100);
+    let (mut reached, mut last) = (0, 0);
+    // What is beyond all bounds counts with the greatest.
+    for (&messages, bound) in buckets.iter().zip(Counts::residence_bounds()) {
+        if reached >= wanted {
+            break;
+        }
+        (reached, last) = (reached + messages, bound.as_micros() as u64);
+    }
+    last
 }
 
 #[cfg(test)]
@@ -163,10 +202,26 @@ mod tests {
     }
 
     #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let bounds: Vec<u64> = Counts::residence_bounds().map(|bound| bound.as_micros() as u64).collect();
+        let mut buckets = vec![0; bounds.len() + 1];
+        assert_eq!(quantile_micros(&buckets, 99), 0);
+        (buckets[1], buckets[4]) = (98, 2);
+        assert_eq!(quantile_micros(&buckets, 50), bounds[1]);
+        assert_eq!(quantile_micros(&buckets, 99), bounds[4]);
+        buckets[bounds.len()] = 1_000_000;
+        assert_eq!(quantile_micros(&buckets, 99), bounds[bounds.len() - 1]);
+    }
+
+    #[test]
     fn an_hour_is_kept_and_no_more() {
         let history = History::default();
         for second in 0..10_000 {
-            history.rings.lock().push(sample(second));
+            let mut rings = history.rings.lock();
+            if second % COARSE.1 == 0 {
+                push(&mut rings.coarse, COARSE.0, sample(second));
+            }
+            push(&mut rings.fine, FINE.0, sample(second));
         }
         let (hour, minutes) = (history.columns(false, 0), history.columns(true, 0));
         assert_eq!((hour.at_ms.len(), minutes.at_ms.len()), (360, 300));

@@ -22,7 +22,7 @@ mod process;
 mod server;
 
 pub use self::{
-    admin::{Admin, AdminOptions},
+    admin::{Admin, AdminOptions, WebSocketPlace},
     auth::{Role, Token, TokenError, Tokens},
     events::ClientEvents,
     operations::{OperationError, Operations},

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use mqtt_broker::{CloseReason, Counts, DropReason};
+use mqtt_broker::{CloseReason, Counts, DropReason, RefusalReason, store::BatchCounts};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode},
@@ -56,9 +56,13 @@ impl Collector for Figures {
         out.gauge("unreleased_messages", "QoS 2 messages received and not released.", unreleased)?;
         let ready = u8::from(admin.broker().store_failure().is_none());
         out.gauge("ready", "1, or 0 if the store has failed.", ready)?;
+        out.gauge("bans", "Bans in force.", admin.broker().bans().len())?;
         out.connections(&snapshot.counts)?;
         out.packets(&snapshot.counts)?;
         out.messages(&snapshot.counts)?;
+        if let Some(batches) = admin.broker().store_batches() {
+            out.store(&batches)?;
+        }
         out.process(&Process::now())
     }
 }
@@ -79,6 +83,12 @@ impl Out<'_> {
             "Connections closed at once: too many, or a hook said no.",
             refused,
         )?;
+        let refusals = RefusalReason::ALL.iter().map(|reason| reason.as_str()).zip(counts.refused);
+        let help = "Connections and CONNECT packets that were not let in, by reason.";
+        self.counters("refusals", help, "reason", refusals)?;
+        let authentications = Counts::AUTHENTICATIONS.into_iter().zip(counts.authentications);
+        let help = "CONNECT packets about which access control was asked, by what came of it.";
+        self.counters("authentications", help, "outcome", authentications)?;
         let closed = CloseReason::NAMES.iter().copied().zip(counts.closed);
         self.counters("connections_closed", "Connections that ended, by reason.", "reason", closed)?;
         let outcomes = CONNECT_OUTCOMES.into_iter().zip(counts.connacks);
@@ -92,7 +102,11 @@ impl Out<'_> {
             taken_over,
         )?;
         let expired = counts.sessions_expired;
-        self.counter("sessions_expired", "Sessions that were absent for too long.", expired)
+        self.counter("sessions_expired", "Sessions that were absent for too long.", expired)?;
+        let refused = counts.filters_refused;
+        self.counter("filters_refused", "Topic filters refused because of a limit.", refused)?;
+        let delayed = counts.publishers_delayed;
+        self.counter("publishers_delayed", "Times that a client was read from more slowly.", delayed)
     }
 
     fn packets(&mut self, counts: &Counts) -> fmt::Result {
@@ -132,13 +146,34 @@ impl Out<'_> {
     }
 
     fn residence(&mut self, counts: &Counts) -> fmt::Result {
-        let bounds = Counts::residence_bounds().map(|bound| bound.as_secs_f64()).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts.residence).collect();
+        let bounds = Counts::residence_bounds().map(|bound| bound.as_secs_f64());
         let help = "From the reading of a PUBLISH to the hand-over to the receiver's socket; what waited in a queue is left out";
-        let mut encoder =
-            self.0.encode_descriptor("residence", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        let count = counts.residence.iter().sum();
-        encoder.encode_histogram::<NoLabelSet>(seconds(counts.residence_micros), count, &buckets, None)
+        let sum = seconds(counts.residence_micros);
+        self.histogram("residence", help, Some(&Unit::Seconds), (bounds, &counts.residence), sum)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 records")]
+    fn store(&mut self, batches: &BatchCounts) -> fmt::Result {
+        let bounds = BatchCounts::time_bounds().map(|bound| bound.as_secs_f64());
+        let help = "From the beginning of a batch to its being durable, the sync included";
+        let sum = seconds(batches.micros);
+        self.histogram("store_batch", help, Some(&Unit::Seconds), (bounds, &batches.times), sum)?;
+        let bounds = BatchCounts::size_bounds().map(|bound| bound as f64);
+        let sum = batches.records as f64;
+        self.histogram("store_batch_records", "Records in a batch", None, (bounds, &batches.sizes), sum)
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        (bounds, counts): (impl Iterator<Item = f64>, &[u64]),
+        sum: f64,
+    ) -> fmt::Result {
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts.iter().copied()).collect();
+        let mut encoder = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
     }
 
     fn process(&mut self, process: &Process) -> fmt::Result {

@@ -29,6 +29,11 @@ pub trait Operations: Send + Sync + 'static {
         Err(OperationError::Unavailable)
     }
 
+    /// Bans were made or ended over the API, and are in force: now they may be written down, to outlive the process.
+    fn keep_bans(&self) -> Result<(), OperationError> {
+        Ok(())
+    }
+
     /// Backs the store up into a directory of this name, below a place that the program chooses; says where it is.
     fn backup(&self, name: &str) -> Result<String, OperationError> {
         let _ = name;

@@ -8,9 +8,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use mqtt_broker::Tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
@@ -20,6 +21,7 @@ use crate::{admin::Admin, api};
 
 /// For the head of a request to come; an idle connection is closed after it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connection may buffer of a request's head.
 const BUFFER: usize = 64 * 1024;
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
@@ -29,22 +31,43 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Admin {
     /// Serves the API over plain HTTP on a listener, until `stop` is cancelled.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        self.accept(listener, stop).await;
+        self.accept(listener, stop, serve_connection).await;
     }
 
-    async fn accept(&self, listener: TcpListener, stop: CancellationToken) {
+    /// The same over TLS, with whatever certificates `tls` has at each handshake.
+    pub async fn serve_tls(&self, listener: TcpListener, tls: Tls, stop: CancellationToken) {
+        let shake_hands = move |socket, router, stop: CancellationToken| {
+            let tls = tls.clone();
+            async move {
+                let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept_https(socket));
+                match stop.run_until_cancelled(handshake).await {
+                    Some(Ok(Ok(socket))) => serve_connection(socket, router, stop).await,
+                    Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake of the API"),
+                    Some(Err(_)) | None => {}
+                }
+            }
+        };
+        self.accept(listener, stop, shake_hands).await;
+    }
+
+    async fn accept<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        serve: impl Fn(TcpStream, Router, CancellationToken) -> F,
+    ) {
         let router = api::router(self);
         let places = Arc::new(Semaphore::new(self.shared().options.max_connections));
         let tasks = TaskTracker::new();
         let (admin, until) = (self.clone(), stop.clone());
-        tasks.spawn(async move { admin.shared().history.keep(admin.broker(), until).await });
+        tasks.spawn(async move { admin.shared().history.keep(&admin, until).await });
         while let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
             let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
             match accepted {
                 Ok((socket, _)) => {
-                    let (router, stop) = (router.clone(), stop.clone());
+                    let connection = serve(socket, router.clone(), stop.clone());
                     tasks.spawn(async move {
-                        serve_connection(socket, router, stop).await;
+                        connection.await;
                         drop(place);
                     });
                 }

@@ -19,8 +19,8 @@ export function settings(root, { signal }) {
     if (!levels.some(([name]) => name === level)) levels.unshift([level, level]);
     const chosen = select(levels, level);
     chosen.addEventListener("change", () => put("/api/v1/log-level", { level: chosen.value })
-      .then((now) => toast(`logging at ${now.level}, until the next start`), (problem) => toast(problem.message, true)));
-    log.prepend(el("div.form", field("Log level", chosen, "until the next start")));
+      .then((now) => toast(`logging at ${now.level}, until the next start or a new level in the configuration`), (problem) => toast(problem.message, true)));
+    log.prepend(el("div.form", field("Log level", chosen, "until the next start, or until the configuration names another")));
   }, (problem) => log.prepend(el("p.notice", `Log level: ${problem.message}`)));
   log.append(el("div.form", el("div.actions",
     el("button", { type: "button", onclick: () => report(post("/api/v1/reload")) }, "Read the configuration again"),

@@ -25,7 +25,7 @@ pub(super) struct Ban {
     /// `operator`, or `flapping`: the broker itself.
     #[schema(value_type = String)]
     origin: &'static str,
-    /// How long it will last; absent: until the broker stops.
+    /// How long it will last; absent: for ever.
     seconds_left: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct NewBan {
     /// Why, for whoever reads the list.
     #[serde(default)]
     reason: String,
-    /// How long; unless given, until the broker stops.
+    /// How long; unless given, for ever.
     seconds: Option<u64>,
 }
 
@@ -100,11 +100,21 @@ pub(super) async fn ban(
     let NewBan { network, client_id, username, reason, seconds } = wanted;
     let target = Target { network, client_id, username }.resolve()?;
     let what = format!("ban {target}");
-    let banned = admin
-        .heavy(move |admin| admin.broker().ban(target, &reason, seconds.map(Duration::from_secs)))
-        .await?;
-    banned.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+    let ban = move |admin: &Admin| {
+        let time = seconds.map(Duration::from_secs);
+        let banned = admin.broker().ban(target, &reason, time);
+        banned.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+        keep(admin)
+    };
+    admin.heavy(ban).await??;
     Ok((StatusCode::NO_CONTENT, noted(what)))
+}
+
+fn keep(admin: &Admin) -> Result<()> {
+    admin.shared().operations.keep_bans().map_err(|error| {
+        let detail = format!("done, but a restart will undo it: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })
 }
 
 /// End a ban.
@@ -115,8 +125,13 @@ pub(super) async fn forgive(
     Asked(target): Asked<Target>,
 ) -> Result<(StatusCode, Extension<Noted>)> {
     let target = target.resolve()?;
-    if !admin.broker().unban(&target) {
-        return Err(Problem::not_found(format!("there is no ban of just {target}")));
-    }
-    Ok((StatusCode::NO_CONTENT, noted(format!("end the ban of {target}"))))
+    let what = format!("end the ban of {target}");
+    let forgive = move |admin: &Admin| {
+        if !admin.broker().unban(&target) {
+            return Err(Problem::not_found(format!("there is no ban of just {target}")));
+        }
+        keep(admin)
+    };
+    admin.heavy(forgive).await??;
+    Ok((StatusCode::NO_CONTENT, noted(what)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mqtt_broker::{CloseReason, Counts, DropReason, SessionTotals};
+use mqtt_broker::{CloseReason, Counts, DropReason, RefusalReason, SessionTotals};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,12 +11,20 @@ use utoipa::ToSchema;
 pub(super) struct Counters {
     connections_accepted: u64,
     connections_refused: u64,
+    /// Connections and CONNECT packets that were not let in, by reason.
+    refusals: BTreeMap<&'static str, u64>,
+    /// CONNECT packets about which access control was asked, by what came of it.
+    authentications: BTreeMap<&'static str, u64>,
     /// CONNECT packets by the outcome: `accepted`, or the refusal in the words of the standard.
     connects: BTreeMap<&'static str, u64>,
     sessions_created: u64,
     sessions_resumed: u64,
     sessions_taken_over: u64,
     sessions_expired: u64,
+    /// Topic filters refused because of a limit.
+    filters_refused: u64,
+    /// Times that a client was not read from, because it had published faster than it may.
+    publishers_delayed: u64,
     bytes_received: u64,
     bytes_sent: u64,
     /// By type: `publish`, `puback` and so on.
@@ -98,11 +106,15 @@ impl Counters {
         Self {
             connections_accepted: counts.connections_accepted,
             connections_refused: counts.connections_refused,
+            refusals: RefusalReason::ALL.iter().map(|reason| reason.as_str()).zip(counts.refused).collect(),
+            authentications: Counts::AUTHENTICATIONS.into_iter().zip(counts.authentications).collect(),
             connects: CONNECT_OUTCOMES.into_iter().zip(counts.connacks).collect(),
             sessions_created: counts.sessions_created,
             sessions_resumed: counts.sessions_resumed,
             sessions_taken_over: counts.sessions_taken_over,
             sessions_expired: counts.sessions_expired,
+            filters_refused: counts.filters_refused,
+            publishers_delayed: counts.publishers_delayed,
             bytes_received: counts.bytes_received,
             bytes_sent: counts.bytes_sent,
             packets_received: packets(&counts.packets_received, &counts.packet_bytes_received),

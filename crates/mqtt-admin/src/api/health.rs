@@ -3,12 +3,13 @@
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
 
 use crate::{
     admin::Admin,
+    dashboard,
     problem::{Problem, Result},
 };
 
@@ -39,11 +40,6 @@ pub(super) async fn openapi() -> impl IntoResponse {
 
 /// A page to try the API.
 #[utoipa::path(get, path = "/api", tag = "health", security(()), responses((status = 200, body = str, content_type = "text/html")))]
-pub(super) async fn page() -> impl IntoResponse {
-    let policy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
-    (
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)],
-        "<!doctype html>",
-    )
+pub(super) async fn page(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    dashboard::serve("api.html", &admin, &headers)
 }

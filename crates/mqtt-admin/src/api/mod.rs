@@ -15,15 +15,16 @@ mod trace;
 mod view;
 mod watch;
 
-use std::time::Instant;
+use std::{convert::Infallible, time::Instant};
 
 use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Response, sse::Event},
 };
+use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::{
     OpenApi,
@@ -60,7 +61,7 @@ pub(crate) fn router(admin: &Admin) -> Router {
         .layer(from_fn_with_state(admin.clone(), authorize))
         .with_state(admin.clone());
     let (open, _) = open().split_for_parts();
-    open.with_state(admin.clone()).merge(dashboard::router()).merge(guarded).layer(from_fn(plainly))
+    open.merge(dashboard::router()).with_state(admin.clone()).merge(guarded).layer(from_fn(plainly))
 }
 
 /// The API's own description.
@@ -80,6 +81,7 @@ fn guarded() -> OpenApiRouter<Admin> {
         .routes(routes!(metrics::metrics))
         .routes(routes!(system::overview))
         .routes(routes!(history::history))
+        .routes(routes!(system::websockets))
         .routes(routes!(watch::messages))
         .routes(routes!(watch::topics))
         .routes(routes!(clients::list))
@@ -152,6 +154,14 @@ fn noted(what: String) -> Extension<Noted> {
     Extension(Noted(what))
 }
 
+/// What a live stream consists of.
+type Sent = std::result::Result<Event, Infallible>;
+
+fn json(value: &impl Serialize) -> Event {
+    // A struct of numbers and text is always spelled.
+    Event::default().json_data(value).unwrap_or_default()
+}
+
 fn bearer_of(admin: &Admin, request: &Request) -> Result<Bearer, Problem> {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
     let secret = shown.and_then(|shown| {
@@ -165,7 +175,9 @@ fn bearer_of(admin: &Admin, request: &Request) -> Result<Bearer, Problem> {
 
 /// A client that sends its request slowly is not waited for.
 async fn in_time(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let limit = admin.shared().options.request_timeout;
+    let options = &admin.shared().options;
+    let limit =
+        if request.uri().path() == system::BACKUP { options.backup_timeout } else { options.request_timeout };
     let begun = Instant::now();
     timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         tracing::debug!(elapsed = ?begun.elapsed(), "a request of the API took too long");

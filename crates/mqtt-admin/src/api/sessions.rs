@@ -88,7 +88,7 @@ pub(super) async fn queue(
     Name(client_id): Name,
     Asked(query): Asked<QueueQuery>,
 ) -> Result<Json<Queue>> {
-    let waiting = admin.broker().queued(&client_id, size_of(query.limit)?);
+    let waiting = admin.broker().queued(&client_id, size_of(query.limit)?).await;
     let waiting = waiting.ok_or_else(|| Problem::not_found(format!("{client_id:?} has no session")))?;
     let list = waiting
         .iter()

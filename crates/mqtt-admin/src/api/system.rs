@@ -11,7 +11,7 @@ use super::{
     noted,
 };
 use crate::{
-    admin::Admin,
+    admin::{Admin, WebSocketPlace},
     clock::rfc3339,
     input::Body,
     operations::OperationError,
@@ -58,6 +58,18 @@ pub(super) async fn overview(State(admin): State<Admin>) -> Result<Json<Overview
         }
     };
     Ok(Json(admin.heavy(overview).await?))
+}
+
+/// Where a client in a browser can connect.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WebSockets {
+    list: Vec<WebSocketPlace>,
+}
+
+/// The broker's WebSocket listeners, for a client in a browser.
+#[utoipa::path(get, path = "/api/v1/websockets", tag = "broker", responses((status = 200, body = WebSockets)))]
+pub(super) async fn websockets(State(admin): State<Admin>) -> Json<WebSockets> {
+    Json(WebSockets { list: admin.shared().options.websockets.clone() })
 }
 
 /// The configuration in force; secrets are masked.
@@ -116,9 +128,13 @@ pub(super) struct Backup {
     name: String,
 }
 
+/// Where it may take as long as the store is large.
+pub(super) const BACKUP: &str = "/api/v1/backup";
+
 /// Back the store up, while the broker runs.
 #[utoipa::path(post, path = "/api/v1/backup", tag = "broker", request_body = Backup,
-    responses((status = 200, body = Report), (status = 400, body = Problem), (status = 501, body = Problem)))]
+    responses((status = 200, body = Report), (status = 400, body = Problem), (status = 409, body = Problem),
+        (status = 501, body = Problem)))]
 pub(super) async fn backup(
     State(admin): State<Admin>,
     Body(Backup { name }): Body<Backup>,
@@ -128,7 +144,7 @@ pub(super) async fn backup(
         return Err(Problem::bad_request("`name` must be 1 to 64 letters, digits, `-` and `_`"));
     }
     let what = format!("backup {name}");
-    let report = admin.heavy(move |admin| admin.shared().operations.backup(&name)).await??;
+    let report = admin.backup(move |admin| admin.shared().operations.backup(&name)).await??;
     Ok((noted(what), Json(Report { report })))
 }
 

@@ -1,18 +1,17 @@
 //! A live trace as a stream of server-sent events: what happens to one client, topic or address.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, time::SystemTime};
 
 use axum::{
     extract::State,
-    http::StatusCode,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{KeepAlive, Sse},
 };
 use futures_util::stream::{Stream, poll_fn};
 use mqtt_broker::{TraceFilter, TraceRecord, Traced, TracedMessage};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::subscriptions::filter;
+use super::{Sent, json, subscriptions::filter};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -94,25 +93,17 @@ fn wanted(query: Query) -> Result<TraceFilter> {
 /// A trace: an event for each record, until you close the connection. Payloads are not in it.
 #[utoipa::path(get, path = "/api/v1/trace", tag = "broker", params(Query),
     responses((status = 200, body = Record, content_type = "text/event-stream"), (status = 400, body = Problem),
-        (status = 429, body = Problem, description = "there are as many traces as there may be")))]
+        (status = 429, body = Problem, description = "there are as many live streams as there may be")))]
 pub(super) async fn trace(
     State(admin): State<Admin>,
     Asked(query): Asked<Query>,
-) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>>>> {
+) -> Result<Sse<impl Stream<Item = Sent>>> {
     let wanted = wanted(query)?;
-    let place = Arc::clone(&admin.shared().traces).try_acquire_owned().map_err(|_| {
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "there are as many live streams as there may be; close one",
-        )
-    })?;
+    let place = admin.stream()?;
     let mut trace = admin.broker().trace(wanted);
     let records = poll_fn(move |cx| {
         let _held = &place;
-        trace.poll_next(cx).map(|record| {
-            let record = Record::of(&admin, &record);
-            Some(Ok(Event::default().json_data(&record).unwrap_or_default()))
-        })
+        trace.poll_next(cx).map(|record| Some(Ok(json(&Record::of(&admin, &record)))))
     });
     Ok(Sse::new(records).keep_alive(KeepAlive::default()))
 }

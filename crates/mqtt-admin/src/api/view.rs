@@ -92,7 +92,7 @@ pub(super) struct Subscription {
     pub(super) qos: u8,
     /// The filter, `$share/group/` included.
     pub(super) name: String,
-    /// When it was granted.
+    /// When it was granted, to the second; the year 1 if that was before the broker's last start.
     pub(super) at: String,
 }
 
@@ -173,12 +173,13 @@ impl Load {
 }
 
 impl Subscription {
-    pub(super) fn of(_admin: &Admin, subscription: &SubscriptionSnapshot) -> Self {
+    pub(super) fn of(admin: &Admin, subscription: &SubscriptionSnapshot) -> Self {
+        let granted_at = subscription.granted_at.map(|at| admin.shared().clock.rfc3339(at));
         Self {
             client_id: subscription.client_id.to_string(),
             qos: subscription.qos.as_u8(),
             name: subscription.filter.as_str().to_owned(),
-            at: NEVER.into(),
+            at: granted_at.unwrap_or_else(|| NEVER.into()),
         }
     }
 }

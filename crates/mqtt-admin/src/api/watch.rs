@@ -5,8 +5,6 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +24,7 @@ use tokio::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::subscriptions::filter;
+use super::{Sent, json, subscriptions::filter};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -89,8 +87,6 @@ pub(super) struct Topic {
     last: Watched,
 }
 
-type Sent = std::result::Result<Event, Infallible>;
-
 /// What is made of the messages of a span, and sent as one event.
 trait Gathered: Default + Send + 'static {
     const SPAN: Duration;
@@ -116,7 +112,7 @@ const PAYLOAD_OF_A_TOPIC: usize = 256;
 /// Messages as they are published: server-sent events, each a `Messages`. Retained ones come first.
 #[utoipa::path(get, path = "/api/v1/watch/messages", tag = "messages", params(Query),
     responses((status = 200, body = Messages, content_type = "text/event-stream"), (status = 400, body = Problem),
-        (status = 503, body = Problem)))]
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn messages(
     State(admin): State<Admin>,
     Asked(query): Asked<Query>,
@@ -127,7 +123,7 @@ pub(super) async fn messages(
 /// Topics as they are published to: a server-sent event each second, each a `Topics`.
 #[utoipa::path(get, path = "/api/v1/watch/topics", tag = "messages", params(Query),
     responses((status = 200, body = Topics, content_type = "text/event-stream"), (status = 400, body = Problem),
-        (status = 503, body = Problem)))]
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn topics(
     State(admin): State<Admin>,
     Asked(query): Asked<Query>,
@@ -139,8 +135,7 @@ impl Watch {
     fn begin(admin: &Admin, query: &Query) -> Result<Self> {
         let filter = filter(&query.filter)?;
         let busy = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-        let place = Arc::clone(&admin.shared().traces).try_acquire_owned();
-        let place = place.map_err(|_| busy("as many watch already as may at a time; close one"))?;
+        let place = admin.stream()?;
         let subscriber = admin.broker().subscriber(&[filter]).map_err(|refusal| match refusal {
             SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`filter`: {error}")),
             _ => busy("the broker has as many sessions as it may have"),
@@ -243,9 +238,4 @@ impl Watched {
             payload: STANDARD.encode(payload.get(..most).unwrap_or(payload)),
         }
     }
-}
-
-fn json(value: &impl Serialize) -> Event {
-    // A struct of numbers and text is always spelled.
-    Event::default().json_data(value).unwrap_or_default()
 }

@@ -93,10 +93,10 @@ async fn topics_are_counted_each_second() {
 #[tokio::test]
 async fn no_more_watch_than_may() {
     let mut options = mqtt_admin::AdminOptions::default();
-    options.max_traces = 1;
+    options.max_streams = 1;
     let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
     let first = Events::of(&world, "/api/v1/watch/topics?filter=%23").await;
-    assert!(world.http().get("/api/v1/watch/topics?filter=%23").await.problem(503).contains("close one"));
+    assert!(world.http().get("/api/v1/watch/topics?filter=%23").await.problem(429).contains("close one"));
     drop(first);
     // The server sees the end of the connection when it sees it.
     while world.broker.snapshot().sessions > 0 {

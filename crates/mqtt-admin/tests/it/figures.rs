@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mqtt_broker::QoS;
+use mqtt_admin::AdminOptions;
+use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, ConnectRequest, QoS, store::MemoryStore};
 use mqtt_codec::{Delivery, Packet, PacketId, Puback, Pubcomp, Publish, Pubrec, Pubrel};
 use serde_json::{Value, json};
 
@@ -75,11 +76,25 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
+const EACH: u16 = 50;
+const SIZE: u64 = (TOPIC.len() + PAYLOAD.len()) as u64;
+
+/// A broker with a store, and a hook that knows one client that it does not like.
+async fn world() -> World {
+    let builder = Broker::builder().on_connect(|request: ConnectRequest| async move {
+        if &*request.client.client_id == "nobody" {
+            ConnectDecision::Refuse(ConnectRefusal::BadUserNameOrPassword)
+        } else {
+            ConnectDecision::Accept
+        }
+    });
+    let broker = builder.build_on(MemoryStore::default()).unwrap();
+    World::before(broker, (), AdminOptions::default()).await
+}
+
 #[tokio::test]
-async fn counters_and_gauges_are_right_at_rest() {
-    const EACH: u16 = 50;
-    let n = u64::from(EACH);
-    let world = World::start().await;
+async fn every_counter_and_gauge_is_right_at_rest() {
+    let world = world().await;
     let mut publisher = world.connect("publisher", true).await;
     let mut subscriber = world.connect("subscriber", true).await;
     subscriber.subscribe("room/+", QoS::ExactlyOnce).await;
@@ -87,114 +102,180 @@ async fn counters_and_gauges_are_right_at_rest() {
     absent.subscribe(TOPIC, QoS::AtLeastOnce).await;
     absent.send(Packet::Disconnect).await;
     absent.expect_end().await;
-    world
-        .http()
-        .post("/api/v1/publish", &json!({"topic": "kept", "payload": "12345", "retain": true}))
-        .await
-        .json();
+    let (mut nobody, _) = world.ask_to_connect("nobody", true).await;
+    nobody.expect_end().await;
+    let http = world.http();
+    assert_eq!(http.post("/api/v1/bans", &json!({"client_id": "other"})).await.status, 204);
+    http.post("/api/v1/publish", &json!({"topic": "kept", "payload": "12345", "retain": true})).await.json();
     let receive = async {
         receive_all(&mut subscriber, 3 * usize::from(EACH), usize::from(EACH)).await;
         subscriber.ping().await;
     };
     tokio::join!(publish_all(&mut publisher, EACH), receive);
-    let overview = world.http().get("/api/v1/overview").await.json();
-    let counters = &overview["counters"];
-    the_packets_are_right(counters, n);
-    assert_eq!(counters["messages_received"], json!([n, n, n]));
-    assert_eq!(counters["messages_sent"], json!([n, n, n]));
-    // The absent one has QoS 1 granted.
-    assert_eq!(counters["messages_delivered"], json!([2 * n, 3 * n, n]));
-    assert_eq!(counters["messages_acknowledged"], 2 * n);
-    assert_eq!(counters["connects"]["accepted"], 3);
-    assert_eq!(counters["connections_closed"]["disconnected"], 1);
-    let resided: u64 =
-        counters["residence"]["counts"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
-    assert!(resided > 0 && resided <= 3 * n, "{resided}");
-    let size = (TOPIC.len() + PAYLOAD.len()) as u64;
-    for (gauge, value) in [
+    let samples = samples(&http.get("/metrics").await.body);
+    every_sample_is_the_truth(&samples);
+    the_histograms_add_up(&world, &samples);
+    let overview = http.get("/api/v1/overview").await.json();
+    every_number_is_a_sample(&overview, &samples);
+    the_sessions_say_the_same(&world).await;
+}
+
+/// What all that comes to; whatever is not in it is 0.
+fn truth() -> BTreeMap<String, u64> {
+    let n = u64::from(EACH);
+    let (mut truth, mut sums) = (BTreeMap::new(), [0, 0]);
+    for (name, value) in [
         ("connections", 2),
-        ("connected", 2),
-        ("sessions", 3),
+        ("sessions{status=\"online\"}", 2),
+        ("sessions{status=\"offline\"}", 1),
         ("subscriptions", 2),
         ("retained_messages", 1),
         ("retained_bytes", 9),
+        // The absent one has QoS 1 granted.
         ("queued_messages", 3 * n),
-        ("queued_bytes", 3 * n * size),
-        ("inflight_messages", 0),
-        ("unreleased_messages", 0),
+        ("queued_bytes", 3 * n * SIZE),
+        ("ready", 1),
+        ("bans", 1),
+        ("connections_accepted_total", 4),
+        ("authentications_total{outcome=\"accepted\"}", 3),
+        ("authentications_total{outcome=\"refused\"}", 1),
+        ("connections_closed_total{reason=\"disconnected\"}", 1),
+        ("connections_closed_total{reason=\"refused\"}", 1),
+        ("connects_total{outcome=\"accepted\"}", 3),
+        ("connects_total{outcome=\"bad_user_name_or_password\"}", 1),
+        ("sessions_created_total", 3),
+        ("messages_delivered_total{qos=\"0\"}", 2 * n),
+        ("messages_delivered_total{qos=\"1\"}", 3 * n),
+        ("messages_delivered_total{qos=\"2\"}", n),
+        ("messages_acknowledged_total", 2 * n),
     ] {
-        assert_eq!(overview[gauge], value, "{gauge}");
+        truth.insert(format!("gmqtt_{name}"), value);
     }
-    the_metrics_say_the_same(&world, &overview).await;
-    the_session_says_the_same(&world, n).await;
+    for qos in 0..3 {
+        for direction in ["received", "sent"] {
+            truth.insert(format!("gmqtt_messages_{direction}_total{{qos=\"{qos}\"}}"), n);
+        }
+    }
+    for (direction, name, packets, bytes) in packets(n) {
+        sums[usize::from(direction == "sent")] += bytes;
+        truth.insert(format!("gmqtt_packets_{direction}_total{{type=\"{name}\"}}"), packets);
+        truth.insert(format!("gmqtt_packet_{direction}_bytes_total{{type=\"{name}\"}}"), bytes);
+    }
+    truth.insert("gmqtt_received_bytes_total".into(), sums[0]);
+    truth.insert("gmqtt_sent_bytes_total".into(), sums[1]);
+    truth
 }
 
-fn the_packets_are_right(counters: &Value, n: u64) {
-    let packets = |direction: &str, name: &str| {
-        let packets = &counters[format!("packets_{direction}")][name];
-        (packets["packets"].as_u64().unwrap(), packets["bytes"].as_u64().unwrap())
-    };
+/// Every packet that went over a socket, and its bytes.
+fn packets(n: u64) -> Vec<(&'static str, &'static str, u64, u64)> {
     let publish_bytes = n * (3 * PUBLISH_LEN as u64 + 4);
-    assert_eq!(packets("received", "publish"), (3 * n, publish_bytes));
-    assert_eq!(packets("sent", "publish"), (3 * n, publish_bytes));
-    for (direction, name) in [
-        ("sent", "puback"),
-        ("sent", "pubrec"),
-        ("received", "pubrel"),
-        ("sent", "pubcomp"),
-        ("received", "puback"),
-        ("received", "pubrec"),
-        ("sent", "pubrel"),
-        ("received", "pubcomp"),
-    ] {
-        assert_eq!(packets(direction, name), (n, 4 * n), "{direction} {name}");
-    }
-    for (direction, name, count, bytes) in [
-        ("received", "connect", 3, 3 * 14 + 9 + 10 + 6),
-        ("sent", "connack", 3, 12),
+    let mut packets = vec![
+        ("received", "publish", 3 * n, publish_bytes),
+        ("sent", "publish", 3 * n, publish_bytes),
+        ("received", "connect", 4, 4 * 14 + 9 + 10 + 6 + 6),
+        ("sent", "connack", 4, 16),
         ("received", "subscribe", 2, 2 * 7 + 12),
         ("sent", "suback", 2, 10),
         ("received", "pingreq", 1, 2),
         ("sent", "pingresp", 1, 2),
         ("received", "disconnect", 1, 2),
-        ("received", "unsubscribe", 0, 0),
-    ] {
-        assert_eq!(packets(direction, name), (count, bytes), "{direction} {name}");
+    ];
+    for name in ["puback", "pubrec", "pubrel", "pubcomp"] {
+        packets.push(("received", name, n, 4 * n));
+        packets.push(("sent", name, n, 4 * n));
     }
-    let sum = |direction: &str| -> u64 {
-        let all = counters[format!("packets_{direction}")].as_object().unwrap();
-        all.values().map(|packets| packets["bytes"].as_u64().unwrap()).sum()
-    };
-    assert_eq!(counters["bytes_received"], sum("received"));
-    assert_eq!(counters["bytes_sent"], sum("sent"));
+    packets
 }
 
-async fn the_metrics_say_the_same(world: &World, overview: &Value) {
-    let answer = world.http().get("/metrics").await;
-    assert!(answer.head.contains("content-type: application/openmetrics-text"), "{answer:?}");
-    let samples = samples(&answer.body);
-    let counters = &overview["counters"];
-    let sample = |name: &str| samples.get(name).copied().unwrap_or_else(|| panic!("{name}: {samples:#?}"));
-    let same = |name: &str, value: &Value| assert_eq!(Some(sample(name)), value.as_f64(), "{name}");
-    same("gmqtt_queued_bytes", &overview["queued_bytes"]);
-    same("gmqtt_retained_messages", &overview["retained_messages"]);
-    same("gmqtt_received_bytes_total", &counters["bytes_received"]);
-    for direction in ["received", "sent"] {
-        for (name, packets) in counters[format!("packets_{direction}")].as_object().unwrap() {
-            same(&format!("gmqtt_packets_{direction}_total{{type=\"{name}\"}}"), &packets["packets"]);
-            same(&format!("gmqtt_packet_{direction}_bytes_total{{type=\"{name}\"}}"), &packets["bytes"]);
+/// Figures of the machine and of time, which no load makes what they are.
+const OF_THE_MACHINE: [&str; 5] =
+    ["gmqtt_process_", "gmqtt_tokio_", "gmqtt_uptime_", "gmqtt_build_info", "gmqtt_residence_seconds_"];
+
+fn every_sample_is_the_truth(samples: &BTreeMap<String, f64>) {
+    let mut truth = truth();
+    for (name, value) in samples {
+        if OF_THE_MACHINE.iter().any(|head| name.starts_with(head)) || name.starts_with("gmqtt_store_batch") {
+            continue;
         }
+        let expected = truth.remove(name).unwrap_or_default();
+        assert!((value - expected as f64).abs() < 0.5, "{name} is {value}, and should be {expected}");
     }
-    for (name, value) in counters["connections_closed"].as_object().unwrap() {
-        same(&format!("gmqtt_connections_closed_total{{reason=\"{name}\"}}"), value);
+    assert!(truth.is_empty(), "not in the metrics: {truth:?}");
+}
+
+fn the_histograms_add_up(world: &World, samples: &BTreeMap<String, f64>) {
+    let sample = |name: &str| samples[name];
+    let batches = world.broker.store_batches().unwrap();
+    let n = u64::from(EACH);
+    assert!(batches.records >= 2 * n, "{batches:?}");
+    for (name, count, sum) in [
+        ("store_batch_seconds", batches.times.iter().sum::<u64>(), batches.micros as f64 / 1e6),
+        ("store_batch_records", batches.sizes.iter().sum(), batches.records as f64),
+    ] {
+        let of = |part: &str| sample(&format!("gmqtt_{name}_{part}"));
+        assert!((of("count") - count as f64).abs() < 0.5, "{name}");
+        assert!((of("bucket{le=\"+Inf\"}") - count as f64).abs() < 0.5, "{name}");
+        assert!((of("sum") - sum).abs() < 1e-6, "{name}");
     }
-    let resided: f64 =
-        counters["residence"]["counts"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).sum();
-    assert!((sample("gmqtt_residence_seconds_count") - resided).abs() < 0.5);
+    let resided = sample("gmqtt_residence_seconds_count");
+    assert!(resided > 0.5 && resided < 3.0 * f64::from(EACH) + 0.5, "{resided}");
     assert!((sample("gmqtt_residence_seconds_bucket{le=\"+Inf\"}") - resided).abs() < 0.5);
 }
 
-async fn the_session_says_the_same(world: &World, n: u64) {
+/// Each number of the overview is one of the metrics, under another name.
+fn every_number_is_a_sample(overview: &Value, samples: &BTreeMap<String, f64>) {
+    let mut numbers = Vec::new();
+    leaves(overview, &mut Vec::new(), &mut numbers);
+    assert!(numbers.len() > 100, "{}", numbers.len());
+    for (path, value) in numbers {
+        let Some(name) = metric_of(&path) else { continue };
+        let sample = samples.get(&name).unwrap_or_else(|| panic!("{path:?} is not in the metrics as {name}"));
+        assert!((sample - value).abs() < 0.5, "{path:?} is {value}, and {name} {sample}");
+    }
+    assert_eq!(overview["sessions"], 3);
+}
+
+fn leaves(value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, f64)>) {
+    let mut below = |name: String, value: &Value| {
+        path.push(name);
+        leaves(value, path, found);
+        path.pop();
+    };
+    match value {
+        Value::Object(all) => all.iter().for_each(|(name, value)| below(name.clone(), value)),
+        Value::Array(all) => all.iter().enumerate().for_each(|(at, value)| below(at.to_string(), value)),
+        _ => found.extend(value.as_f64().map(|number| (path.clone(), number))),
+    }
+}
+
+/// `None` for what has no metric of its own.
+fn metric_of(path: &[String]) -> Option<String> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let name = match path[..] {
+        ["uptime_secs" | "sessions"] | ["counters", "residence", ..] => return None,
+        ["connected"] => "sessions{status=\"online\"}".to_owned(),
+        [gauge] => gauge.to_owned(),
+        ["counters", "bytes_received"] => "received_bytes_total".to_owned(),
+        ["counters", "bytes_sent"] => "sent_bytes_total".to_owned(),
+        ["counters", counter] => format!("{counter}_total"),
+        ["counters", counter @ ("connects" | "authentications"), outcome] => {
+            format!("{counter}_total{{outcome=\"{outcome}\"}}")
+        }
+        ["counters", counter @ ("messages_received" | "messages_sent" | "messages_delivered"), qos] => {
+            format!("{counter}_total{{qos=\"{qos}\"}}")
+        }
+        ["counters", counter, reason] => format!("{counter}_total{{reason=\"{reason}\"}}"),
+        ["counters", counter, name, "packets"] => format!("{counter}_total{{type=\"{name}\"}}"),
+        ["counters", counter, name, "bytes"] => {
+            format!("{}_bytes_total{{type=\"{name}\"}}", counter.replace("packets", "packet"))
+        }
+        _ => panic!("{path:?}"),
+    };
+    Some(format!("gmqtt_{name}"))
+}
+
+async fn the_sessions_say_the_same(world: &World) {
+    let n = u64::from(EACH);
     let publisher = world.http().get("/api/v1/client/publisher").await.json();
     assert_eq!((&publisher["messages_received"], &publisher["messages_sent"]), (&json!(3 * n), &json!(0)));
     let subscriber = world.http().get("/api/v1/client/subscriber").await.json();

@@ -37,7 +37,10 @@ impl World {
     }
 
     async fn with(builder: Builder, operations: impl Operations, options: AdminOptions) -> Self {
-        let broker = builder.build();
+        Self::before(builder.build(), operations, options).await
+    }
+
+    async fn before(broker: Broker, operations: impl Operations, options: AdminOptions) -> Self {
         let mqtt = broker.listen("127.0.0.1:0").await.unwrap();
         let (read, write) = (Token::generate().unwrap(), Token::generate().unwrap());
         let lines = [read.line("reader", Role::Read), write.line("writer", Role::Write)].join("\n");

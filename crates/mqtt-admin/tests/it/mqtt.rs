@@ -19,14 +19,24 @@ pub(crate) struct Client {
 impl World {
     /// A connected client.
     pub(crate) async fn connect(&self, client_id: &str, clean_session: bool) -> Client {
+        let (client, answer) = self.ask_to_connect(client_id, clean_session).await;
+        assert!(matches!(answer, Some(Packet::Connack(Connack::Accepted { .. }))), "{answer:?}");
+        client
+    }
+
+    /// A client, and what its CONNECT was answered.
+    pub(crate) async fn ask_to_connect(
+        &self,
+        client_id: &str,
+        clean_session: bool,
+    ) -> (Client, Option<Packet>) {
         let stream = TcpStream::connect(self.mqtt).await.expect("the broker listens");
         let mut client = Client { stream, decoder: Decoder::new(1 << 24), buffer: BytesMut::new() };
         let client_id = Utf8Bytes::try_from(client_id).expect("a client identifier");
         let connect = Connect { clean_session, keep_alive_secs: 0, client_id, will: None, credentials: None };
         client.send(Packet::Connect(Box::new(connect))).await;
         let answer = client.recv().await;
-        assert!(matches!(answer, Some(Packet::Connack(Connack::Accepted { .. }))), "{answer:?}");
-        client
+        (client, answer)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use mqtt_admin::{AdminOptions, ClientEvents};
-use mqtt_broker::{Broker, Limits, QoS};
+use mqtt_broker::{Broker, Limits, QoS, store::MemoryStore};
 use mqtt_codec::Packet;
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
@@ -68,6 +69,57 @@ async fn what_waits_for_a_client_can_be_looked_at() {
     assert_eq!(queue["list"].as_array().unwrap().len(), 1);
     assert_eq!(world.broker.session("a").unwrap().queued_messages, 4);
     world.http().get("/api/v1/session/unknown/queue").await.problem(404);
+}
+
+#[tokio::test]
+async fn what_waits_on_the_disk_alone_can_be_looked_at_too() {
+    let broker = Broker::builder().build_on(MemoryStore::default()).unwrap();
+    let world = World::before(broker, (), AdminOptions::default()).await;
+    let mut client = world.connect("a", false).await;
+    client.subscribe("t", QoS::AtLeastOnce).await;
+    client.send(Packet::Disconnect).await;
+    client.expect_end().await;
+    // More than is read at a time.
+    let batch: Vec<Value> =
+        (0..300).map(|n| json!({"topic": "t", "payload": format!("{n:>4000}"), "qos": 1})).collect();
+    world.http().post("/api/v1/publish/batch", &json!(batch)).await.json();
+    for limit in [1, 200] {
+        let queue = world.http().get(&format!("/api/v1/session/a/queue?limit={limit}")).await.json();
+        let shown: Vec<String> = queue["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| STANDARD.decode(one["payload"].as_str().unwrap()).unwrap())
+            .map(|payload| String::from_utf8(payload).unwrap().trim().to_owned())
+            .collect();
+        assert_eq!(shown, (0..limit).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+    let all = world.http().get("/api/v1/session/a/queue?limit=1000").await.json();
+    assert!((250..=300).contains(&all["list"].as_array().unwrap().len()), "a bound in bytes");
+    assert_eq!(world.broker.session("a").unwrap().queued_messages, 300);
+}
+
+#[tokio::test]
+async fn a_subscription_says_since_when_and_a_restart_is_said_to_be_one() {
+    let store = MemoryStore::default();
+    let since = |list: &Value| list["list"][0]["at"].as_str().unwrap().to_owned();
+    let before = {
+        let broker = Broker::builder().build_on(store.clone()).unwrap();
+        let world = World::before(broker, (), AdminOptions::default()).await;
+        let mut client = world.connect("a", false).await;
+        client.subscribe("t", QoS::AtLeastOnce).await;
+        let before = since(&world.http().get("/api/v1/subscriptions").await.json());
+        assert_eq!(since(&world.http().get("/api/v1/subscriptions/a").await.json()), before);
+        world.broker.shutdown(STUCK).await.unwrap();
+        before
+    };
+    assert!(before.as_str() > "2024", "{before}");
+    let broker = Broker::builder().build_on(store).unwrap();
+    let world = World::before(broker, (), AdminOptions::default()).await;
+    let after = world.http().get("/api/v1/subscriptions").await.json();
+    assert_eq!(since(&after), "0001-01-01T00:00:00Z");
+    let session = world.http().get("/api/v1/session/a").await.json();
+    assert!(session["offline_at"].as_str().unwrap() > before.as_str(), "{session}");
 }
 
 #[tokio::test]
@@ -137,7 +189,7 @@ async fn read_until(stream: &mut TcpStream, text: &mut String, part: &str) {
 #[tokio::test]
 async fn a_trace_shows_what_happens_to_one_client_and_nothing_else() {
     let mut options = AdminOptions::default();
-    options.max_traces = 2;
+    options.max_streams = 2;
     let world = World::with(Broker::builder(), (), options).await;
     let http = world.http();
     let mut by_client = http.begin("GET", "/api/v1/trace?client_id=a", "", "").await;
