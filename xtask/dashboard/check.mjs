@@ -14,6 +14,7 @@ const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
   "--disable-component-update", "--disable-sync"];
 
 const faults = [];
+const sockets = [];
 let failed = 0;
 
 function expect(truth, what) {
@@ -52,6 +53,10 @@ async function openPage(browser, options = {}) {
   });
   page.on("request", (request) => {
     if (new URL(request.url()).origin !== new URL(base).origin) faults.push(`asked another host: ${request.url()}`);
+  });
+  page.on("websocket", (socket) => {
+    sockets.push(socket.url());
+    if (new URL(socket.url()).hostname !== new URL(base).hostname) faults.push(`connected to another host: ${socket.url()}`);
   });
   page.on("dialog", (dialog) => { faults.push(`a script of somebody else ran: ${dialog.message()}`); dialog.dismiss(); });
   return page;
@@ -151,8 +156,15 @@ await test("topics", async () => {
   expect(await page.locator("main img, main script").count() === 0, "what a client sent became markup");
 });
 
-await test("console", async () => {
-  await go("console");
+// The same by each way: as a client of the broker's WebSocket, and over the API.
+for (const [way, about] of [["WebSocket", "Messages go over ws://"], ["HTTP API", "Messages go over the API"]]) await test(`console: ${way}`, async () => {
+  await go("console?by=" + way.slice(0, 4));
+  const ways = page.getByLabel("By way of");
+  await until("the ways", async () => await ways.locator("option").count() === 2);
+  expect((await ways.locator("option").first().innerText()).startsWith("WebSocket ws://127.0.0.1:"), "the WebSocket is not the first choice");
+  await ways.selectOption({ index: way === "WebSocket" ? 0 : 1 });
+  await shown(about);
+  const before = sockets.length;
   await page.getByLabel("Topic filter").fill("plant/console/+");
   await page.getByRole("button", { name: "Subscribe" }).click();
   await shown("Subscribed to");
@@ -165,6 +177,14 @@ await test("console", async () => {
   expect(await heard === "{\"on\":true}", "a subscriber got something else");
   await page.getByRole("link", { name: "plant/console/lamp" }).click();
   await until("the message", async () => /"on": true/.test(await page.locator("pre.payload").innerText()));
+  expect(way !== "WebSocket" || sockets.length > before, "it came by no WebSocket");
+  expect(way === "WebSocket" || sockets.length === before, "it came by a WebSocket");
+});
+
+await test("console: a filter in the address", async () => {
+  await go("console?filter=plant/boiler/%2B/temperature");
+  await shown("Subscribed to plant/boiler/+/temperature.");
+  await page.getByRole("link", { name: "plant/boiler/1/temperature" }).first().waitFor();
 });
 
 await test("retained", async () => {
@@ -218,6 +238,68 @@ await test("trouble", async () => {
 await test("settings", async () => {
   await go("settings");
   await shown("Version");
+  await shown("limits.max_queued_messages");
+  await page.getByLabel("Log level").selectOption("error");
+  await shown("logging at error");
+  await page.getByRole("button", { name: "Read the configuration again" }).click();
+  await shown("reloaded; changed: nothing");
+  await page.getByRole("button", { name: "Back up the store" }).click();
+  await shown("the store is copied to");
+});
+
+await test("the page to try the API", async () => {
+  await page.goto(`${base}/api`);
+  await shown("Requests carry the token of this tab.");
+  const request = (name) => page.locator("details").filter({ has: page.getByText(name, { exact: true }) }).first();
+  const overview = request("/api/v1/overview");
+  await overview.locator("summary").click();
+  await overview.getByRole("button", { name: "Send" }).click();
+  await until("an answer", async () => /"uptime_secs": \d+/.test(await overview.locator("pre").innerText()));
+  const heard = new Promise((resolve) => {
+    all.panels[2].onMessage = (topic, payload) => { if (topic === "plant/tried") resolve(payload.toString()); };
+  });
+  const publish = request("/api/v1/publish");
+  await publish.locator("summary").click();
+  await publish.getByLabel("Body").fill(JSON.stringify({ topic: "plant/tried", payload: "yes" }));
+  await publish.getByRole("button", { name: "Send" }).click();
+  expect(await heard === "yes", "a subscriber got something else");
+  const watch = request("/api/v1/watch/topics");
+  await watch.locator("summary").click();
+  await watch.getByLabel("filter").fill("plant/#");
+  await watch.getByRole("button", { name: "Send" }).click();
+  await until("a stream", async () => /plant\/boiler/.test(await watch.locator("pre").innerText()));
+  await watch.getByRole("button", { name: "Stop" }).click();
+});
+
+// The way of somebody who has never seen it: from the address that the broker prints to why messages were dropped.
+await test("a first walk", async () => {
+  const lazy = await Client.connect(port, "lazy-panel", { user: "panels" });
+  await lazy.subscribe("flood/#", 1);
+  lazy.stopReading();
+  const newcomer = await openPage(browser);
+  await newcomer.goto(base);
+  await newcomer.getByLabel("Token").fill(token);
+  await newcomer.getByRole("button", { name: "Log in" }).click();
+  const flood = setInterval(() => {
+    for (let n = 0; n < 200; n += 1) all.sensors[0].client.publish(`flood/${n}`, Buffer.alloc(8_000, n));
+  }, 20);
+  try {
+    await newcomer.getByRole("link", { name: "lazy-panel" }).first().click();
+    await newcomer.getByRole("heading", { name: "lazy-panel" }).waitFor();
+    await newcomer.getByText(/[1-9][\d,]* queue full/).first().waitFor();
+    await newcomer.getByRole("button", { name: "Disconnect" }).click();
+    await newcomer.getByRole("dialog").getByRole("button", { name: "Disconnect" }).click();
+    await newcomer.getByText("It has no session any more.").waitFor();
+  } finally {
+    clearInterval(flood);
+  }
+  await newcomer.getByRole("cell", { name: /disconnected/ }).first().waitFor();
+  await newcomer.getByRole("link", { name: "Trouble" }).click();
+  const why = newcomer.getByRole("row", { name: /queue full/ }).first();
+  await why.waitFor();
+  expect(/max_queued_messages/.test(await why.innerText()), "the page does not say what a full queue means");
+  await newcomer.close();
+  lazy.end();
 });
 
 await test("names for who does not see", async () => {
@@ -249,7 +331,8 @@ await test("a phone", async () => {
 if (folder) {
   const pictures = [
     ["overview", "overview", "light"], ["overview-dark", "overview", "dark"], ["clients", "clients?sort=msg_queue_bytes", "light"],
-    ["topics", "topics", "light"], ["trouble", "trouble", "light"],
+    ["topics", "topics", "light"], ["trouble", "trouble", "light"], ["client", "clients/slow-reader", "light"],
+    ["console", "console?filter=plant/%2B/%2B/temperature", "light"],
   ];
   for (const [name, path, colorScheme] of pictures) {
     const other = await openPage(browser, { viewport: { width: 1120, height: 760 }, colorScheme });

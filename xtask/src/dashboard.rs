@@ -35,9 +35,9 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
     process::run(&mut cargo(&["build", "--profile", "fast", "-p", "mqtt-cli"]))?;
     let folder = data_folder()?;
     let mut command = program(process::target_folder().join("fast/gmqtt"));
-    let serve =
-        ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-level", "warn", "--data-dir"];
-    command.args(serve).arg(&folder);
+    // The MQTT port is the first that it says.
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--listen-ws", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    command.args(serve).args(["--log-level", "warn", "--data-dir"]).arg(&folder);
     let (mut broker, api) = BrokerProcess::that_serves_http(&mut command)?;
     let token = fs::read_to_string(folder.join("admin-token")).context("the broker has made no token")?;
     node.args([&api, token.trim(), &broker.port().to_string()]);
@@ -51,16 +51,54 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
         println!("{line}");
         seen.add(interop::result_of(line));
     });
+    seen.add(pictures(options)?);
     tally.add(seen);
     let still_runs = broker.still_runs();
     drop(broker);
     let _ = fs::remove_dir_all(&folder);
     outcome?;
     still_runs?;
+    if seen.failed > 0 {
+        bail!("{} cases failed", seen.failed);
+    }
     if seen.passed == 0 {
         bail!("no case ran");
     }
     Ok(())
+}
+
+/// Whether the pictures are of the page as it is: beside them stands of which files they were taken.
+fn pictures(options: &Options) -> Result<Tally> {
+    let note = process::root().join("docs/images/dashboard.txt");
+    let shown = assets()?;
+    if options.screenshots {
+        fs::write(&note, &shown).with_context(|| format!("cannot write {}", note.display()))?;
+    }
+    let is_of_now = fs::read_to_string(&note).is_ok_and(|noted| noted == shown);
+    if is_of_now {
+        println!("ok dashboard pictures");
+        return Ok(Tally { passed: 1, ..Tally::default() });
+    }
+    println!("FAILED dashboard pictures: they show an older page: cargo xtask dashboard --screenshots");
+    Ok(Tally { failed: 1, ..Tally::default() })
+}
+
+/// The files of the page, each with the hash that git gives it.
+fn assets() -> Result<String> {
+    let folder = process::root().join("crates/mqtt-admin/assets");
+    let mut names = Vec::new();
+    for folder in [folder.clone(), folder.join("pages")] {
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        names.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    names.sort();
+    let mut text = String::new();
+    for path in names {
+        let hashed = program("git").arg("hash-object").arg(&path).output().context("cannot start git")?;
+        let name = path.strip_prefix(&folder).unwrap_or(&path);
+        text += &format!("{} {}\n", String::from_utf8_lossy(&hashed.stdout).trim(), name.display());
+    }
+    Ok(text)
 }
 
 /// What this run's broker keeps, its token too.

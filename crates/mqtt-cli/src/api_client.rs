@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::Value;
 
 use crate::{exit::Ending, serve};
@@ -33,6 +33,10 @@ pub(crate) struct ApiArguments {
     /// The broker's data directory, where its token is [default: as gmqtt serve has it]
     #[arg(long, value_name = "DIR", env = "GMQTT_DATA_DIR", global = true)]
     data_dir: Option<PathBuf>,
+
+    /// Over https, trust certificates of these authorities too (PEM)
+    #[arg(long, value_name = "FILE", env = "GMQTT_API_CA", global = true)]
+    ca_file: Option<PathBuf>,
 }
 
 /// Requests with a token.
@@ -53,15 +57,31 @@ const LARGEST_EVENT: usize = 16 * 1024 * 1024;
 const TOKEN_FILE: &str = "admin-token";
 
 impl ApiArguments {
+    /// The machine that it is on.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or("localhost")
+    }
+
     pub(crate) fn client(&self) -> anyhow::Result<ApiClient> {
-        Ok(ApiClient { http: http()?, url: self.url.clone(), token: self.token()? })
+        Ok(ApiClient { http: self.http()?, url: self.url.clone(), token: self.token()? })
     }
 
     /// Whether the broker serves; an error says why not. This takes no token.
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
-        let client = ApiClient { http: http()?, url: self.url.clone(), token: String::new() };
+        let client = ApiClient { http: self.http()?, url: self.url.clone(), token: String::new() };
         let url = client.below(&["readyz"])?;
         client.send(client.http.get(url).timeout(CONNECT_TIME)).await.map(drop)
+    }
+
+    fn http(&self) -> anyhow::Result<Client> {
+        let mut http = Client::builder()
+            .connect_timeout(CONNECT_TIME)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        if let Some(file) = &self.ca_file {
+            http = http.tls_certs_merge(authorities(file)?);
+        }
+        http.build().context("cannot speak HTTP")
     }
 
     fn token(&self) -> anyhow::Result<String> {
@@ -82,12 +102,14 @@ impl ApiArguments {
     }
 }
 
-fn http() -> anyhow::Result<Client> {
-    let client = Client::builder()
-        .connect_timeout(CONNECT_TIME)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
-    client.build().context("cannot speak HTTP")
+fn authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let pem = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let all = Certificate::from_pem_bundle(&pem)
+        .with_context(|| format!("{} holds no certificate", file.display()))?;
+    if all.is_empty() {
+        bail!("{} holds no certificate", file.display());
+    }
+    Ok(all)
 }
 
 fn read_token(file: &Path) -> anyhow::Result<String> {

@@ -5,8 +5,6 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::Context;
-
 use crate::{
     config::{Config, Sources, example, reference},
     exit,
@@ -46,13 +44,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<()> {
     let sources = Sources::find(options.file.as_deref())?;
     let (config, raw) = Config::of(&sources)?;
     config.load_files()?;
-    let text = raw.to_toml();
-    if !options.json {
-        return print(&text);
-    }
-    let table: toml::Table = toml::from_str(&text).context("what was just written cannot be read")?;
-    let json = serde_json::to_string_pretty(&table).context("cannot write JSON")?;
-    print(&format!("{json}\n"))
+    if options.json { print(&format!("{:#}\n", raw.to_json()?)) } else { print(&raw.to_toml()) }
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {

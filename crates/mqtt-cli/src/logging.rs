@@ -1,8 +1,9 @@
 //! Where the log goes and what is in it: stderr, since standard output belongs to results.
 
-use std::{fmt, io, str::FromStr};
+use std::{fmt, io, str::FromStr, sync::Arc};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Registry, fmt::layer as fmt_layer, layer::SubscriberExt, reload, util::SubscriberInitExt,
@@ -50,12 +51,23 @@ impl fmt::Display for Directives {
     }
 }
 
-/// The levels of a log that has begun.
-pub(crate) struct LogLevels(reload::Handle<EnvFilter, Registry>);
+/// The levels of a log that has begun. All clones are the same.
+#[derive(Clone)]
+pub(crate) struct LogLevels {
+    handle: reload::Handle<EnvFilter, Registry>,
+    in_force: Arc<Mutex<Directives>>,
+}
 
 impl LogLevels {
+    pub(crate) fn in_force(&self) -> Directives {
+        self.in_force.lock().clone()
+    }
+
     pub(crate) fn change(&self, to: &Directives) -> anyhow::Result<()> {
-        self.0.reload(EnvFilter::new(&to.0)).context("the levels of the log stay as they were")
+        let mut in_force = self.in_force.lock();
+        self.handle.reload(EnvFilter::new(&to.0)).context("the levels of the log stay as they were")?;
+        in_force.clone_from(to);
+        Ok(())
     }
 }
 
@@ -69,7 +81,7 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
         LogFormat::Text => registry.with(lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init(),
         LogFormat::Json => registry.with(lines.json()).init(),
     }
-    LogLevels(handle)
+    LogLevels { handle, in_force: Arc::new(Mutex::new(settings.level.clone())) }
 }
 
 /// The log of a client: for a person who waits in front of it.

@@ -2,7 +2,7 @@
 //!
 //! Each path is run N times and 2 N times under callgrind; the difference, divided by N, is the cost of one.
 
-use super::{machine, output, system_calls, table};
+use super::{counting, machine, output, system_calls, table};
 use crate::debian;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Path of benches/src/bin/cost.rs, what one of it is, and how many.
-const PATHS: [(&str, &str, usize); 6] = [
+pub(super) const PATHS: [(&str, &str, usize); 6] = [
     ("codec", "a 64-byte QoS 1 PUBLISH split, decoded, encoded", 20_000),
     ("router", "a receiver found among 10,000 subscriptions", 20_000),
     ("deliver-qos0", "a message in and out, one a read", 5_000),
@@ -33,12 +33,15 @@ pub(crate) struct Options {
     /// Keep the figures in docs/benchmarks/cost.json
     #[arg(long)]
     record: bool,
+    /// Compare with a build that counts no packets and no messages: what the broker's own counting costs
+    #[arg(long, conflicts_with_all = ["check", "record"])]
+    counting: bool,
 }
 
 impl Options {
     /// As `cargo xtask test` runs it.
     pub(crate) fn check() -> Options {
-        Options { check: true, record: false }
+        Options { check: true, record: false, counting: false }
     }
 }
 
@@ -57,6 +60,9 @@ struct Costs {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     debian::ensure("valgrind", "valgrind").context("instructions are counted by valgrind")?;
+    if options.counting {
+        return counting::run();
+    }
     process::run(&mut cargo(&["build", "--release", "--package", "mqtt-benches", "--bin", "cost"]))?;
     let recorded = recorded().ok();
     let mut now = Costs {
@@ -135,9 +141,12 @@ fn render(now: &Costs, recorded: Option<&Costs>) -> String {
 }
 
 fn instructions(path: &str, count: usize) -> Result<f64> {
-    let binary = process::target_folder().join("release/cost");
-    let once = callgrind(&binary, path, count)?;
-    let twice = callgrind(&binary, path, 2 * count)?;
+    instructions_of(&process::target_folder().join("release/cost"), path, count)
+}
+
+pub(super) fn instructions_of(binary: &Path, path: &str, count: usize) -> Result<f64> {
+    let once = callgrind(binary, path, count)?;
+    let twice = callgrind(binary, path, 2 * count)?;
     Ok((twice as f64 - once as f64) / count as f64)
 }
 

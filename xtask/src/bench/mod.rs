@@ -11,11 +11,13 @@ mod aims;
 mod cases;
 mod compare;
 pub(crate) mod cost;
+mod counting;
 mod durable;
 mod measure;
 mod record;
 mod recovery;
 mod results;
+mod scraping;
 mod servers;
 mod svg;
 mod system_calls;
@@ -79,6 +81,7 @@ enum Kind {
     Cost(cost::Options),
     Durable(durable::Options),
     Recovery(recovery::Options),
+    Scraping(scraping::Options),
 }
 
 #[derive(clap::Args)]
@@ -97,6 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(Kind::Cost(options)) => return cost::run(options),
         Some(Kind::Durable(options)) => return durable::run(options),
         Some(Kind::Recovery(options)) => return recovery::run(options),
+        Some(Kind::Scraping(options)) => return scraping::run(options),
         None if options.list => {
             for case in CASES {
                 println!("{:<16} {}", case.name, case.about);

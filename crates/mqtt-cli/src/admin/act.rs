@@ -61,7 +61,7 @@ pub(super) enum Act {
         /// Why, for whoever reads the list
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
-        /// How long; until the broker stops, unless given
+        /// How long; for ever, unless given
         #[arg(long = "for", value_name = "TIME", value_parser = quantity::finite)]
         time: Option<Duration>,
     },

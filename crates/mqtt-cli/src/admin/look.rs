@@ -2,9 +2,12 @@
 
 use serde_json::Value;
 
-use super::table::{
-    Column, Output,
-    Show::{Number, Payload, Text, Time},
+use super::{
+    given,
+    table::{
+        Column, Output,
+        Show::{Number, Payload, Text, Time},
+    },
 };
 use crate::api_client::ApiClient;
 
@@ -79,7 +82,8 @@ pub(super) struct Limit {
 /// Of retained messages.
 const LARGEST_PAGE: usize = 1_000;
 
-const SORTED_BY: [&str; 8] = [
+/// All that the API sorts by.
+const SORTED_BY: [&str; 12] = [
     "client_id",
     "username",
     "connected_at",
@@ -88,25 +92,22 @@ const SORTED_BY: [&str; 8] = [
     "msg_queue_len",
     "msg_queue_bytes",
     "msg_queue_dropped",
+    "messages_received",
+    "messages_sent",
+    "bytes_received",
+    "bytes_sent",
 ];
 
-const CLIENTS: &[Column] = &[
+/// Of clients and of sessions: what tells one from another, what is particular to either, and how loaded it is.
+const WHO: [Column; 3] = [
     Column("CLIENT", "client_id", Text),
     Column("USER", "username", Text),
     Column("ADDRESS", "remote_addr", Text),
-    Column("CONNECTED", "connected_at", Time),
-    Column("INFLIGHT", "inflight_len", Number),
-    Column("QUEUED", "msg_queue_len", Number),
-    Column("BYTES", "msg_queue_bytes", Number),
-    Column("DROPPED", "msg_queue_dropped", Number),
 ];
-
-const SESSIONS: &[Column] = &[
-    Column("CLIENT", "client_id", Text),
-    Column("STATUS", "status", Text),
-    Column("USER", "username", Text),
-    Column("ADDRESS", "remote_addr", Text),
-    Column("SUBSCRIPTIONS", "subscriptions", Number),
+const OF_CLIENTS: [Column; 1] = [Column("CONNECTED", "connected_at", Time)];
+const OF_SESSIONS: [Column; 2] =
+    [Column("STATUS", "status", Text), Column("SUBSCRIPTIONS", "subscriptions", Number)];
+const LOAD: [Column; 4] = [
     Column("INFLIGHT", "inflight_len", Number),
     Column("QUEUED", "msg_queue_len", Number),
     Column("BYTES", "msg_queue_bytes", Number),
@@ -142,8 +143,8 @@ impl Look {
     pub(super) async fn run(&self, api: &ApiClient, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Overview => output.value(&api.get(&["overview"], &[]).await?),
-            Self::Clients(sessions) => output.list(CLIENTS, &sessions.list(api, "clients").await?),
-            Self::Sessions(sessions) => output.list(SESSIONS, &sessions.list(api, "sessions").await?),
+            Self::Clients(sessions) => sessions.show(api, output, "clients", &OF_CLIENTS).await,
+            Self::Sessions(sessions) => sessions.show(api, output, "sessions", &OF_SESSIONS).await,
             Self::Client { client_id } => {
                 let mut session = api.get(&["session", client_id], &[]).await?;
                 let filters = api.list(&["subscriptions", client_id], &[], usize::MAX).await?;
@@ -179,19 +180,21 @@ impl Look {
 }
 
 impl Sessions {
-    async fn list(&self, api: &ApiClient, which: &str) -> anyhow::Result<Vec<Value>> {
+    async fn show(
+        &self,
+        api: &ApiClient,
+        output: Output,
+        which: &str,
+        particular: &[Column],
+    ) -> anyhow::Result<()> {
         let mut query =
             given([("client_id", &self.search), ("username", &self.user), ("remote_addr", &self.address)]);
         query.push(("sort", self.sort.clone()));
-        api.list(&[which], &query, self.limit.limit).await
+        let rows = api.list(&[which], &query, self.limit.limit).await?;
+        output.list(&[&WHO[..], particular, &LOAD[..]].concat(), &rows)
     }
 }
 
 fn list_of(page: &Value) -> &[Value] {
     page.get("list").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Those that have a value.
-fn given<'a, const N: usize>(all: [(&'a str, &Option<String>); N]) -> Vec<(&'a str, String)> {
-    all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
 }

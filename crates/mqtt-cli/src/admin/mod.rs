@@ -45,6 +45,11 @@ enum What {
     Health,
 }
 
+/// Those parts of a query that have a value.
+fn given<'a, const N: usize>(all: [(&'a str, &Option<String>); N]) -> Vec<(&'a str, String)> {
+    all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match &options.what {
         What::Token(options) => return token::run(options),

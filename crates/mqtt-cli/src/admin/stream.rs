@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{printable, table::Output};
+use super::{given, printable, table::Output};
 use crate::{api_client::ApiClient, exit};
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,9 +40,7 @@ impl Stream {
                 api.events(&["watch", "messages"], &query, print).await
             }
             Self::Trace { client, filter, address } => {
-                let all = [("client_id", client), ("filter", filter), ("address", address)];
-                let query: Vec<_> =
-                    all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+                let query = given([("client_id", client), ("filter", filter), ("address", address)]);
                 api.events(&["trace"], &query, |record| exit::output(print_record(&record, output))).await
             }
         }

@@ -17,6 +17,7 @@ pub(super) struct Output {
 }
 
 /// A column: what stands above it, which field it shows, and how.
+#[derive(Clone, Copy)]
 pub(super) struct Column(pub(super) &'static str, pub(super) &'static str, pub(super) Show);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

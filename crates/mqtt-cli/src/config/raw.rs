@@ -113,9 +113,15 @@ section! {
     AdminKeys at "admin" {
         /// Where it is served, or "off". Without a word, on 127.0.0.1:18083 if that is free.
         address: Option<AdminAddress> = None, Restart, "GMQTT_ADMIN";
-        /// The tokens that are accepted, a line each as `gmqtt admin token create` prints it. Without a file, one token for
-        /// everything is kept in admin-token in the data directory.
-        token_file: Option<PathBuf> = None, Restart;
+        /// The tokens that are accepted, a line each as `gmqtt admin token create` prints it; read again at a reload. Without
+        /// a file, one token for everything is kept in admin-token in the data directory.
+        token_file: Option<PathBuf> = None, Reload;
+        /// Serve it over TLS, with this certificate and those between it and its authority's (PEM).
+        certificate: Option<PathBuf> = None, Reload;
+        /// The private key of that (PEM).
+        private_key: Option<PathBuf> = None, Reload;
+        /// Over TLS, serve only clients with a certificate of these authorities (PEM), beside their token.
+        client_authorities: Vec<PathBuf> = Vec::new(), Reload;
     }
 }
 
@@ -130,6 +136,9 @@ section! {
         /// What each of the store's tables gathers in memory before it is sorted into a file; stays as it was when the data
         /// directory was made.
         memtable_bytes: Size = Size(StoreOptions::new("").memtable_bytes), Restart;
+        /// Where backups that are asked for over the HTTP API go, each to a folder of its own. Default: backups in the data
+        /// directory.
+        backup_dir: Option<PathBuf> = None, Restart;
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Config`]: what the keys mean together. [`Files`] is what stands in the files that it names.
 
+mod admin;
 mod limits;
 mod listeners;
 mod storage;
@@ -10,6 +11,7 @@ use std::{
 };
 
 use mqtt_access::{Acl, FileError, PasswordFile};
+use mqtt_admin::Tokens;
 use mqtt_broker::{Limits, Tls};
 
 pub(crate) use self::{
@@ -19,7 +21,7 @@ pub(crate) use self::{
 use super::{
     key::Setting,
     mistake::Mistakes,
-    raw::{AccessKeys, Raw},
+    raw::{AccessKeys, AdminKeys, Raw},
 };
 use crate::{logging::LogSettings, serve::admin::AdminSettings};
 
@@ -34,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) watch_files: bool,
     access: AccessKeys,
+    admin_keys: AdminKeys,
     /// Where to note what is wrong with the files that it names.
     no_mistakes: Mistakes,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Files {
     pub(crate) tls: Vec<Option<Tls>>,
     pub(crate) passwords: Option<PasswordFile>,
     pub(crate) acl: Option<Acl>,
+    pub(crate) admin_tls: Option<Tls>,
+    pub(crate) admin_tokens: Option<Tokens>,
 }
 
 impl Config {
@@ -53,15 +58,12 @@ impl Config {
             listeners: listeners::resolve(&raw.listeners, raw.access.asks_who_clients_are(), mistakes),
             limits: limits::resolve(&raw.limits, mistakes),
             storage: storage::resolve(&raw.storage, mistakes),
-            admin: AdminSettings {
-                address: raw.admin.address.value,
-                token_file: raw.admin.token_file.value.clone(),
-                data_dir: storage::directory(&raw.storage),
-            },
+            admin: admin::resolve(&raw.admin, &raw.storage, mistakes),
             log: LogSettings { level: raw.log.level.value.clone(), format: raw.log.format.value },
             shutdown_timeout: raw.top.shutdown_timeout.value.0,
             watch_files: raw.top.watch_files.value,
             access: raw.access.clone(),
+            admin_keys: raw.admin.clone(),
             no_mistakes: mistakes.none(),
         }
     }
@@ -88,6 +90,8 @@ impl Config {
             tls: self.listeners.iter().map(|listener| listener.load_certificates(&mut mistakes)).collect(),
             passwords: load(&self.access.password_file, "password file", PasswordFile::load, &mut mistakes),
             acl: load(&self.access.acl_file, "access list", Acl::load, &mut mistakes),
+            admin_tls: self.admin.load_certificate(&self.admin_keys, &mut mistakes),
+            admin_tokens: self.admin.load_tokens(&self.admin_keys, &mut mistakes),
         };
         mistakes.or(files)
     }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
 
+use anyhow::Context;
+
 use super::{
     key::{Change, Section},
     raw::{Raw, RawListener},
@@ -71,6 +73,13 @@ impl Raw {
             }
         }
         text
+    }
+
+    /// The same as JSON.
+    pub(crate) fn to_json(&self) -> anyhow::Result<serde_json::Value> {
+        let table: toml::Table =
+            toml::from_str(&self.to_toml()).context("what was just written cannot be read")?;
+        serde_json::to_value(&table).context("cannot write JSON")
     }
 
     /// Which keys hold something else than in `earlier`, in alphabetical order.

@@ -6,6 +6,7 @@ use mqtt_access::{
     Access, AccessControl, Certificates, Failures, Identity, IdentityProvider, PasswordChecks, Passwords,
     Verdict,
 };
+use mqtt_admin::ClientEvents;
 use mqtt_broker::{ConnectRequest, HookFuture};
 
 use crate::config::{Config, Files};
@@ -13,6 +14,7 @@ use crate::config::{Config, Files};
 /// The rules in force, and what outlives a reload of them.
 #[derive(Clone)]
 pub(super) struct Rules {
+    events: ClientEvents,
     checks: PasswordChecks,
     failures: Failures,
     control: AccessControl,
@@ -20,13 +22,15 @@ pub(super) struct Rules {
 
 impl Rules {
     /// `None` if nobody is asked anything, so that the broker need not ask either.
-    pub(super) fn new(config: &Config, files: &Files) -> Option<Self> {
+    ///
+    /// What they decide becomes a part of what is known of a client.
+    pub(super) fn new(config: &Config, files: &Files, events: ClientEvents) -> Option<Self> {
         if files.passwords.is_none() && files.acl.is_none() {
             return None;
         }
         let (checks, failures) = (PasswordChecks::default(), Failures::default());
-        let control = AccessControl::new(rules(config, files, &checks, &failures));
-        Some(Self { checks, failures, control })
+        let control = AccessControl::new(rules(config, files, &checks, &failures, &events));
+        Some(Self { events, checks, failures, control })
     }
 
     pub(super) fn control(&self) -> &AccessControl {
@@ -35,14 +39,25 @@ impl Rules {
 
     /// Puts other rules into force.
     pub(super) fn replace(&self, config: &Config, files: &Files) {
-        self.control.replace(rules(config, files, &self.checks, &self.failures));
+        self.control.replace(rules(config, files, &self.checks, &self.failures, &self.events));
     }
 }
 
-fn rules(config: &Config, files: &Files, checks: &PasswordChecks, failures: &Failures) -> Access {
+fn rules(
+    config: &Config,
+    files: &Files,
+    checks: &PasswordChecks,
+    failures: &Failures,
+    events: &ClientEvents,
+) -> Access {
+    let events = events.clone();
     let listeners = config.listeners.iter().filter(|listener| listener.allow_anonymous);
     let anonymous = Anonymous { listeners: listeners.map(|listener| listener.name.clone()).collect() };
-    let mut access = Access::new().failures(failures).identify(anonymous).identify(Certificates);
+    let mut access = Access::new()
+        .failures(failures)
+        .tell(move |client, decision| events.decided(&client.client_id, client.peer, decision))
+        .identify(anonymous)
+        .identify(Certificates);
     if let Some(passwords) = &files.passwords {
         access = access.identify(Passwords::new(passwords.clone(), checks.clone()));
     }
@@ -58,6 +73,10 @@ struct Anonymous {
 }
 
 impl IdentityProvider for Anonymous {
+    fn name(&self) -> &'static str {
+        "allow_anonymous of its listener"
+    }
+
     fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
         let client = &request.client;
         let is_anonymous = client.user_name.is_none() && request.password.is_none();

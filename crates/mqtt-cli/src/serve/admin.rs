@@ -10,13 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use mqtt_admin::{Admin, AdminOptions, ClientEvents, Role, Token, Tokens};
-use mqtt_broker::Broker;
+use mqtt_admin::{Admin, AdminOptions, ClientEvents, Role, Token, Tokens, WebSocketPlace};
+use mqtt_broker::{Broker, Tls, TlsOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::say;
-use crate::exit::Ending;
+use super::{operations::Program, say};
 
 /// Where the API is, and who may use it.
 #[derive(Clone, Debug)]
@@ -26,6 +25,20 @@ pub(crate) struct AdminSettings {
     /// One token for everything, in the data directory, if nobody names a file.
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
+    /// Plain HTTP without.
+    pub(crate) tls: Option<TlsOptions>,
+}
+
+/// What the API is started with.
+pub(super) struct Parts {
+    /// What it knows of clients' past.
+    pub(super) events: ClientEvents,
+    /// For the dashboard's console.
+    pub(super) websockets: Vec<WebSocketPlace>,
+    /// Those of the file that is named.
+    pub(super) tokens: Option<Tokens>,
+    pub(super) tls: Option<Tls>,
+    pub(super) program: Program,
 }
 
 /// Where the API is served.
@@ -61,32 +74,54 @@ impl fmt::Display for AdminAddress {
 }
 
 impl AdminSettings {
-    /// Starts the API, and says where it is. `events` is what it knows of clients' past.
-    pub(crate) async fn start(
+    /// Starts the API, and says where it is.
+    pub(super) async fn start(
         &self,
         broker: &Broker,
-        events: ClientEvents,
+        parts: Parts,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
+        let Parts { events, websockets, tokens, tls, program } = parts;
         let Some(listener) = self.listener().await? else { return Ok(()) };
-        let Some((tokens, kept_in)) = self.tokens()? else { return Ok(()) };
+        let Some(tokens) = tokens.map_or_else(|| self.own_token(), |tokens| Ok(Some(tokens)))? else {
+            tracing::warn!(
+                "no HTTP API: there is no place for its token; name one: --data-dir or --admin-token-file"
+            );
+            return Ok(());
+        };
         let address = listener.local_addr().context("the HTTP API")?;
         let mut options = AdminOptions::default();
         options.events = Some(events);
-        let admin = Admin::new(broker.clone(), tokens, (), options);
-        tokio::spawn(async move { admin.serve(listener, stop).await });
-        say(&format!("dashboard and HTTP API on http://{address}/ (token in {})", kept_in.display()));
-        self.say_how_to_log_in(address, &kept_in);
+        options.websockets = websockets;
+        let reloader = program.reloader.clone();
+        let admin = Admin::new(broker.clone(), tokens, program, options);
+        reloader.serves(&admin);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "the HTTP API on {address} is without TLS: whoever sees the network's traffic sees its tokens; add \
+                 --admin-certificate and --admin-private-key"
+            );
+        }
+        tokio::spawn(async move {
+            match tls {
+                Some(tls) => admin.serve_tls(listener, tls, stop).await,
+                None => admin.serve(listener, stop).await,
+            }
+        });
+        let kept_in = self.token_file.clone().or_else(|| self.own_token_file()).unwrap_or_default();
+        say(&format!("dashboard and HTTP API on {scheme}://{address}/ (token in {})", kept_in.display()));
+        self.say_how_to_log_in(scheme, address, &kept_in);
         Ok(())
     }
 
     /// At a terminal alone: a log, and whoever collects it, is no place for a token.
-    fn say_how_to_log_in(&self, address: SocketAddr, kept_in: &Path) {
+    fn say_how_to_log_in(&self, scheme: &str, address: SocketAddr, kept_in: &Path) {
         if self.token_file.is_none()
             && io::stdout().is_terminal()
             && let Ok(token) = fs::read_to_string(kept_in)
         {
-            say(&format!("log in: http://{address}/#token={}", token.trim()));
+            say(&format!("log in: {scheme}://{address}/#token={}", token.trim()));
         }
     }
 
@@ -112,33 +147,20 @@ impl AdminSettings {
         }
     }
 
-    fn tokens(&self) -> anyhow::Result<Option<(Tokens, PathBuf)>> {
-        if let Some(file) = &self.token_file {
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let tokens = Tokens::parse(&text).with_context(|| format!("{}", file.display()))?;
-            if tokens.is_empty() {
-                let file = file.display();
-                return Err(Ending::Usage(format!(
-                    "{file} holds no token: make one with gmqtt admin token create"
-                ))
-                .into());
-            }
-            return Ok(Some((tokens, file.clone())));
-        }
-        let Some(directory) = &self.data_dir else {
-            tracing::warn!(
-                "no HTTP API: there is no place for its token; name one: --data-dir or --admin-token-file"
-            );
-            return Ok(None);
-        };
-        let file = directory.join(TOKEN_FILE);
+    /// The token that is kept for this machine's operator, made at the first time; `None` if there is no place for it.
+    pub(super) fn own_token(&self) -> anyhow::Result<Option<Tokens>> {
+        let Some(file) = self.own_token_file() else { return Ok(None) };
         let secret =
             read_or_make(&file).with_context(|| format!("the token of the HTTP API, {}", file.display()))?;
         let mut tokens = Tokens::new();
         tokens
             .add("admin-token", Role::Write, &secret)
             .with_context(|| format!("{}: delete it", file.display()))?;
-        Ok(Some((tokens, file)))
+        Ok(Some(tokens))
+    }
+
+    fn own_token_file(&self) -> Option<PathBuf> {
+        self.data_dir.as_ref().map(|directory| directory.join(TOKEN_FILE))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use mqtt_admin::WebSocketPlace;
 use mqtt_broker::{Broker, Tls};
 
 use super::{address::ListenAddress, say};
@@ -78,8 +79,12 @@ impl ListenerArguments {
     }
 }
 
-/// Opens a listener on all its addresses.
-pub(super) async fn open(broker: &Broker, listener: &Listener, tls: Option<&Tls>) -> anyhow::Result<()> {
+/// Opens a listener on all its addresses. Says where a browser can connect to it.
+pub(super) async fn open(
+    broker: &Broker,
+    listener: &Listener,
+    tls: Option<&Tls>,
+) -> anyhow::Result<Option<WebSocketPlace>> {
     let opened = listener.opened_with(tls);
     let protocol = listener.protocol;
     let called =
@@ -90,13 +95,19 @@ pub(super) async fn open(broker: &Broker, listener: &Listener, tls: Option<&Tls>
             .listen_unix_with(path, listener.unix_mode, opened)
             .with_context(|| format!("cannot listen on {}", listener.address))?;
         say(&format!("listening on {} ({called})", listener.address));
-        return Ok(());
+        return Ok(None);
     }
+    let mut place = None;
     for socket in listener.address.bind().await? {
         let address = broker
             .serve_with(socket, opened.clone())
             .with_context(|| format!("cannot listen on {}", listener.address))?;
         say(&format!("listening on {address} ({called})"));
+        place = listener.websocket_path.as_ref().map(|path| WebSocketPlace {
+            port: address.port(),
+            secure: tls.is_some(),
+            path: path.clone(),
+        });
     }
-    Ok(())
+    Ok(place)
 }

@@ -3,9 +3,11 @@
 mod access;
 pub(crate) mod address;
 pub(crate) mod admin;
+mod ban_file;
 mod key_arguments;
 mod listeners;
 mod open_files;
+mod operations;
 mod reload;
 mod storage;
 mod watch;
@@ -21,7 +23,10 @@ use mqtt_admin::ClientEvents;
 use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
-use self::{access::Rules, key_arguments::KeyArguments, listeners::ListenerArguments, reload::Reload};
+use self::{
+    access::Rules, ban_file::BanFile, key_arguments::KeyArguments, listeners::ListenerArguments,
+    operations::Program, reload::Reloader,
+};
 pub(crate) use crate::config::default_data_dir;
 use crate::{
     config::{Config, Files, Mistakes, Raw, Sources},
@@ -103,7 +108,7 @@ struct Started {
     levels: LogLevels,
 }
 
-async fn serve(options: &Options, started: Started) -> anyhow::Result<()> {
+async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     // Before anything is promised to anybody: from here on a signal means a graceful end.
     let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
     signals::take_size_limit_as_an_error().context("cannot wait for signals")?;
@@ -112,23 +117,31 @@ async fn serve(options: &Options, started: Started) -> anyhow::Result<()> {
     let (connections, open_files) = open_files::make_room_for(limits.max_connections);
     limits.max_connections = connections;
     say(&config.storage.describe());
-    let rules = Rules::new(&config, &started.files);
-    let workers = runtime::workers().context("cannot start the threads for connections")?;
     let events = ClientEvents::default();
+    let rules = Rules::new(&config, &started.files, events.clone());
+    let workers = runtime::workers().context("cannot start the threads for connections")?;
     let mut builder = Broker::builder().limits(limits.clone()).workers(workers).observer(events.clone());
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
-    let broker = storage::build(&config.storage, builder)?;
+    let (broker, backups) = storage::build(&config.storage, builder)?;
+    // Before anybody can connect.
+    let bans = BanFile::in_force(&broker, config.admin.data_dir.as_deref())?;
+    let mut websockets = Vec::new();
     for (listener, tls) in config.listeners.iter().zip(&started.files.tls) {
-        listeners::open(&broker, listener, tls.as_ref()).await?;
+        websockets.extend(listeners::open(&broker, listener, tls.as_ref()).await?);
     }
-    Reload::new(&broker, options, started, rules)
-        .start(config.watch_files)
-        .context("cannot wait for signals")?;
+    let (tokens, tls) = (started.files.admin_tokens.take(), started.files.admin_tls.clone());
+    let levels = started.levels.clone();
+    let reloader = Reloader::new(&broker, options, started, rules);
+    reloader.start(config.watch_files).context("cannot wait for signals")?;
     introduce(&config, &limits, open_files);
     let stop_admin = CancellationToken::new();
-    config.admin.start(&broker, events, stop_admin.clone()).await?;
+    let program = Program { reloader, levels, bans, backups };
+    config
+        .admin
+        .start(&broker, admin::Parts { events, websockets, tokens, tls, program }, stop_admin.clone())
+        .await?;
     supervisor::ready();
     let failure = tokio::select! {
         () = end_requests.next() => None,

@@ -1,9 +1,13 @@
 //! Reload: the whole configuration is read and checked again while the broker runs, and then put into force as far as that
 //! is possible without a restart. If anything is wrong, all stays as it was.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, sync::Arc};
 
+use mqtt_admin::Admin;
 use mqtt_broker::{Broker, Tls};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{runtime::Handle, task::spawn_blocking};
 
 use super::{
     Options, Started,
@@ -16,9 +20,15 @@ use crate::{
     signals::Hangups,
 };
 
+/// Reloads when files have changed, and for whoever asks. All clones are the same.
+#[derive(Clone)]
+pub(super) struct Reloader(Arc<Mutex<Reload>>);
+
 /// What is in force, and what it takes to change it.
 pub(super) struct Reload {
     broker: Broker,
+    /// Where the broker's own threads are not.
+    runtime: Handle,
     options: Options,
     /// What the broker was started with: a change of it that takes a restart is said until there was one.
     started: Raw,
@@ -27,33 +37,55 @@ pub(super) struct Reload {
     /// Of each listener that has one, by its name.
     tls: Vec<(String, Tls)>,
     rules: Option<Rules>,
+    /// The HTTP API, and its certificate.
+    admin: Option<Admin>,
+    admin_tls: Option<Tls>,
     levels: LogLevels,
     /// The configuration file.
     file: Option<PathBuf>,
     watch: Watch,
 }
 
-impl Reload {
+/// What a reload came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What holds something else than before.
+    changed: Vec<Changed>,
+    /// What holds something else than at the start, and takes a restart.
+    waiting: Vec<Changed>,
+}
+
+impl Reloader {
+    /// Within the runtime that is to hold clients against new rules.
     pub(super) fn new(broker: &Broker, options: &Options, started: Started, rules: Option<Rules>) -> Self {
         let Started { file, config, raw, files, levels } = started;
         let watched = file.iter().cloned().chain(raw.files()).collect();
         let with_tls = config.listeners.into_iter().zip(files.tls);
-        Self {
+        Self(Arc::new(Mutex::new(Reload {
             broker: broker.clone(),
+            runtime: Handle::current(),
             options: options.clone(),
             last: raw.clone(),
             started: raw,
             tls: with_tls.filter_map(|(listener, tls)| Some((listener.name, tls?))).collect(),
             rules,
+            admin: None,
+            admin_tls: files.admin_tls,
             levels,
             watch: Watch::new(watched),
             file,
-        }
+        })))
+    }
+
+    /// For this API too from here on.
+    pub(super) fn serves(&self, admin: &Admin) {
+        self.0.lock().admin = Some(admin.clone());
     }
 
     /// Reloads when files have changed, and at each SIGHUP, for as long as the program runs.
-    pub(super) fn start(mut self, watch_files: bool) -> std::io::Result<()> {
+    pub(super) fn start(&self, watch_files: bool) -> std::io::Result<()> {
         let mut hangups = Hangups::new()?;
+        let reloader = self.clone();
         tokio::spawn(async move {
             loop {
                 let is_asked = tokio::select! {
@@ -61,40 +93,43 @@ impl Reload {
                     () = tokio::time::sleep(watch::INTERVAL), if watch_files => false,
                 };
                 // It reads files: not on a thread that serves.
-                let has_new_rules;
-                (self, has_new_rules) = match tokio::task::spawn_blocking(move || self.reload(is_asked)).await
-                {
-                    Ok(reloaded) => reloaded,
-                    Err(error) => return tracing::error!(%error, "no configuration is read any more"),
-                };
-                if let (true, Some(rules)) = (has_new_rules, &self.rules) {
-                    // Who is connected is held against what is in force now.
-                    rules.control().recheck(&self.broker).await;
+                let reloader = reloader.clone();
+                let reload = move || reloader.0.lock().reload(is_asked);
+                if let Err(error) = spawn_blocking(reload).await {
+                    return tracing::error!(%error, "no configuration is read any more");
                 }
             }
         });
         Ok(())
     }
 
-    /// Says whether something else is in force than before.
-    fn reload(mut self, is_asked: bool) -> (Self, bool) {
-        if !is_asked && !self.watch.has_changed() {
-            return (self, false);
+    /// Reloads now. It blocks for as long as files take to be read.
+    pub(super) fn reload(&self) -> Result<Report, Mistakes> {
+        self.0.lock().reload_now()
+    }
+
+    /// The configuration that was read last: of what takes a restart, what will be in force.
+    pub(super) fn config(&self) -> anyhow::Result<Value> {
+        self.0.lock().last.to_json()
+    }
+}
+
+impl Reload {
+    fn reload(&mut self, is_asked: bool) {
+        if (is_asked || self.watch.has_changed())
+            && let Err(mistakes) = self.reload_now()
+        {
+            for mistake in mistakes.lines() {
+                tracing::error!("not reloaded, all stays as it was: {mistake}");
+            }
         }
+    }
+
+    fn reload_now(&mut self) -> Result<Report, Mistakes> {
         // Before they are read: what changes from now on is seen as a change.
         self.watch = self.watch_of(&self.last);
-        match self.read() {
-            Ok((config, raw, files)) => {
-                self.put_into_force(&config, raw, &files);
-                (self, true)
-            }
-            Err(mistakes) => {
-                for mistake in mistakes.lines() {
-                    tracing::error!("not reloaded, all stays as it was: {mistake}");
-                }
-                (self, false)
-            }
-        }
+        let (config, raw, files) = self.read()?;
+        Ok(self.put_into_force(&config, raw, files))
     }
 
     fn watch_of(&self, raw: &Raw) -> Watch {
@@ -109,17 +144,35 @@ impl Reload {
         Ok((config, raw, files))
     }
 
-    fn put_into_force(&mut self, config: &Config, raw: Raw, files: &Files) {
+    fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files) -> Report {
         for (listener, tls) in config.listeners.iter().zip(&files.tls) {
             let running = self.tls.iter().find(|(name, _)| *name == listener.name);
             if let (Some((_, running)), Some(tls)) = (running, tls) {
                 running.replace(tls);
             }
         }
-        if let Some(rules) = &self.rules {
-            rules.replace(config, files);
+        if let (Some(running), Some(tls)) = (&self.admin_tls, &files.admin_tls) {
+            running.replace(tls);
         }
-        if let Err(error) = self.levels.change(&config.log.level) {
+        if let Some(rules) = &self.rules {
+            rules.replace(config, &files);
+            // Who is connected is held against what is in force now.
+            let (control, broker) = (rules.control().clone(), self.broker.clone());
+            self.runtime.spawn(async move { control.recheck(&broker).await });
+        }
+        if let Some(admin) = &self.admin {
+            match files.admin_tokens.map_or_else(|| config.admin.own_token(), |tokens| Ok(Some(tokens))) {
+                Ok(Some(tokens)) => admin.set_tokens(tokens),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "the API's token stays as it was");
+                }
+            }
+        }
+        // What somebody has set over the API meanwhile stays until the file says something new.
+        if config.log.level != self.last.log.level.value
+            && let Err(error) = self.levels.change(&config.log.level)
+        {
             tracing::error!(error = format!("{error:#}"), "the log");
         }
         let changed = raw.changes_since(&self.last);
@@ -130,7 +183,7 @@ impl Reload {
         let waiting: Vec<Changed> = raw
             .changes_since(&self.started)
             .into_iter()
-            .filter(|changed| self.takes_restart(changed))
+            .filter(|changed| self.takes_restart(changed, &raw))
             .collect();
         if !waiting.is_empty() {
             tracing::warn!(keys = list(&waiting), "a restart is needed for what has changed of these keys");
@@ -139,13 +192,30 @@ impl Reload {
             self.watch = self.watch_of(&raw);
         }
         self.last = raw;
+        Report { changed, waiting }
     }
 
     /// Whether a change can only come into force at the next start.
-    fn takes_restart(&self, changed: &Changed) -> bool {
+    fn takes_restart(&self, changed: &Changed, now: &Raw) -> bool {
         // Nobody asks rules that were not there at the start.
         let is_of_access = changed.key.starts_with("access.");
-        changed.change == Change::Restart || (is_of_access && self.rules.is_none())
+        // An API does not begin or cease to speak TLS.
+        let has_certificate = |raw: &Raw| raw.admin.certificate.value.is_some();
+        let is_of_tls = ["admin.certificate", "admin.private_key", "admin.client_authorities"];
+        changed.change == Change::Restart
+            || (is_of_access && self.rules.is_none())
+            || (is_of_tls.contains(&changed.key.as_str())
+                && has_certificate(now) != has_certificate(&self.started))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reloaded; changed: {}", list(&self.changed))?;
+        if !self.waiting.is_empty() {
+            write!(f, "; a restart is needed for: {}", list(&self.waiting))?;
+        }
+        Ok(())
     }
 }
 

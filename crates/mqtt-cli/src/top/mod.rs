@@ -58,7 +58,7 @@ pub(crate) struct Options {
 }
 
 /// Where a broker listens unless it was told otherwise.
-const LOCAL_BROKER: &str = "localhost:1883";
+const MQTT_PORT: u16 = 1883;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The terminal is drawn at least so often.
 const FRAME: Duration = Duration::from_millis(500);
@@ -96,7 +96,8 @@ impl Session {
         match reachable.await {
             Ok(api) => Ok(Self::over_api(api, options)),
             Err(error) => {
-                let mut session = Self::over_mqtt(options, LOCAL_BROKER)?;
+                let address = format!("{}:{MQTT_PORT}", options.api.host());
+                let mut session = Self::over_mqtt(options, &address)?;
                 session.state.notice = Some(format!("not the API, but $SYS: {error:#}"));
                 Ok(session)
             }
@@ -198,4 +199,34 @@ fn keys() -> mpsc::Receiver<Event> {
         }
     });
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_api_it_shows_sys_of_the_same_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("token");
+        std::fs::write(&token, "gmqtt_x").unwrap();
+        let token = token.to_str().unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", taken.local_addr().unwrap());
+        drop(taken);
+        let line = Line::parse_from(["top", "--url", &url, "--token-file", token]);
+        let session = Session::begin(&line.options).await.unwrap();
+        assert!(session.api.is_none());
+        let notice = session.state.notice.unwrap();
+        assert!(notice.starts_with("not the API, but $SYS: cannot ask http://127.0.0.1:"), "{notice}");
+        assert_eq!(session.state.source, "$SYS of 127.0.0.1:1883");
+    }
 }

@@ -10,9 +10,12 @@ mod harness;
 mod listeners;
 #[cfg(target_os = "linux")]
 mod open_files;
+mod operations;
 mod program;
 mod publish_subscribe;
 mod reconnect;
 mod serve;
 #[cfg(unix)]
 mod supervisor;
+#[cfg(target_os = "linux")]
+mod top;

@@ -23,6 +23,8 @@ pub(crate) struct Listener {
     pub(crate) protocol: Protocol,
     pub(crate) tls: Option<TlsOptions>,
     pub(crate) websocket: Option<WebSocketOptions>,
+    /// One of the paths that it serves, if it speaks WebSocket.
+    pub(crate) websocket_path: Option<String>,
     pub(crate) limits: ListenerLimits,
     /// Clients are served without being asked who they are.
     pub(crate) allow_anonymous: bool,
@@ -78,6 +80,7 @@ fn resolve_one(raw: &RawListener, are_asked: bool, mistakes: &mut Mistakes) -> O
         protocol,
         tls,
         websocket: protocol.is_websocket().then(|| websocket(raw)),
+        websocket_path: protocol.is_websocket().then(|| websocket_path(raw)),
         limits: limits(raw),
         allow_anonymous,
         is_open_to_anybody,
@@ -112,6 +115,11 @@ fn websocket(raw: &RawListener) -> WebSocketOptions {
     let Some(keys) = &raw.websocket else { return WebSocketOptions::default() };
     let options = WebSocketOptions::default().paths(keys.paths.value.clone());
     if keys.origins.value.is_empty() { options } else { options.origins(keys.origins.value.clone()) }
+}
+
+fn websocket_path(raw: &RawListener) -> String {
+    let keys = raw.websocket.clone().unwrap_or_default();
+    keys.paths.value.into_iter().next().unwrap_or_else(|| "/".to_owned())
 }
 
 fn tls(raw: &RawListener, mistakes: &mut Mistakes) -> Option<TlsOptions> {

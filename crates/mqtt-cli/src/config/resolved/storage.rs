@@ -13,8 +13,17 @@ use crate::config::{mistake::Mistakes, raw::StorageKeys};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     Nothing,
-    Directory { path: PathBuf, durability: Durability, memtable_bytes: usize },
+    Directory {
+        path: PathBuf,
+        durability: Durability,
+        memtable_bytes: usize,
+        /// Each backup is a folder in it.
+        backup_dir: PathBuf,
+    },
 }
+
+/// In the data directory.
+const BACKUPS: &str = "backups";
 
 impl Storage {
     /// One line for the operator.
@@ -54,7 +63,13 @@ fn resolve_in(
         return Storage::Nothing;
     }
     if let Some(path) = keys.data_dir.value.clone().or_else(|| default_directory(variable, home)) {
-        return Storage::Directory { path, durability, memtable_bytes: keys.memtable_bytes.value.0 };
+        let backup_dir = keys.backup_dir.value.clone().unwrap_or_else(|| path.join(BACKUPS));
+        return Storage::Directory {
+            path,
+            durability,
+            memtable_bytes: keys.memtable_bytes.value.0,
+            backup_dir,
+        };
     }
     let what = "nobody says where to keep sessions and messages, and there is no home directory: add --data-dir DIR, or \
                 --durability memory to keep nothing";

@@ -1,0 +1,146 @@
+//! [`BanFile`]: an operator's bans, kept over a restart in `bans.json` of the data directory.
+//!
+//! Those that the broker makes itself, of clients that flap, are not kept: they are over soon.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use mqtt_broker::{Ban, BanOrigin, BanTarget, Broker};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// The bans of a broker, as a file.
+pub(super) struct BanFile {
+    broker: Broker,
+    /// One writes at a time, so that what is written last is what holds.
+    path: Mutex<PathBuf>,
+}
+
+const NAME: &str = "bans.json";
+
+impl BanFile {
+    /// Bans whoever was banned when an earlier process ended. `None` if there is no place for the file.
+    pub(super) fn in_force(broker: &Broker, data_dir: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let Some(path) = data_dir.map(|directory| directory.join(NAME)) else { return Ok(None) };
+        match fs::read_to_string(&path) {
+            Ok(text) => ban_all(broker, &text)
+                .with_context(|| format!("{}: mend it, or delete it to end all bans", path.display()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+        Ok(Some(Self { broker: broker.clone(), path: Mutex::new(path) }))
+    }
+
+    /// Writes those that are in force now.
+    pub(super) fn write(&self) -> anyhow::Result<()> {
+        let path = self.path.lock();
+        let now = unix_now();
+        let bans = self.broker.bans();
+        let kept: Vec<Value> = bans.iter().filter_map(|ban| spelled(ban, now)).collect();
+        replace(&path, &format!("{:#}\n", json!({"bans": kept})))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// The file is there whole, old or new, at any moment.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("json.tmp");
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn spelled(ban: &Ban, now: Duration) -> Option<Value> {
+    if ban.origin != BanOrigin::Operator {
+        return None;
+    }
+    let (kind, name) = match &ban.target {
+        BanTarget::Network(network) => ("network", network.to_string()),
+        BanTarget::ClientId(client_id) => ("client_id", client_id.to_string()),
+        BanTarget::User(user) => ("username", user.to_string()),
+        _ => return None,
+    };
+    let until = ban.time_left.map(|left| now.saturating_add(left).as_secs());
+    Some(json!({kind: name, "reason": &*ban.reason, "until": until}))
+}
+
+fn ban_all(broker: &Broker, text: &str) -> anyhow::Result<()> {
+    let file: Value = serde_json::from_str(text)?;
+    let now = unix_now();
+    for ban in file.get("bans").and_then(Value::as_array).context("there is no list `bans` in it")? {
+        let reason = ban.get("reason").and_then(Value::as_str).unwrap_or_default();
+        let until = ban.get("until").and_then(Value::as_u64).map(Duration::from_secs);
+        let left = until.map(|until| until.saturating_sub(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            continue;
+        }
+        broker.ban(target_of(ban)?, reason, left).with_context(|| format!("{ban}"))?;
+    }
+    Ok(())
+}
+
+fn target_of(ban: &Value) -> anyhow::Result<BanTarget> {
+    let text = |name: &str| ban.get(name).and_then(Value::as_str);
+    match (text("network"), text("client_id"), text("username")) {
+        (Some(network), None, None) => Ok(BanTarget::Network(network.parse()?)),
+        (None, Some(client_id), None) => Ok(BanTarget::ClientId(client_id.into())),
+        (None, None, Some(user)) => Ok(BanTarget::User(user.into())),
+        _ => anyhow::bail!("{ban} names not exactly one of `network`, `client_id` and `username`"),
+    }
+}
+
+/// Since 1970.
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bans_outlive_a_broker_and_those_that_are_over_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let before = Broker::builder().build();
+        let file = BanFile::in_force(&before, Some(directory.path())).unwrap().unwrap();
+        before.ban(BanTarget::ClientId("a \"b\"".into()), "floods", None).unwrap();
+        before.ban(BanTarget::User("u".into()), "", Some(Duration::from_hours(1))).unwrap();
+        before.ban(BanTarget::Network("192.0.2.0/24".parse().unwrap()), "", None).unwrap();
+        file.write().unwrap();
+        let after = Broker::builder().build();
+        BanFile::in_force(&after, Some(directory.path())).unwrap();
+        let (old, new) = (before.bans(), after.bans());
+        assert_eq!(new.len(), 3);
+        for (old, new) in old.iter().zip(&new) {
+            assert_eq!((&old.target, &old.reason, old.origin), (&new.target, &new.reason, new.origin));
+            assert_eq!(old.time_left.is_some(), new.time_left.is_some());
+        }
+        let over = r#"{"bans": [{"client_id": "a", "reason": "", "until": 1}]}"#;
+        fs::write(&path, over).unwrap();
+        let later = Broker::builder().build();
+        BanFile::in_force(&later, Some(directory.path())).unwrap();
+        assert!(later.bans().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["", "{}", "[]", r#"{"bans": [{}]}"#, r#"{"bans": [{"network": "x"}]}"#] {
+            fs::write(directory.path().join(NAME), text).unwrap();
+            let broker = Broker::builder().build();
+            let error = BanFile::in_force(&broker, Some(directory.path())).err().unwrap();
+            assert!(format!("{error:#}").contains("bans.json: mend it"), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What the HTTP API can do with the program itself: its configuration, a reload, the log, a backup, and its certificate.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::harness::{Broker, Ended, Gmqtt, start_client};
+
+/// A broker with an API and a data directory of its own, by a file.
+struct World {
+    folder: TempDir,
+    broker: Gmqtt,
+    mqtt: SocketAddr,
+    url: String,
+}
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+
+impl World {
+    fn start(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(folder, text, "http")
+    }
+
+    fn start_in(folder: TempDir, text: &str, scheme: &str) -> Self {
+        write(&folder, text);
+        Self::serve(folder, scheme)
+    }
+
+    fn serve(folder: TempDir, scheme: &str) -> Self {
+        let (file, data) = (folder.path().join("gmqtt.toml"), folder.path().join("data"));
+        let arguments = ["serve", "-c", path(&file), "--admin", "127.0.0.1:0", "--data-dir", path(&data)];
+        let broker = Gmqtt::start(&arguments);
+        let after = |beginning: &str| loop {
+            if let Some(rest) = broker.line().strip_prefix(beginning) {
+                return rest.split([' ', '/']).next().unwrap().to_owned();
+            }
+        };
+        let mqtt = after("listening on ").parse().unwrap();
+        let address: SocketAddr = after(&format!("dashboard and HTTP API on {scheme}://")).parse().unwrap();
+        Self { url: format!("{scheme}://localhost:{}", address.port()), folder, broker, mqtt }
+    }
+
+    /// The same again, after a kill.
+    fn restart(self) -> Self {
+        let Self { folder, broker, .. } = self;
+        drop(broker);
+        Self::serve(folder, "http")
+    }
+
+    /// `gmqtt pub` with QoS 1, ended.
+    fn publish(&self, who: &[&str]) -> Ended {
+        start_client(self.mqtt, &[&["pub", "-t", "a", "-m", "x", "-q", "1"], who].concat(), b"").ended()
+    }
+
+    /// `gmqtt admin` for it, ended.
+    fn admin(&self, arguments: &[&str]) -> Ended {
+        let data = self.folder.path().join("data");
+        let place = ["--url", &self.url, "--data-dir", path(&data)];
+        Gmqtt::start(&[&["admin"], arguments, &place].concat()).ended()
+    }
+
+    /// The same, ended well, with JSON.
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.admin(&[arguments, &["--json"]].concat()).output().join("\n")).unwrap()
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn write(folder: &TempDir, text: &str) {
+    fs::write(folder.path().join("gmqtt.toml"), format!("watch_files = false\n{text}{LISTENER}")).unwrap();
+}
+
+#[test]
+fn the_configuration_is_shown_without_a_secret_and_reloaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    let made =
+        Gmqtt::start_with_input(&["passwd", path(&users), "ann"], b"secret-word\nsecret-word\n").ended();
+    assert!(made.status.success(), "{made:?}");
+    let text = "[access]\npassword_file = \"users\"\n[limits]\nmax_inflight = 7\n";
+    let world = World::start_in(folder, text, "http");
+    let config = world.json(&["config"]);
+    assert_eq!((&config["limits"]["max_inflight"], &config["watch_files"]), (&7.into(), &false.into()));
+    let (shown, hash) = (config.to_string(), fs::read_to_string(&users).unwrap());
+    let token = fs::read_to_string(world.folder.path().join("data/admin-token")).unwrap();
+    for secret in ["secret-word", hash.split(':').nth(1).unwrap().trim(), token.trim()] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+
+    write(&world.folder, &text.replace('7', "9"));
+    let report = world.admin(&["reload"]).output().join("\n");
+    assert_eq!(
+        report,
+        "reloaded; changed: limits.max_inflight; a restart is needed for: limits.max_inflight"
+    );
+    write(&world.folder, &text.replace('7', "x"));
+    let refused = world.admin(&["reload"]).complaint(1);
+    assert!(refused.contains("all stays as it was") && refused.contains("max_inflight"), "{refused}");
+    assert_eq!(world.json(&["config"])["limits"]["max_inflight"], 9);
+}
+
+#[test]
+fn the_log_says_more_and_less_at_once_and_a_reload_leaves_it_alone() {
+    let world = World::start("");
+    assert_eq!(world.json(&["log-level"])["level"], "info");
+    assert_eq!(world.json(&["log-level", "warn,mqtt_admin=trace"])["level"], "warn,mqtt_admin=trace");
+    write(&world.folder, "[limits]\nmax_inflight = 9\n");
+    world.admin(&["reload"]).output();
+    assert_eq!(world.json(&["log-level"])["level"], "warn,mqtt_admin=trace");
+    write(&world.folder, "[log]\nlevel = \"error\"\n");
+    world.admin(&["reload"]).output();
+    assert_eq!(world.json(&["log-level"])["level"], "error");
+    let refused = world.admin(&["log-level", "loud=loud"]).complaint(1);
+    assert!(refused.contains("`level` is no level"), "{refused}");
+}
+
+#[test]
+fn a_backup_of_a_running_broker_is_a_data_directory() {
+    let world = World::start("");
+    world.admin(&["publish", "kept", "word", "--retain", "--qos", "1"]).output();
+    let report = world.admin(&["backup", "first"]).output().join("\n");
+    let copy = world.folder.path().join("data/backups/first");
+    assert_eq!(report, format!("the store is copied to {}", copy.display()));
+    let again = world.admin(&["backup", "first"]).complaint(1);
+    assert!(again.contains("take another name"), "{again}");
+    let wrong = world.admin(&["backup", "../out"]).complaint(1);
+    assert!(wrong.contains("`name` must be"), "{wrong}");
+    let other = Broker::start_with(&["--data-dir", path(&copy)]);
+    let received = other.client(&["sub", "-t", "kept", "-C", "1"]).ended().output();
+    assert_eq!(received, ["word"]);
+
+    let memory = World::start("[storage]\ndurability = \"memory\"\n");
+    assert!(memory.admin(&["backup", "a"]).complaint(1).contains("nothing to back up"));
+}
+
+#[test]
+fn the_api_speaks_tls_with_the_certificate_that_is_there_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let certify = |name: &str| {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.path().join(name), signed.cert.pem()).unwrap();
+        signed
+    };
+    let (first, second) = (certify("first.pem"), certify("second.pem"));
+    let install = |folder: &Path, signed: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        fs::write(folder.join("cert.pem"), signed.cert.pem()).unwrap();
+        fs::write(folder.join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
+    };
+    install(folder.path(), &first);
+    let text = "[admin]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
+    let world = World::start_in(folder, text, "https");
+    let trusting = |name: &str, arguments: &[&str]| {
+        let file = world.folder.path().join(name);
+        world.admin(&[arguments, &["--ca-file", path(&file)]].concat())
+    };
+    assert!(!trusting("first.pem", &["overview"]).output().is_empty());
+    assert!(trusting("second.pem", &["overview"]).complaint(1).contains("cannot ask"));
+    install(world.folder.path(), &second);
+    trusting("first.pem", &["reload"]).output();
+    assert!(!trusting("second.pem", &["overview"]).output().is_empty());
+    assert!(trusting("first.pem", &["overview"]).complaint(1).contains("cannot ask"));
+
+    write(&world.folder, "");
+    let report = trusting("second.pem", &["reload"]).output().join("\n");
+    assert!(report.contains("a restart is needed for: admin.certificate, admin.private_key"), "{report}");
+    let plain = world.url.replace("https", "http");
+    let data = world.folder.path().join("data");
+    let plainly = ["admin", "overview", "--url", &plain, "--data-dir", path(&data)];
+    assert!(Gmqtt::start(&plainly).ended().complaint(1).contains("cannot ask"));
+    world.broker.await_stderr("a restart is needed");
+}
+
+#[test]
+fn a_certificate_of_the_api_that_is_no_use_is_said_at_once() {
+    for (text, part) in [
+        ("[admin]\ncertificate = \"a\"\n", ":3: `certificate` of the API needs its `private_key` too"),
+        ("[admin]\ncertificate = \"a\"\nprivate_key = \"b\"\n", ":3: cannot use TLS for the API: "),
+        ("[admin]\ntoken_file = \"nothing\"\n", ":3: cannot use the tokens of the API: "),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, text);
+        let line =
+            Gmqtt::start(&["check-config", path(&folder.path().join("gmqtt.toml"))]).ended().complaint(2);
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
+fn tokens_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    let make = |name: &str| {
+        let create = ["admin", "token", "create", "--name", name, "--role", "write", "--file", path(&tokens)];
+        let secret = Gmqtt::start(&create).ended().output().join("");
+        let file = folder.path().join(name);
+        fs::write(&file, secret).unwrap();
+        file
+    };
+    let (ann, bob) = (make("ann"), make("bob"));
+    let world = World::start_in(folder, "[admin]\ntoken_file = \"tokens\"\n", "http");
+    let with =
+        |token: &Path, arguments: &[&str]| world.admin(&[arguments, &["--token-file", path(token)]].concat());
+    assert!(!with(&ann, &["overview"]).output().is_empty());
+    let without_ann: Vec<String> =
+        fs::read_to_string(&tokens).unwrap().lines().skip(1).map(str::to_owned).collect();
+    fs::write(&tokens, without_ann.join("\n")).unwrap();
+    with(&bob, &["reload"]).output();
+    assert!(with(&ann, &["overview"]).complaint(1).contains("no longer"));
+    assert!(!with(&bob, &["overview"]).output().is_empty());
+}
+
+#[test]
+fn bans_outlive_a_restart_until_they_are_ended() {
+    let world = World::start("");
+    world.admin(&["ban", "--client", "bad one", "--reason", "floods"]).output();
+    assert_eq!(world.publish(&["-i", "bad one"]).status.code(), Some(1));
+    let world = world.restart();
+    let bans = world.json(&["bans"]);
+    let ban = &bans[0];
+    assert_eq!(
+        (&ban["value"], &ban["reason"], &ban["seconds_left"]),
+        (&"bad one".into(), &"floods".into(), &Value::Null)
+    );
+    assert_eq!(world.publish(&["-i", "bad one"]).status.code(), Some(1));
+    world.admin(&["unban", "--client", "bad one"]).output();
+    let world = world.restart();
+    assert_eq!(world.json(&["bans"]), Value::Array(Vec::new()));
+    world.publish(&["-i", "bad one"]).output();
+}
+
+#[test]
+fn which_rule_has_decided_is_part_of_what_is_known_of_a_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    Gmqtt::start_with_input(&["passwd", "--stdin", path(&users), "ann"], b"secret").ended().output();
+    let world = World::start_in(folder, "[access]\npassword_file = \"users\"\n", "http");
+    world.publish(&["-i", "sensor", "-u", "ann", "-P", "secret"]).output();
+    world.publish(&["-i", "sensor", "-u", "ann", "-P", "wrong"]).complaint(1);
+    world.publish(&["-i", "sensor"]).complaint(1);
+    let events = world.json(&["events", "sensor"]);
+    let decided = events.as_array().unwrap().iter().filter(|event| event["event"] == "decided");
+    let decided: Vec<&str> = decided.map(|event| event["detail"].as_str().unwrap()).collect();
+    for (detail, part) in decided.iter().zip([
+        "let in by the password file, from 127.0.0.1:",
+        "refused by the password file: bad user name or password, from 127.0.0.1:",
+        "refused: no rule lets it in, from 127.0.0.1:",
+    ]) {
+        assert!(detail.starts_with(part), "{detail}");
+    }
+    assert_eq!(decided.len(), 3, "{decided:?}");
+}

@@ -1,0 +1,125 @@
+//! `gmqtt top` on a terminal of its own: over the API, and over what a broker publishes below `$SYS`.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::Path,
+    process::{Child, Command},
+    sync::{Arc, Mutex},
+    thread,
+    time::Instant,
+};
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+
+use super::harness::{Broker, Gmqtt, STUCK};
+
+/// `gmqtt top`, and the terminal that it believes to be on.
+struct Top {
+    child: Child,
+    keyboard: File,
+    /// All that was written, without what only moves and colours.
+    screen: Arc<Mutex<String>>,
+}
+
+impl Top {
+    fn start(arguments: &[&str]) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        tcsetwinsize(&ours, Winsize { ws_row: 30, ws_col: 130, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+        command.arg("top").args(arguments).env_remove("GMQTT_API").env_remove("GMQTT_TOKEN");
+        let child = command
+            .env("TERM", "xterm")
+            .stdin(theirs.try_clone().unwrap())
+            .stdout(theirs.try_clone().unwrap())
+            .stderr(theirs)
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(ours);
+        let (mut shown, screen) = (keyboard.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
+        let written = Arc::clone(&screen);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = shown.read(&mut bytes) {
+                written.lock().unwrap().push_str(&plain(&String::from_utf8_lossy(&bytes[..n])));
+            }
+        });
+        Self { child, keyboard, screen }
+    }
+
+    /// Waits until this stands on the screen.
+    fn shows(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.screen.lock().unwrap().contains(text) {
+            assert!(begun.elapsed() < STUCK, "{text:?} is not in\n{}", self.screen.lock().unwrap());
+            thread::yield_now();
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn quit(mut self) {
+        self.press("q");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Without escape sequences.
+fn plain(text: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        let end = after.char_indices().skip(1).find(|(_, char)| char.is_ascii_alphabetic());
+        rest = end.map_or("", |(at, char)| &after[at + char.len_utf8()..]);
+    }
+    plain + rest
+}
+
+#[test]
+fn over_the_api_it_shows_clients_and_disconnects_one() {
+    let data = tempfile::tempdir().unwrap();
+    let folder: &Path = data.path();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"];
+    let process = Gmqtt::start(&[&arguments[..], &[folder.to_str().unwrap()]].concat());
+    let broker = Broker::prepared(process);
+    let url = loop {
+        if let Some(rest) = broker.process.line().strip_prefix("dashboard and HTTP API on ") {
+            break rest.split(' ').next().unwrap().to_owned();
+        }
+    };
+    let sensor = broker.subscribed(&["-t", "a/#", "-i", "sensor-77"]);
+    let token = folder.join("admin-token");
+    let mut top = Top::start(&["--url", &url, "--token-file", token.to_str().unwrap(), "-d", "100ms"]);
+    top.shows("sensor-77");
+    top.press("d");
+    top.shows("disconnect sensor-77?");
+    top.press("y");
+    top.shows("sensor-77 is disconnected");
+    sensor.await_stderr("connect");
+    top.quit();
+}
+
+#[test]
+fn without_an_api_it_shows_what_a_broker_publishes_below_sys() {
+    let broker = Broker::start_with(&["--sys-interval", "1s"]);
+    let top = Top::start(&["--mqtt", &broker.address.to_string()]);
+    top.shows(&format!("$SYS of {}", broker.address));
+    top.shows("connections 1");
+    top.quit();
+}
