@@ -1,4 +1,4 @@
-//! The bill of materials: every crate in the binary, its version and licence, as CycloneDX.
+//! The bill of materials: every crate in the binary, its version and licence, as `CycloneDX`.
 
 use crate::process::{self, program, root};
 use crate::tools::{self, Tool};

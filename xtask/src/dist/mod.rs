@@ -17,7 +17,7 @@ use std::process::Command;
 /// Builds what a release consists of below target/dist.
 ///
 /// A tarball and a .deb with the stripped binary, completions, manual pages, a systemd unit and an example configuration; a
-/// CycloneDX list of all crates in the binary; SHA256SUMS. If the toolchain has the target for musl, the binary is linked
+/// `CycloneDX` list of all crates in the binary; SHA256SUMS. If the toolchain has the target for musl, the binary is linked
 /// statically against that, else it needs the C library that it was built with, or a newer one.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -150,10 +150,14 @@ fn has_standard_library(target: &str) -> bool {
     folder.is_ok_and(|folder| Path::new(&folder).is_dir())
 }
 
-/// The newest symbol version of glibc that the binary asks for; `None` if it is static.
+/// The newest glibc that the binary asks for; `None` if it is static.
 fn newest_glibc(binary: &Path) -> Option<String> {
     let output = Command::new("objdump").arg("-T").arg(binary).output().ok()?;
-    let symbols = String::from_utf8_lossy(&output.stdout).into_owned();
+    newest_glibc_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Of a list of symbols such as `0000 DF *UND* 0000 (GLIBC_2.34) pthread_join`.
+fn newest_glibc_of(symbols: &str) -> Option<String> {
     let versions = symbols.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("GLIBC_"));
     let numbers =
         |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
@@ -173,5 +177,18 @@ fn name_of(file: &Path) -> String {
 }
 
 fn bytes(count: u64) -> String {
-    format!("{:.1} MiB", count as f64 / 1024.0 / 1024.0)
+    let tenths = count * 10 / (1024 * 1024);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_is_found_by_number() {
+        let symbols = "0 DF *UND* 0 (GLIBC_2.9) a\n0 DF *UND* 0 (GLIBC_2.34) b\n0 DF *UND* 0 (GCC_3.0) c\n";
+        assert_eq!(newest_glibc_of(symbols).as_deref(), Some("2.34"));
+        assert_eq!(newest_glibc_of("0 DF .text 0 Base d\n"), None);
+    }
 }

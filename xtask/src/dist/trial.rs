@@ -44,8 +44,8 @@ pub(super) fn run(package: &Path, later: &Path) -> Result<()> {
 /// A minimal Debian with systemd, made once.
 fn debian_root() -> Result<PathBuf> {
     let root = folder().join("debian");
-    let made = folder().join("debian-is-made");
-    if !made.exists() {
+    let stamp = folder().join("debian-is-made");
+    if !stamp.exists() {
         let _ = fs::remove_dir_all(&root);
         let mut make = program("debootstrap");
         make.args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus,procps", "bookworm"]).arg(&root);
@@ -57,7 +57,7 @@ fn debian_root() -> Result<PathBuf> {
         let wants = units.join("default.target.wants");
         fs::create_dir_all(&wants)?;
         std::os::unix::fs::symlink("/etc/systemd/system/trial.service", wants.join("trial.service"))?;
-        fs::write(made, "")?;
+        fs::write(stamp, "")?;
     }
     Ok(root)
 }
