@@ -177,7 +177,7 @@ fn name_of(file: &Path) -> String {
 }
 
 fn bytes(count: u64) -> String {
-    let tenths = count * 10 / (1024 * 1024);
+    let tenths = (count * 10 + 512 * 1024) / (1024 * 1024);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 

@@ -20,7 +20,7 @@ const COPIES: [(&str, &str); 6] = [
     ("LICENSE-MIT", "usr/share/doc/gmqtt/LICENSE-MIT"),
     ("LICENSE-APACHE", "usr/share/doc/gmqtt/LICENSE-APACHE"),
     ("CHANGELOG.md", "usr/share/doc/gmqtt/CHANGELOG.md"),
-    ("docs/operations/install.md", "usr/share/doc/gmqtt/README.md"),
+    ("crates/mqtt-cli/packaging/README.md", "usr/share/doc/gmqtt/README.md"),
 ];
 
 /// Lays the tree out beside the binary that cargo has left in `products`, and returns where it is.
