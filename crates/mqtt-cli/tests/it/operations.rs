@@ -79,9 +79,7 @@ fn write(folder: &TempDir, text: &str) {
 fn the_configuration_is_shown_without_a_secret_and_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users");
-    let made =
-        Gmqtt::start_with_input(&["passwd", path(&users), "ann"], b"secret-word\nsecret-word\n").ended();
-    assert!(made.status.success(), "{made:?}");
+    Gmqtt::start_with_input(&["passwd", "--stdin", path(&users), "ann"], b"secret-word").ended().output();
     let text = "[access]\npassword_file = \"users\"\n[limits]\nmax_inflight = 7\n";
     let world = World::start_in(folder, text, "http");
     let config = world.json(&["config"]);
@@ -98,7 +96,7 @@ fn the_configuration_is_shown_without_a_secret_and_reloaded() {
         report,
         "reloaded; changed: limits.max_inflight; a restart is needed for: limits.max_inflight"
     );
-    write(&world.folder, &text.replace('7', "x"));
+    write(&world.folder, &text.replace('7', "-1"));
     let refused = world.admin(&["reload"]).complaint(1);
     assert!(refused.contains("all stays as it was") && refused.contains("max_inflight"), "{refused}");
     assert_eq!(world.json(&["config"])["limits"]["max_inflight"], 9);
@@ -218,6 +216,10 @@ fn tokens_are_read_again() {
 fn bans_outlive_a_restart_until_they_are_ended() {
     let world = World::start("");
     world.admin(&["ban", "--client", "bad one", "--reason", "floods"]).output();
+    let line = world.broker.await_stderr("gmqtt::audit");
+    for part in ["token=\"admin-token\"", "method=POST", "ban client \\\"bad one\\\"", "status=204"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     assert_eq!(world.publish(&["-i", "bad one"]).status.code(), Some(1));
     let world = world.restart();
     let bans = world.json(&["bans"]);
@@ -253,4 +255,24 @@ fn which_rule_has_decided_is_part_of_what_is_known_of_a_client() {
         assert!(detail.starts_with(part), "{detail}");
     }
     assert_eq!(decided.len(), 3, "{decided:?}");
+}
+
+#[test]
+fn whether_a_client_sees_what_is_below_sys_is_for_the_access_list_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    for user in ["ann", "bob"] {
+        let users = folder.path().join("users");
+        Gmqtt::start_with_input(&["passwd", "--stdin", path(&users), user], b"secret").ended().output();
+    }
+    let rights = "user ann\ntopic read $SYS/broker/#\nuser bob\ntopic a/#\n";
+    fs::write(folder.path().join("rights"), rights).unwrap();
+    let text =
+        "[access]\npassword_file = \"users\"\nacl_file = \"rights\"\n[limits]\nsys_interval = \"1s\"\n";
+    let world = World::start_in(folder, text, "http");
+    let subscribe = |user: &str| {
+        let sub = ["sub", "-t", "$SYS/broker/version", "-C", "1", "-u", user, "-P", "secret"];
+        start_client(world.mqtt, &sub, b"").ended()
+    };
+    assert!(subscribe("ann").output()[0].contains("gmqtt"));
+    assert_ne!(subscribe("bob").status.code(), Some(0));
 }

@@ -80,12 +80,13 @@ impl Drop for Top {
     }
 }
 
-/// Without escape sequences.
+/// Without escape sequences; where one moves on, over what is empty already, there is a space.
 fn plain(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('\u{1b}') {
         plain.push_str(before);
         let end = after.char_indices().skip(1).find(|(_, char)| char.is_ascii_alphabetic());
+        plain.extend(end.filter(|(_, char)| *char == 'H').map(|_| ' '));
         rest = end.map_or("", |(at, char)| &after[at + char.len_utf8()..]);
     }
     plain + rest
@@ -120,6 +121,9 @@ fn without_an_api_it_shows_what_a_broker_publishes_below_sys() {
     let broker = Broker::start_with(&["--sys-interval", "1s"]);
     let top = Top::start(&["--mqtt", &broker.address.to_string()]);
     top.shows(&format!("$SYS of {}", broker.address));
-    top.shows("connections 1");
+    // What is drawn later is only the figures that have changed.
+    for figure in ["gmqtt 0.", "connections", "subscriptions", "so far"] {
+        top.shows(figure);
+    }
     top.quit();
 }
