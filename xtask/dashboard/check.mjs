@@ -109,6 +109,12 @@ await test("clients", async () => {
   await until("those that are searched", async () => await page.locator("tbody tr").count() === 4);
 });
 
+await test("client: what waits for it", async () => {
+  await go("clients/slow-reader");
+  await page.getByRole("button", { name: "Look at its queue" }).click();
+  await page.getByRole("cell", { name: /celsius/ }).first().waitFor();
+});
+
 await test("client: disconnect", async () => {
   const victim = all.panels[0];
   await go(`clients/${victim.id}`);

@@ -2,7 +2,7 @@
 
 import { get, named, remove } from "../api.js";
 import { confirm, el, facts, field, panel, paused, replace, select, table, toast } from "../dom.js";
-import { bytes, count, moment, reason, sentence, since } from "../format.js";
+import { bytes, count, fromBase64, glimpse, moment, reason, sentence, since } from "../format.js";
 import { every } from "../timer.js";
 
 const SIZE = 50;
@@ -78,8 +78,9 @@ export function client(root, { signal, name }) {
   const queue = el("div");
   const subscriptions = el("div");
   const timeline = el("div");
+  const waiting = el("div");
   root.append(actions,
-    el("div.two", panel("Client", about), panel("Messages for it", queue)),
+    el("div.two", panel("Client", about), panel("Messages for it", [queue, waiting])),
     el("div.two", panel("What happened lately", timeline), panel("Subscriptions", subscriptions)));
 
   const act = async (what, done) => {
@@ -103,6 +104,22 @@ export function client(root, { signal, name }) {
       act(() => remove(named("/api/v1/session", name)), `the session of ${name} has ended`);
     }
   };
+
+  // Only when asked for: they may have to be read from the disk.
+  async function look() {
+    const oldest = await get(`${named("/api/v1/session", name)}/queue`, { limit: 20 }, signal).catch((problem) => problem);
+    if (oldest.name === "AbortError") return;
+    replace(waiting, oldest instanceof Error ? el("p.notice", oldest.message) : table({
+      caption: `The oldest messages that wait for ${name}`,
+      columns: [
+        { name: "Topic", mono: true, wide: true, cell: (row) => row.topic },
+        { name: "QoS", number: true, cell: (row) => row.qos },
+        { name: "Payload", mono: true, cell: (row) => glimpse(fromBase64(row.payload)) },
+      ],
+      rows: oldest.list,
+      empty: "No message waits for it.",
+    }));
+  }
 
   // What is known of it stays when it is gone: that is when one asks.
   async function history() {
@@ -133,6 +150,7 @@ export function client(root, { signal, name }) {
       if (problem.name === "AbortError") return;
       replace(about, el("p.problem", problem.status === 404 ? "It has no session any more." : problem.message));
       replace(queue);
+      replace(waiting);
       replace(subscriptions);
       replace(actions);
       return;
@@ -143,6 +161,7 @@ export function client(root, { signal, name }) {
       replace(actions,
         el("button.danger", { type: "button", disabled: !online, onclick: disconnect }, "Disconnect"),
         el("button.danger", { type: "button", onclick: end }, "End session"),
+        el("button", { type: "button", onclick: look }, "Look at its queue"),
         el("a.button", { href: `#/bans?client_id=${encodeURIComponent(name)}` }, "Ban …"),
         el("a.button", { href: `#/trace?client_id=${encodeURIComponent(name)}` }, "Trace"));
     }

@@ -49,6 +49,16 @@ pub(super) enum Act {
         #[arg(short, long)]
         retain: bool,
     },
+    /// Give a message to every connected client, whatever it subscribes to
+    Broadcast {
+        /// The topic
+        topic: String,
+        /// The message
+        message: String,
+        /// Its QoS
+        #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+        qos: u8,
+    },
     /// Delete retained messages; subscribers keep what they have
     DeleteRetained {
         /// A topic filter: one topic, or those of a branch
@@ -131,6 +141,11 @@ impl Act {
                 let body = json!({"topic": topic, "payload": message, "qos": qos, "retain": retain});
                 api.post(&["publish"], &body).await?;
                 output.done(&format!("published to {topic}"))
+            }
+            Self::Broadcast { topic, message, qos } => {
+                let body = json!({"topic": topic, "payload": message, "qos": qos});
+                api.post(&["broadcast"], &body).await?;
+                output.done(&format!("given to all under {topic}"))
             }
             Self::DeleteRetained { filter } => {
                 let done = api.delete(&["retained"], &[("filter", filter.clone())]).await?;

@@ -43,6 +43,13 @@ pub(super) enum Look {
         #[command(flatten)]
         limit: Limit,
     },
+    /// The oldest messages that wait for a client; they stay where they are
+    Queue {
+        /// Its client identifier
+        client_id: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// What happened to a client lately
     Events {
         /// Its client identifier
@@ -79,7 +86,7 @@ pub(super) struct Limit {
     limit: usize,
 }
 
-/// Of retained messages.
+/// Of messages.
 const LARGEST_PAGE: usize = 1_000;
 
 /// All that the API sorts by.
@@ -121,7 +128,7 @@ const SUBSCRIPTIONS: &[Column] = &[
     Column("SINCE", "at", Time),
 ];
 
-const RETAINED: &[Column] = &[
+const MESSAGES: &[Column] = &[
     Column("TOPIC", "topic", Text),
     Column("QOS", "qos", Number),
     Column("BYTES", "payload_bytes", Number),
@@ -162,10 +169,12 @@ impl Look {
                 output.list(SUBSCRIPTIONS, &api.list(&["subscriptions"], &query, limit.limit).await?)
             }
             Self::Retained { filter, limit } => {
-                let size = limit.limit.min(LARGEST_PAGE).to_string();
-                let query = [("filter", filter.clone()), ("limit", size)];
-                let page = api.get(&["retained"], &query).await?;
-                output.list(RETAINED, list_of(&page))
+                let query = [("filter", filter.clone()), limit.of_messages()];
+                output.list(MESSAGES, list_of(&api.get(&["retained"], &query).await?))
+            }
+            Self::Queue { client_id, limit } => {
+                let waiting = api.get(&["session", client_id, "queue"], &[limit.of_messages()]).await?;
+                output.list(MESSAGES, list_of(&waiting))
             }
             Self::Events { client_id } => {
                 output.list(EVENTS, list_of(&api.get(&["client", client_id, "events"], &[]).await?))
@@ -176,6 +185,12 @@ impl Look {
             }
             Self::Config => output.value(&api.get(&["config"], &[]).await?),
         }
+    }
+}
+
+impl Limit {
+    fn of_messages(&self) -> (&'static str, String) {
+        ("limit", self.limit.min(LARGEST_PAGE).to_string())
     }
 }
 

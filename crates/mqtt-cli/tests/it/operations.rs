@@ -137,6 +137,29 @@ fn a_backup_of_a_running_broker_is_a_data_directory() {
 }
 
 #[test]
+fn what_waits_for_a_client_is_read_from_the_disk() {
+    let world = World::start("");
+    let subscribe = ["sub", "-t", "t/#", "-q", "1", "-i", "away", "-c", "-C", "1"];
+    let subscriber = start_client(world.mqtt, &[&subscribe[..], &["-d"]].concat(), b"");
+    subscriber.await_stderr("received SUBACK");
+    world.admin(&["publish", "t/0", "first", "--qos", "1"]).output();
+    assert!(subscriber.ended().status.success());
+    let other = start_client(world.mqtt, &["sub", "-t", "other", "-C", "1", "-v", "-d"], b"");
+    other.await_stderr("received SUBACK");
+    world.admin(&["broadcast", "news", "for all"]).output();
+    assert_eq!(other.ended().stdout, ["news for all"]);
+    for n in 1..=3 {
+        world.admin(&["publish", &format!("t/{n}"), "later", "--qos", "1"]).output();
+    }
+    let table = world.admin(&["queue", "away"]).output();
+    let topics: Vec<&str> = table.iter().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(topics, ["t/1", "t/2", "t/3"]);
+    let world = world.restart();
+    assert_eq!(world.json(&["queue", "away", "--limit", "2"]).as_array().unwrap().len(), 2);
+    assert!(world.admin(&["queue", "nobody"]).complaint(1).contains("has no session"));
+}
+
+#[test]
 fn the_api_speaks_tls_with_the_certificate_that_is_there_now() {
     let folder = tempfile::tempdir().unwrap();
     let certify = |name: &str| {
