@@ -4,15 +4,15 @@
 //! client, and some clients, of whom the one that was quiet for longest is forgotten first.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::SystemTime,
 };
 
+use lru::LruCache;
 use mqtt_broker::{Event, Observer, Peer};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
@@ -27,29 +27,22 @@ struct Kept {
     hasher: RandomState,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    clients: HashMap<String, Recent>,
-    /// Clients by when they were last heard of.
-    quiet: BTreeMap<u64, String>,
-    clock: u64,
-}
-
-#[derive(Debug, Default)]
-struct Recent {
-    touched: u64,
-    events: VecDeque<Past>,
-}
+/// Clients and what happened to them, oldest first. Small, because most brokers have as many as this keeps.
+#[derive(Debug)]
+struct Shard(LruCache<Box<str>, Vec<Past>>);
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Past {
-    at: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    #[schema(value_type = String)]
+    at: SystemTime,
     /// `connected`, `disconnected`, `subscribed` and so on.
     #[schema(value_type = String)]
     event: &'static str,
     /// From where, why, or to what.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
 }
 
 const SHARDS: usize = 16;
@@ -76,8 +69,7 @@ impl ClientEvents {
 
     /// What is known of a client, oldest first.
     pub(crate) fn of(&self, client_id: &str) -> Vec<Past> {
-        let shard = self.shard(client_id).lock();
-        shard.clients.get(client_id).map(|recent| recent.events.iter().cloned().collect()).unwrap_or_default()
+        self.shard(client_id).lock().0.peek(client_id).cloned().unwrap_or_default()
     }
 
     fn shard(&self, client_id: &str) -> &Mutex<Shard> {
@@ -88,45 +80,46 @@ impl ClientEvents {
 
 impl Past {
     fn now(event: &'static str, detail: &str) -> Self {
-        let mut detail = detail.to_owned();
-        if detail.len() > LONGEST_DETAIL {
-            let end =
-                (0..=LONGEST_DETAIL).rev().find(|&end| detail.is_char_boundary(end)).unwrap_or_default();
-            detail.truncate(end);
-            detail.push('…');
-        }
-        Self { at: rfc3339(SystemTime::now()), event, detail }
+        let end = detail.floor_char_boundary(LONGEST_DETAIL);
+        let detail = match detail.split_at(end) {
+            (all, "") => all.into(),
+            (beginning, _) => format!("{beginning}…").into(),
+        };
+        Self { at: SystemTime::now(), event, detail }
     }
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard(LruCache::unbounded()))),
+            hasher: RandomState::new(),
+        }
     }
 }
 
 impl Shard {
     fn has_room_for(&self, client_id: &str) -> bool {
-        self.clients.len() < CLIENTS_A_SHARD || self.clients.contains_key(client_id)
+        self.0.len() < CLIENTS_A_SHARD || self.0.contains(client_id)
     }
 
     fn push(&mut self, client_id: &str, past: Past) {
-        if !self.clients.contains_key(client_id)
-            && self.clients.len() >= CLIENTS_A_SHARD
-            && let Some((_, quietest)) = self.quiet.pop_first()
-        {
-            self.clients.remove(&quietest);
+        let Some(events) = self.0.get_mut(client_id) else {
+            if self.0.len() >= CLIENTS_A_SHARD {
+                self.0.pop_lru();
+            }
+            self.0.push(client_id.into(), vec![past]);
+            return;
+        };
+        if events.len() >= EVENTS_A_CLIENT {
+            events.remove(0);
         }
-        self.clock += 1;
-        let recent = self.clients.entry(client_id.to_owned()).or_default();
-        self.quiet.remove(&recent.touched);
-        recent.touched = self.clock;
-        self.quiet.insert(self.clock, client_id.to_owned());
-        if recent.events.len() >= EVENTS_A_CLIENT {
-            recent.events.pop_front();
-        }
-        recent.events.push_back(past);
+        events.push(past);
     }
+}
+
+fn as_rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
 }
 
 impl Observer for ClientEvents {
@@ -184,7 +177,7 @@ mod tests {
         }
         assert!(before.iter().all(|name| known(name)));
         events.decided(&before[0], Peer::Unknown, "let in by a test");
-        assert_eq!(events.of(&before[0]).last().unwrap().detail, "let in by a test, from unknown");
+        assert_eq!(&*events.of(&before[0]).last().unwrap().detail, "let in by a test, from unknown");
     }
 
     #[test]
@@ -194,7 +187,7 @@ mod tests {
             events.note("a", "subscribed", &n.to_string());
         }
         let kept = events.of("a");
-        assert_eq!((kept.len(), kept[0].detail.as_str()), (EVENTS_A_CLIENT, "68"));
+        assert_eq!((kept.len(), &*kept[0].detail), (EVENTS_A_CLIENT, "68"));
         events.note("a", "subscribed", &"ü".repeat(1_000));
         assert!(events.of("a")[EVENTS_A_CLIENT - 1].detail.len() <= LONGEST_DETAIL + 3);
         for n in 0..SHARDS * CLIENTS_A_SHARD * 2 {
@@ -203,7 +196,7 @@ mod tests {
         }
         for shard in &events.0.shards {
             let shard = shard.lock();
-            assert!(shard.clients.len() <= CLIENTS_A_SHARD && shard.quiet.len() == shard.clients.len());
+            assert!(shard.0.len() <= CLIENTS_A_SHARD);
         }
         assert!(events.of("a").is_empty() && !events.of("busy").is_empty());
     }

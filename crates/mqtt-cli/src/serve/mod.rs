@@ -24,8 +24,8 @@ use mqtt_broker::{Broker, Limits, store::StoreError};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    access::Rules, ban_file::BanFile, key_arguments::KeyArguments, listeners::ListenerArguments,
-    operations::Program, reload::Reloader,
+    access::Rules, admin::AdminAddress, ban_file::BanFile, key_arguments::KeyArguments,
+    listeners::ListenerArguments, operations::Program, reload::Reloader,
 };
 pub(crate) use crate::config::default_data_dir;
 use crate::{
@@ -120,7 +120,11 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     let events = ClientEvents::default();
     let rules = Rules::new(&config, &started.files, events.clone());
     let workers = runtime::workers().context("cannot start the threads for connections")?;
-    let mut builder = Broker::builder().limits(limits.clone()).workers(workers).observer(events.clone());
+    let mut builder = Broker::builder().limits(limits.clone()).workers(workers);
+    if config.admin.address != Some(AdminAddress::Off) {
+        // Who would look at it? It costs each client a few hundred bytes.
+        builder = builder.observer(events.clone());
+    }
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
