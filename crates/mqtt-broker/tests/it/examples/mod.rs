@@ -65,13 +65,13 @@ async fn observer_prints_what_happens() {
 }
 
 #[tokio::test]
-async fn local_averages_what_thermometers_publish() {
+async fn local_follows_what_thermometers_publish() {
     let example = Example::start("local");
     let mut client = Client::connected(example.address, "a").await;
-    client.subscribe("average/#", Q0).await;
-    for (room, degrees, average) in [("1", "20", "20.0"), ("2", "22.5", "21.2"), ("2", "30", "25.0")] {
+    client.subscribe("warmest/#", Q0).await;
+    for (room, degrees, warmest) in [("1", "20", "20.0"), ("2", "22.5", "22.5"), ("2", "10", "20.0")] {
         client.publish(&format!("room/{room}/temperature"), degrees, Q1).await;
-        assert_eq!(client.message().await, format!("average/temperature {average}"));
+        assert_eq!(client.message().await, format!("warmest/temperature {warmest}"));
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Far longer than any example takes to print its next line.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// A running example; killed when dropped.
 pub(super) struct Example {
