@@ -6,7 +6,7 @@ use mqtt_broker::{ClientInfo, ConnectRefusal, ConnectRequest};
 
 use crate::{
     acl::Act,
-    authorize::{Authorizer, Opinion, subject},
+    authorize::{Authorizer, CannotTell, Opinion, subject},
     identity::{Admitted, Identity, IdentityProvider, Verdict},
     throttle::{Throttle, ThrottleLimits},
 };
@@ -22,6 +22,8 @@ pub struct Access {
     anonymous: bool,
     providers: Vec<Arc<dyn IdentityProvider>>,
     authorizers: Vec<Arc<dyn Authorizer>>,
+    /// One of them lets a client have every message that matches its subscriptions.
+    vouched: bool,
     failures: Failures,
     witness: Option<Arc<Witness>>,
 }
@@ -66,6 +68,7 @@ impl Access {
 
     /// Asks this one too what a client may do, after those before.
     pub fn authorize(mut self, authorizer: impl Authorizer) -> Self {
+        self.vouched |= authorizer.vouches_for_deliveries();
         self.authorizers.push(Arc::new(authorizer));
         self
     }
@@ -82,14 +85,36 @@ impl Access {
         self
     }
 
-    /// Whether a client may do something.
-    pub fn allows(&self, client: &ClientInfo, act: Act<'_>) -> bool {
-        if let Some(acl) = client.attached::<Admitted>().and_then(|admitted| admitted.acl.as_deref()) {
-            return acl.allows(subject(client), act);
+    /// Whether a client may do something: [`Opinion::Allow`], [`Opinion::Deny`], or [`Opinion::Ask`] if that has to be found
+    /// out by [`Access::ask`].
+    pub fn judge(&self, client: &ClientInfo, act: Act<'_>) -> Opinion {
+        if let Some(allowed) = by_own_rights(client, act) {
+            return allowed;
         }
+        let act = self.as_asked(act);
         let opinions = self.authorizers.iter().map(|authorizer| authorizer.judge(client, act));
         let first = { opinions }.find(|opinion| *opinion != Opinion::None);
-        first.map_or(self.authorizers.is_empty(), |opinion| opinion == Opinion::Allow)
+        first.unwrap_or_else(|| self.last_word(act))
+    }
+
+    /// The same, with all the time that it takes. An error if somebody who has to be asked cannot tell.
+    pub async fn ask(&self, client: &ClientInfo, act: Act<'_>) -> Result<bool, CannotTell> {
+        if let Some(allowed) = by_own_rights(client, act) {
+            return Ok(allowed == Opinion::Allow);
+        }
+        let act = self.as_asked(act);
+        for authorizer in &self.authorizers {
+            let opinion = match authorizer.judge(client, act) {
+                Opinion::Ask => authorizer.ask(client, act).await?,
+                opinion => opinion,
+            };
+            match opinion {
+                Opinion::None => {}
+                Opinion::Ask => return Err(CannotTell),
+                opinion => return Ok(opinion == Opinion::Allow),
+            }
+        }
+        Ok(self.last_word(act) == Opinion::Allow)
     }
 
     /// Who asks to connect, if he may.
@@ -110,7 +135,7 @@ impl Access {
             (Err(_), _) => {}
         }
         let identity = admitted?;
-        self.refuse_foreign_will(request, &identity)?;
+        self.refuse_foreign_will(request, &identity).await?;
         Ok(identity)
     }
 
@@ -157,8 +182,22 @@ impl Access {
         }
     }
 
+    /// Where a message is not judged when it leaves, a subscription is not granted for what is.
+    fn as_asked<'a>(&self, act: Act<'a>) -> Act<'a> {
+        match act {
+            Act::Subscribe { filter } if self.vouched => Act::SubscribeWhole { filter },
+            act => act,
+        }
+    }
+
+    /// When nobody has an opinion.
+    fn last_word(&self, act: Act<'_>) -> Opinion {
+        let is_vouched_for = self.vouched && matches!(act, Act::Receive { .. });
+        if self.authorizers.is_empty() || is_vouched_for { Opinion::Allow } else { Opinion::Deny }
+    }
+
     /// A Will that may not be published is refused while there is somebody to tell.
-    fn refuse_foreign_will(
+    async fn refuse_foreign_will(
         &self,
         request: &ConnectRequest,
         identity: &Identity,
@@ -168,11 +207,13 @@ impl Access {
         let mut client = ClientInfo::clone(&request.client);
         client.user_name = identity.user_name.clone().or(client.user_name);
         let allowed = match &identity.acl {
-            Some(acl) => acl.allows(subject(&client), act),
-            None => self.allows(&client, act),
+            Some(acl) => Ok(acl.allows(subject(&client), act)),
+            None => self.ask(&client, act).await,
         };
-        if allowed {
-            return Ok(());
+        match allowed {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(CannotTell) => return Err(ConnectRefusal::ServerUnavailable),
         }
         tracing::info!(
             client_id = &*request.client.client_id,
@@ -182,4 +223,10 @@ impl Access {
         self.testify(&request.client, || format!("refused: it may not publish its Will to {}", will.topic()));
         Err(ConnectRefusal::NotAuthorized)
     }
+}
+
+/// What a client may do that brought its rights along: nobody else is asked about it.
+fn by_own_rights(client: &ClientInfo, act: Act<'_>) -> Option<Opinion> {
+    let acl = client.attached::<Admitted>()?.acl.as_deref()?;
+    Some(if acl.allows(subject(client), act) { Opinion::Allow } else { Opinion::Deny })
 }

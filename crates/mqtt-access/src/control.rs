@@ -8,7 +8,11 @@ use mqtt_broker::{
     PublishDecision, PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
 };
 
-use crate::{access::Access, acl::Act};
+use crate::{
+    access::Access,
+    acl::Act,
+    authorize::{CannotTell, Opinion},
+};
 
 /// How many clients are looked at before others have their turn.
 const CLIENTS_AT_A_TIME: usize = 1024;
@@ -58,7 +62,7 @@ impl AccessControl {
         let [at_connect, at_subscribe, at_publish, at_deliver, at_will] = [(); 5].map(|()| self.clone());
         builder
             .on_connect(move |request| at_connect.clone().connect(request))
-            .on_subscribe(move |request| std::future::ready(at_subscribe.subscribe(&request)))
+            .on_subscribe(move |request| at_subscribe.clone().subscribe(request))
             .on_publish(move |request| at_publish.publish(request))
             .on_deliver(move |request| at_deliver.deliver(request))
             .on_will(move |client, will| at_will.will(client, will))
@@ -98,32 +102,56 @@ impl AccessControl {
         }
     }
 
-    fn allows(&self, client: &ClientInfo, act: Act<'_>) -> bool {
-        self.in_force.load().of(client).allows(client, act)
+    fn judge(&self, client: &ClientInfo, act: Act<'_>) -> Opinion {
+        self.in_force.load().of(client).judge(client, act)
     }
 
-    fn subscribe(&self, request: &SubscribeRequest) -> SubscribeDecision {
-        let act = Act::Subscribe { filter: request.filter.as_str() };
-        if self.allows(&request.client, act) {
-            SubscribeDecision::Grant(request.qos)
-        } else {
-            SubscribeDecision::Refuse
+    /// The rules of the moment, for as long as they take to decide.
+    fn rules_of(&self, client: &ClientInfo) -> Access {
+        self.in_force.load().of(client).clone()
+    }
+
+    async fn subscribe(self, request: SubscribeRequest) -> SubscribeDecision {
+        let SubscribeRequest { client, filter, qos, .. } = request;
+        let act = Act::Subscribe { filter: filter.as_str() };
+        let allowed = match self.judge(&client, act) {
+            Opinion::Ask => self.rules_of(&client).ask(&client, act).await,
+            opinion => Ok(opinion == Opinion::Allow),
+        };
+        match allowed {
+            Ok(true) => SubscribeDecision::Grant(qos),
+            Ok(false) => SubscribeDecision::Refuse,
+            Err(CannotTell) => SubscribeDecision::Disconnect,
         }
     }
 
     fn publish(&self, request: PublishRequest<'_>) -> PublishDecision {
-        let act = Act::Publish { topic: request.topic, retain: request.retain };
-        if self.allows(request.client, act) { PublishDecision::Pass } else { PublishDecision::Drop }
+        let PublishRequest { client, topic, retain, .. } = request;
+        match self.judge(client, Act::Publish { topic, retain }) {
+            Opinion::Allow => PublishDecision::Pass,
+            Opinion::Ask => {
+                let (rules, client, topic) = (self.rules_of(client), client.clone(), topic.to_owned());
+                PublishDecision::Later(Box::pin(async move {
+                    match rules.ask(&client, Act::Publish { topic: &topic, retain }).await {
+                        Ok(true) => PublishDecision::Pass,
+                        Ok(false) => PublishDecision::Drop,
+                        Err(CannotTell) => PublishDecision::Disconnect,
+                    }
+                }))
+            }
+            _ => PublishDecision::Drop,
+        }
     }
 
     fn deliver(&self, request: DeliverRequest<'_>) -> bool {
-        self.allows(request.client, Act::Receive { topic: request.topic })
+        self.judge(request.client, Act::Receive { topic: request.topic }) == Opinion::Allow
     }
 
-    /// The Will of an earlier process was judged at its CONNECT; whose it was nobody knows any more.
+    /// A Will was judged at its CONNECT. That is the last word where whoever has it takes time to answer; and of a Will of
+    /// an earlier process nobody knows whose it was.
     fn will(&self, client: &ClientInfo, will: &Message) -> WillDecision {
         let act = Act::Publish { topic: will.topic(), retain: will.retain() };
-        let passes = client.peer == Peer::Unknown || self.allows(client, act);
+        let passes = client.peer == Peer::Unknown || self.judge(client, act) != Opinion::Deny;
         if passes { WillDecision::Pass } else { WillDecision::Drop }
     }
 }

@@ -26,22 +26,29 @@ mod acl;
 mod authorize;
 mod control;
 mod file_error;
+#[cfg(feature = "http")]
+mod http;
 mod identity;
 #[cfg(feature = "passwords")]
 mod passwords;
 mod throttle;
 #[cfg(feature = "tokens")]
 mod tokens;
+#[cfg(any(feature = "http", feature = "passwords"))]
+mod turns;
 
 pub use self::{
     access::{Access, Failures},
     acl::{Acl, Act, Because, Ruling, Subject},
-    authorize::{Authorizer, Opinion},
+    authorize::{AskFuture, Authorizer, CannotTell, Opinion},
     control::{AccessControl, AccessRules},
     file_error::{FileError, LineError},
     identity::{Certificates, Identity, IdentityProvider, Verdict},
     throttle::ThrottleLimits,
 };
+
+#[cfg(feature = "http")]
+pub use self::http::{Http, HttpError, HttpOptions};
 
 #[cfg(feature = "passwords")]
 pub use self::passwords::{Edit, EditError, PasswordChecks, PasswordFile, Passwords, edit};

@@ -4,6 +4,7 @@
 
 use std::{
     any::Any,
+    fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -130,7 +131,6 @@ pub struct PublishRequest<'a> {
 }
 
 /// The answer to a PUBLISH.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishDecision {
     /// Deliver it as it is.
     Pass,
@@ -140,6 +140,21 @@ pub enum PublishDecision {
     Drop,
     /// Close the client's connection.
     Disconnect,
+    /// Somebody else has to be asked first: this is going to be the decision. Meanwhile the packets behind wait, and nothing
+    /// more is read from this client; see [`crate::Limits::hook_timeout`] for how long it may take.
+    Later(HookFuture<Self>),
+}
+
+impl fmt::Debug for PublishDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("Pass"),
+            Self::Change(message) => f.debug_tuple("Change").field(message).finish(),
+            Self::Drop => f.write_str("Drop"),
+            Self::Disconnect => f.write_str("Disconnect"),
+            Self::Later(_) => f.write_str("Later(..)"),
+        }
+    }
 }
 
 /// A message to decide about that is about to leave for a client.
@@ -171,8 +186,8 @@ pub enum WillDecision {
 
 /// All hooks as one trait, each with a default that lets everything pass.
 ///
-/// `on_connect` and `on_subscribe` may await. The others are called in the middle of the data path and must not block:
-/// a hook that does stalls its worker thread. A hook that panics ends its own connection ([`CloseReason::HookFailed`]), and
+/// `on_connect` and `on_subscribe` may await, and `on_publish` may answer [`PublishDecision::Later`]. All others are called
+/// in the middle of the data path and must not block: a hook that does stalls its worker thread. A hook that panics ends its own connection ([`CloseReason::HookFailed`]), and
 /// no other.
 pub trait Hooks: Send + Sync + 'static {
     /// A connection was accepted by a listener; `false` closes it at once.

@@ -37,6 +37,11 @@ pub enum Act<'a> {
         /// The topic filter; a `$share/group/` before it is not looked at.
         filter: &'a str,
     },
+    /// To subscribe, and have every message that matches without being asked about it.
+    SubscribeWhole {
+        /// The same.
+        filter: &'a str,
+    },
     /// To get a message that was published to a topic.
     Receive {
         /// The topic name.
@@ -117,6 +122,7 @@ impl Acl {
                 self.judge(subject, &Want::Topic(topic, Rights::RETAIN))
             }
             Act::Subscribe { filter } => self.judge(subject, &Want::Filter(without_share(filter))),
+            Act::SubscribeWhole { filter } => self.judge(subject, &Want::WholeFilter(without_share(filter))),
             Act::Receive { topic } => self.judge(subject, &Want::Topic(topic, Rights::RECEIVE)),
         }
     }
@@ -163,6 +169,7 @@ impl Acl {
 enum Want<'a> {
     Topic(&'a str, Rights),
     Filter(&'a str),
+    WholeFilter(&'a str),
 }
 
 impl Section {
@@ -189,13 +196,16 @@ impl Section {
     fn judge(&self, subject: Subject<'_>, want: &Want<'_>) -> Option<Ruling<'_>> {
         let denies = |rule: &Rule| match *want {
             Want::Topic(topic, _) => rule.matches(topic, subject),
-            Want::Filter(filter) => rule.covers(filter, subject),
+            Want::Filter(filter) | Want::WholeFilter(filter) => rule.covers(filter, subject),
         };
         let grants = |rule: &Rule| match *want {
             Want::Topic(topic, right) => rule.rights.has(right) && rule.matches(topic, subject),
             Want::Filter(filter) => {
                 rule.rights.has(Rights::SUBSCRIBE_ACROSS) && rule.overlaps(filter, subject)
                     || rule.rights.has(Rights::SUBSCRIBE_WITHIN) && rule.covers(filter, subject)
+            }
+            Want::WholeFilter(filter) => {
+                rule.rights.has(Rights::RECEIVE | Rights::SUBSCRIBE_ACROSS) && rule.covers(filter, subject)
             }
         };
         let first = self.deny.iter().find(|rule| denies(rule)).map(|rule| (false, rule));

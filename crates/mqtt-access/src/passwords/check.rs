@@ -1,29 +1,20 @@
 //! [`Passwords`]: asks a password file, on threads that are few, so that a flood of CONNECTs stalls nothing else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use mqtt_broker::{ConnectRefusal, ConnectRequest, HookFuture};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::PasswordFile;
-use crate::identity::{Identity, IdentityProvider, Verdict};
-
-/// How many checks may wait for each thread that makes them.
-const WAITING_A_THREAD: usize = 64;
+use crate::{
+    identity::{Identity, IdentityProvider, Verdict},
+    turns::Turns,
+};
 
 /// The threads on which passwords are checked. All clones are the same: one set serves every listener, before and after
 /// a reload.
 #[derive(Clone)]
-pub struct PasswordChecks(Arc<Checks>);
-
-struct Checks {
-    threads: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    most_waiting: usize,
-}
+pub struct PasswordChecks(Arc<Turns>);
 
 /// Who knows a user's password in this file is that user. Of users who are not in it, it has no opinion.
 pub struct Passwords {
@@ -35,12 +26,7 @@ impl PasswordChecks {
     /// So many checks at a time; each takes a core for some tens of milliseconds, and 19 MiB. 64 may wait for each of
     /// them; further ones are refused at once.
     pub fn new(at_a_time: usize) -> Self {
-        let at_a_time = at_a_time.clamp(1, Semaphore::MAX_PERMITS);
-        Self(Arc::new(Checks {
-            threads: Arc::new(Semaphore::new(at_a_time)),
-            waiting: AtomicUsize::new(0),
-            most_waiting: at_a_time.saturating_mul(WAITING_A_THREAD),
-        }))
+        Self(Arc::new(Turns::new(at_a_time)))
     }
 }
 
@@ -67,7 +53,7 @@ impl IdentityProvider for Passwords {
         let Some(user_name) = request.client.user_name.clone() else {
             return Box::pin(std::future::ready(Verdict::NoOpinion));
         };
-        let (file, checks) = (Arc::clone(&self.file), Arc::clone(&self.checks.0));
+        let (file, checks) = (Arc::clone(&self.file), self.checks.clone());
         // A user without a password is asked for the empty one, which nobody has; it takes the same time.
         let password = request.password.clone().unwrap_or_default();
         Box::pin(async move {
@@ -92,37 +78,15 @@ impl IdentityProvider for Passwords {
     }
 }
 
-impl Checks {
+impl PasswordChecks {
     /// `None` if too many wait already.
-    async fn run<T: Send + 'static>(
-        self: Arc<Self>,
-        check: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let place = Place::take(&self)?;
-        let thread = Arc::clone(&self.threads).acquire_owned().await.ok()?;
-        drop(place);
+    async fn run<T: Send + 'static>(&self, check: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let turn = self.0.take().await?;
         let checked = spawn_blocking(move || {
-            let _thread = thread;
+            let _turn = turn;
             check()
         });
         checked.await.ok()
-    }
-}
-
-/// A place among those that wait, until it is dropped.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(checks: &'a Checks) -> Option<Self> {
-        let grown = |waiting| (waiting < checks.most_waiting).then_some(waiting + 1);
-        checks.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
-        Some(Self(&checks.waiting))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,27 +97,35 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::turns::WAITING_FOR_EACH;
 
     /// The thread is held; 64 wait, and the next one is told at once that there is no room.
     #[tokio::test]
     async fn no_more_wait_than_may_and_at_last_all_are_checked() {
-        let checks = PasswordChecks::new(1).0;
+        let checks = PasswordChecks::new(1);
+        let run = |check: fn()| {
+            let checks = checks.clone();
+            async move { checks.run(check).await }
+        };
         let (release, held) = mpsc::channel::<()>();
-        let first = tokio::spawn(Arc::clone(&checks).run(move || held.recv().is_ok()));
-        while checks.threads.available_permits() > 0 {
+        let first = tokio::spawn({
+            let checks = checks.clone();
+            async move { checks.run(move || held.recv().is_ok()).await }
+        });
+        while checks.0.free() > 0 {
             tokio::task::yield_now().await;
         }
         let mut waiting = JoinSet::new();
-        for n in 0..WAITING_A_THREAD {
-            waiting.spawn(Arc::clone(&checks).run(move || n));
+        for _ in 0..WAITING_FOR_EACH {
+            waiting.spawn(run(|| ()));
         }
-        while checks.waiting.load(Ordering::Relaxed) < WAITING_A_THREAD {
+        while checks.0.waiting() < WAITING_FOR_EACH {
             tokio::task::yield_now().await;
         }
-        assert_eq!(Arc::clone(&checks).run(|| ()).await, None);
+        assert_eq!(checks.run(|| ()).await, None);
         release.send(()).unwrap();
         assert_eq!(first.await.unwrap(), Some(true));
         assert!(waiting.join_all().await.iter().all(Option::is_some));
-        assert_eq!(checks.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(checks.0.waiting(), 0);
     }
 }

@@ -29,7 +29,7 @@ use mqtt_codec::{ConnectRefusal, EncodeError, Frame, PacketType, Pingreq, Pingre
 pub(crate) use self::subscribe::deliver_retained;
 use self::{
     answers::Answers,
-    phase::{Open, Phase},
+    phase::{Deciding, Open, Phase},
 };
 use crate::{
     burst::Burst,
@@ -38,7 +38,7 @@ use crate::{
     core::Core,
     counters::Authentication,
     entrance::Entrance,
-    hooks::{ConnectDecision, HookFuture, SubscribeDecision, survive},
+    hooks::{ConnectDecision, HookFuture, PublishDecision, SubscribeDecision, survive},
     route_cache::RouteCache,
     session::{Attachment, MOST_WITHHELD, Sent},
 };
@@ -63,12 +63,14 @@ pub(crate) struct Connection {
 pub(crate) enum Question {
     Connect(HookFuture<ConnectDecision>),
     Subscribe(HookFuture<SubscribeDecision>),
+    Publish(HookFuture<PublishDecision>),
 }
 
 /// What the hook decided.
 pub(crate) enum Answer {
     Connect(ConnectDecision),
     Subscribe(SubscribeDecision),
+    Publish(PublishDecision),
     /// It took too long, or panicked.
     Failed,
 }
@@ -79,6 +81,7 @@ impl Question {
         let answer = match self {
             Self::Connect(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Connect)),
             Self::Subscribe(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Subscribe)),
+            Self::Publish(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Publish)),
         };
         answer.map(|answer| answer.unwrap_or(Answer::Failed))
     }
@@ -249,12 +252,17 @@ impl Connection {
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
             Answer::Subscribe(decision) => self.subscribe_decided(decision, burst),
+<<<<<<< HEAD
             Answer::Failed => {
                 if let Phase::Authenticating(_) = self.phase {
                     burst.totals.authentication(Authentication::Failed);
                 }
                 Err(CloseReason::HookFailed)
             }
+=======
+            Answer::Publish(decision) => self.publish_decided(now, decision, burst),
+            Answer::Failed => Err(CloseReason::HookFailed),
+>>>>>>> ae1da26 (Ask a web server who a client is and what it may do; let on_publish put a decision off)
         };
         if let Err(reason) = outcome {
             self.end(now, reason, burst);
@@ -286,9 +294,10 @@ impl Connection {
         self.recheck_if_due();
         match &mut self.phase {
             Phase::Authenticating(pending) => pending.question.take().map(Question::Connect),
-            Phase::Open(Open { deciding: Some(deciding), .. }) => {
-                deciding.question.take().map(Question::Subscribe)
-            }
+            Phase::Open(Open { deciding: Some(deciding), .. }) => match &mut **deciding {
+                Deciding::Filters(filters) => filters.question.take().map(Question::Subscribe),
+                Deciding::Publish(held) => held.question.take().map(Question::Publish),
+            },
             _ => None,
         }
     }

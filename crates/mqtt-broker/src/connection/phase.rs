@@ -10,14 +10,14 @@
 //!       └────────────────────┴────────────────────────────────────┘
 //! ```
 //!
-//! In `Open`, a SUBSCRIBE that a hook decides about puts the packets behind it on hold; the phase stays.
+//! In `Open`, a SUBSCRIBE or a PUBLISH that a hook decides about puts the packets behind it on hold; the phase stays.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{connect::Pending, publish_rate::PublishRate, subscribe::Deciding};
+use super::{connect::Pending, publish::HeldPublish, publish_rate::PublishRate, subscribe::Filters};
 use crate::{admission::UserPlace, client::Peer, close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
@@ -49,8 +49,16 @@ pub(crate) struct Open {
     pub(crate) ends_at: Option<Instant>,
     /// [`Core::recheck`](crate::core::Core::recheck) when its subscriptions were last found allowed.
     pub(crate) rechecked: u64,
-    /// A SUBSCRIBE that a hook is deciding about, or the subscriptions that there are already.
+    /// What a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
+}
+
+/// What waits for a hook's decision.
+pub(crate) enum Deciding {
+    /// A SUBSCRIBE, or the subscriptions that there are already.
+    Filters(Filters),
+    /// A PUBLISH.
+    Publish(HeldPublish),
 }
 
 /// When what is under way is repeated.

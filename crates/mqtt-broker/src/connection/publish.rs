@@ -4,16 +4,34 @@ use std::time::Instant;
 
 use mqtt_codec::{Delivery, Frame, PacketType, Puback, PublishRef, Pubrec};
 
-use super::Connection;
+use super::{Connection, phase::Deciding};
 use crate::{
     burst::Burst,
     close_reason::{CloseReason, ProtocolViolation},
     event::DropReason,
-    hooks::{PublishDecision, PublishRequest, survive},
+    hooks::{HookFuture, PublishDecision, PublishRequest, survive},
     message::Outgoing,
     session::{SessionRef, TooManyUnreleased},
     store::Record,
 };
+
+/// A PUBLISH about which somebody else is asked.
+pub(crate) struct HeldPublish {
+    pub(super) question: Option<HookFuture<PublishDecision>>,
+    topic: Box<str>,
+    payload: Box<[u8]>,
+    retain: bool,
+    delivery: Delivery,
+}
+
+/// What became of a PUBLISH.
+#[derive(PartialEq)]
+enum Outcome {
+    /// It was passed on or dropped: its sender may be told that it has come.
+    Settled,
+    /// The decision is still to come.
+    Held,
+}
 
 impl Connection {
     pub(super) fn handle_publish(
@@ -31,11 +49,50 @@ impl Connection {
             Delivery::ExactlyOnce { packet_id, .. } => self.receive(packet_id)?,
             _ => true,
         };
-        if is_new && let Err(reason) = self.decide(now, &publish, burst) {
-            self.forget(publish.delivery);
-            return Err(reason);
+        if !is_new {
+            return self.acknowledge(publish.delivery, burst);
         }
-        self.acknowledge(publish.delivery, burst)
+        let outcome = self.decide(now, &publish, burst);
+        self.conclude(publish.delivery, outcome, burst)
+    }
+
+    /// A decision has come about a PUBLISH that had to wait for it.
+    pub(super) fn publish_decided(
+        &mut self,
+        now: Instant,
+        decision: PublishDecision,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let deciding = self.open()?.deciding.take().map(|deciding| *deciding);
+        let Some(Deciding::Publish(held)) = deciding else { return Err(CloseReason::Internal) };
+        let HeldPublish { topic, payload, retain, delivery, .. } = held;
+        if let Delivery::ExactlyOnce { packet_id, .. } = delivery {
+            self.receive(packet_id)?;
+        }
+        let publish = PublishRef { delivery, retain, topic: &topic, payload: &payload };
+        let outcome = self.carry_out(now, &publish, decision, burst);
+        self.conclude(delivery, outcome, burst)
+    }
+
+    /// Acknowledges what is settled. All else was not passed on, so its identifier is not known: while nobody can tell what
+    /// becomes of it, the client may be cut off, and then the message that it repeats is a new one.
+    fn conclude(
+        &mut self,
+        delivery: Delivery,
+        outcome: Result<Outcome, CloseReason>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        match outcome {
+            Ok(Outcome::Settled) => self.acknowledge(delivery, burst),
+            Ok(Outcome::Held) => {
+                self.forget(delivery);
+                Ok(())
+            }
+            Err(reason) => {
+                self.forget(delivery);
+                Err(reason)
+            }
+        }
     }
 
     /// Takes note of a QoS 2 identifier; `false` if its message was passed on already.
@@ -62,30 +119,50 @@ impl Connection {
         now: Instant,
         publish: &PublishRef<'_>,
         burst: &mut Burst<'_>,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<Outcome, CloseReason> {
         let qos = publish.delivery.qos();
         let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
         if self.core.limits.reserves(outgoing.topic) {
             self.core.dropped("", outgoing.message(), DropReason::ReservedTopic, burst); // [MQTT-3.3.5-2]
-            return Ok(());
+            return Ok(Outcome::Settled);
         }
         let Some(hook) = &self.core.hooks.on_publish else {
-            return self.deliver(now, &outgoing, publish.retain, publish.delivery, burst);
+            self.deliver(now, &outgoing, publish.retain, publish.delivery, burst)?;
+            return Ok(Outcome::Settled);
         };
         let client = &*self.attachment()?.info;
         let PublishRef { topic, payload, retain, .. } = *publish;
         let request = PublishRequest { client, topic, payload, qos, retain };
-        match survive("on_publish", || hook(request)).ok_or(CloseReason::HookFailed)? {
-            PublishDecision::Pass => self.deliver(now, &outgoing, retain, publish.delivery, burst),
+        let decision = survive("on_publish", || hook(request)).ok_or(CloseReason::HookFailed)?;
+        self.carry_out(now, publish, decision, burst)
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        publish: &PublishRef<'_>,
+        decision: PublishDecision,
+        burst: &mut Burst<'_>,
+    ) -> Result<Outcome, CloseReason> {
+        let PublishRef { topic, payload, retain, delivery } = *publish;
+        let outgoing = Outgoing::new(topic.as_bytes(), payload, delivery.qos());
+        match decision {
+            PublishDecision::Pass => self.deliver(now, &outgoing, retain, delivery, burst)?,
             PublishDecision::Change(message) => {
-                self.deliver(now, &Outgoing::of(&message), message.retain(), publish.delivery, burst)
+                self.deliver(now, &Outgoing::of(&message), message.retain(), delivery, burst)?;
             }
             PublishDecision::Drop => {
                 self.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
-                Ok(())
             }
-            PublishDecision::Disconnect => Err(CloseReason::Hook),
+            PublishDecision::Disconnect => return Err(CloseReason::Hook),
+            PublishDecision::Later(question) => {
+                let (topic, payload) = (topic.into(), payload.into());
+                let held = HeldPublish { question: Some(question), topic, payload, retain, delivery };
+                self.open()?.deciding = Some(Box::new(Deciding::Publish(held)));
+                return Ok(Outcome::Held);
+            }
         }
+        Ok(Outcome::Settled)
     }
 
     fn deliver(

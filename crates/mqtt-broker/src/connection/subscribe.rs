@@ -4,7 +4,12 @@ use std::{sync::Arc, task::Waker, time::Instant};
 
 use mqtt_codec::{Frame, PacketId, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
 
-use super::{Connection, filters::check_count, owned_body, phase::Phase};
+use super::{
+    Connection,
+    filters::check_count,
+    owned_body,
+    phase::{Deciding, Phase},
+};
 use crate::{
     burst::Burst,
     client::ClientInfo,
@@ -17,7 +22,7 @@ use crate::{
 };
 
 /// Filters that a hook decides about, one after the other.
-pub(crate) struct Deciding {
+pub(crate) struct Filters {
     pub(super) question: Option<HookFuture<SubscribeDecision>>,
     filters: Vec<(TopicFilter, QoS)>,
     /// Of the SUBSCRIBE that they came in; `None` if they are subscriptions that are there already.
@@ -41,9 +46,8 @@ impl Connection {
         let Subscribe { packet_id, filters } = subscribe;
         let return_codes = Vec::with_capacity(filters.len());
         if self.core.hooks.on_subscribe.is_some() {
-            let deciding = Deciding { question: None, filters, packet_id: Some(packet_id), return_codes };
-            self.open()?.deciding = Some(Box::new(deciding));
-            return self.ask_next(burst);
+            let filters = Filters { question: None, filters, packet_id: Some(packet_id), return_codes };
+            return self.ask_next(filters, burst);
         }
         let mut return_codes = return_codes;
         // [MQTT-3.8.4-4]: one after the other, as if each had come in a packet of its own.
@@ -67,9 +71,9 @@ impl Connection {
         let own = open.attachment.session.subscriptions.lock();
         let filters: Vec<_> = own.iter().map(|granted| (granted.filter, granted.qos)).collect();
         drop(own);
-        let mut deciding = Deciding { question: None, filters, packet_id: None, return_codes: Vec::new() };
-        if deciding.ask(&self.core, &open.attachment.info) {
-            open.deciding = Some(Box::new(deciding));
+        let mut filters = Filters { question: None, filters, packet_id: None, return_codes: Vec::new() };
+        if filters.ask(&self.core, &open.attachment.info) {
+            open.deciding = Some(Box::new(Deciding::Filters(filters)));
         }
     }
 
@@ -78,29 +82,28 @@ impl Connection {
         decision: SubscribeDecision,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let Some(mut deciding) = self.open()?.deciding.take() else { return Err(CloseReason::Internal) };
-        let Some((filter, qos)) = deciding.filters.get(deciding.return_codes.len()) else {
+        let deciding = self.open()?.deciding.take().map(|deciding| *deciding);
+        let Some(Deciding::Filters(mut filters)) = deciding else { return Err(CloseReason::Internal) };
+        let Some((filter, qos)) = filters.filters.get(filters.return_codes.len()) else {
             return Err(CloseReason::Internal);
         };
-        let return_code = match deciding.packet_id {
+        let return_code = match filters.packet_id {
             Some(_) => self.subscribe(filter, decision, *qos, burst)?,
             None => self.keep_subscription(filter, decision)?,
         };
-        deciding.return_codes.push(return_code);
-        self.open()?.deciding = Some(deciding);
-        self.ask_next(burst)
+        filters.return_codes.push(return_code);
+        self.ask_next(filters, burst)
     }
 
     /// Asks the hook about the next filter, or answers the client if all are decided.
-    fn ask_next(&mut self, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
+    fn ask_next(&mut self, mut filters: Filters, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
         let core = Arc::clone(&self.core);
         let open = self.open()?;
-        let Some(mut deciding) = open.deciding.take() else { return Err(CloseReason::Internal) };
-        if deciding.ask(&core, &open.attachment.info) {
-            open.deciding = Some(deciding);
+        if filters.ask(&core, &open.attachment.info) {
+            open.deciding = Some(Box::new(Deciding::Filters(filters)));
             return Ok(());
         }
-        let Deciding { packet_id, return_codes, .. } = *deciding;
+        let Filters { packet_id, return_codes, .. } = filters;
         packet_id.map_or(Ok(()), |packet_id| self.answer_subscribe(packet_id, return_codes, burst))
     }
 
@@ -166,7 +169,7 @@ impl Connection {
     }
 }
 
-impl Deciding {
+impl Filters {
     /// Prepares the question about the next filter; `false` if all are decided.
     fn ask(&mut self, core: &Arc<Core>, client: &Arc<ClientInfo>) -> bool {
         let Some((filter, qos)) = self.filters.get(self.return_codes.len()) else { return false };

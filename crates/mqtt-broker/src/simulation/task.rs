@@ -170,6 +170,9 @@ impl Task {
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>, burst: &mut Burst<'_>) -> Step {
+        if self.connection.closed().is_some() {
+            return Step::Idle; // Whatever is decided now, nobody hears of it.
+        }
         if self.asked.is_none() {
             self.asked = self.connection.poll_question().map(|question| (turn.later(), question));
         }
@@ -179,6 +182,7 @@ impl Task {
             _ if fails => Answer::Failed,
             Question::Connect(future) => Answer::Connect(decided(future)),
             Question::Subscribe(future) => Answer::Subscribe(decided(future)),
+            Question::Publish(future) => Answer::Publish(decided(future)),
         };
         self.connection.handle_answer(turn.instant(), answer, burst);
         Step::Progress

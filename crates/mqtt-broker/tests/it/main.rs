@@ -21,6 +21,7 @@ mod local;
 mod log_lines;
 mod panics;
 mod proxies;
+mod put_off;
 mod queue;
 mod regressions_2018;
 mod rights;

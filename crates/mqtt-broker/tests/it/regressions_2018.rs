@@ -206,8 +206,8 @@ async fn identifiers_in_flight_are_not_reused_after_the_wrap() {
 /// A message that the hook refused was retained, and acknowledged, before the hook was asked.
 #[tokio::test]
 async fn a_refused_message_is_not_retained() {
-    for decision in [PublishDecision::Drop, PublishDecision::Disconnect] {
-        let (broker, address) = start(Broker::builder().on_publish(move |_| decision.clone())).await;
+    for decide in [|| PublishDecision::Drop, || PublishDecision::Disconnect] {
+        let (broker, address) = start(Broker::builder().on_publish(move |_| decide())).await;
         let mut client = Client::connected(address, "a").await;
         let publish = crate::client::publish("t", "x", Q0, PacketId::FIRST);
         client.send_all(&[Packet::Publish(Publish { retain: true, ..publish }), Packet::Disconnect]).await;
