@@ -141,7 +141,7 @@ impl Broker {
         self.core.counters.snapshot()
     }
 
-    /// The limits in force.
+    /// The limits that it began with; [`Broker::replace_limits`] is about what may change.
     pub fn limits(&self) -> &Limits {
         &self.core.limits
     }

@@ -31,12 +31,14 @@ pub struct ListenerLimits {
     pub max_keep_alive_secs: Option<u16>,
 }
 
-/// By which way a connection came.
-#[derive(Debug, Default)]
+/// By which way a connection came, and the limits that it is held to: those that were in force then.
+#[derive(Debug)]
 pub(crate) struct Entrance {
     /// Of the listener; none for connections that came by none.
     pub(crate) name: Option<Arc<str>>,
-    limits: ListenerLimits,
+    /// The broker's, but for what the listener has of its own.
+    pub(crate) limits: Limits,
+    max_connections: usize,
     connections: Arc<AtomicUsize>,
     /// About handshakes below MQTT.
     pub(crate) failed_handshakes: Complaints,
@@ -46,14 +48,35 @@ pub(crate) struct Entrance {
 
 impl Entrance {
     /// `connections` is their number, which other entrances may share.
-    pub(crate) fn new(name: Arc<str>, limits: ListenerLimits, connections: Arc<AtomicUsize>) -> Self {
-        Self { name: Some(name), limits, connections, ..Self::default() }
+    pub(crate) fn new(
+        name: Arc<str>,
+        own: &ListenerLimits,
+        limits: &Limits,
+        connections: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            name: Some(name),
+            max_connections: own.max_connections.unwrap_or(usize::MAX),
+            connections,
+            ..Self::without_listener(own.in_place_of(limits))
+        }
+    }
+
+    /// For connections that come by no listener.
+    pub(crate) fn without_listener(limits: Limits) -> Self {
+        Self {
+            name: None,
+            limits,
+            max_connections: usize::MAX,
+            connections: Arc::default(),
+            failed_handshakes: Complaints::default(),
+            mistaken_ports: Complaints::default(),
+        }
     }
 
     /// Takes a place among the connections of this listener; `false` if it has none left.
     pub(crate) fn enter(&self) -> bool {
-        let most = self.limits.max_connections.unwrap_or(usize::MAX);
-        let grown = |connections| (connections < most).then(|| connections + 1);
+        let grown = |connections| (connections < self.max_connections).then(|| connections + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
     }
 
@@ -61,20 +84,16 @@ impl Entrance {
     pub(crate) fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
 
-    pub(crate) fn connect_timeout(&self, limits: &Limits) -> Duration {
-        self.limits.connect_timeout.unwrap_or(limits.connect_timeout)
-    }
-
-    pub(crate) fn max_connect_packet_size(&self, limits: &Limits) -> usize {
-        self.limits.max_connect_packet_size.unwrap_or(limits.max_connect_packet_size)
-    }
-
-    pub(crate) fn max_packet_size(&self, limits: &Limits) -> usize {
-        self.limits.max_packet_size.unwrap_or(limits.max_packet_size)
-    }
-
-    pub(crate) fn max_keep_alive_secs(&self, limits: &Limits) -> Option<u16> {
-        self.limits.max_keep_alive_secs.or(limits.max_keep_alive_secs)
+impl ListenerLimits {
+    fn in_place_of(&self, limits: &Limits) -> Limits {
+        let mut limits = limits.clone();
+        limits.connect_timeout = self.connect_timeout.unwrap_or(limits.connect_timeout);
+        limits.max_connect_packet_size =
+            self.max_connect_packet_size.unwrap_or(limits.max_connect_packet_size);
+        limits.max_packet_size = self.max_packet_size.unwrap_or(limits.max_packet_size);
+        limits.max_keep_alive_secs = self.max_keep_alive_secs.or(limits.max_keep_alive_secs);
+        limits
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     client::Peer,
     close_reason::CloseReason,
     connection::{Connection, Question},
+    entrance::Entrance,
 };
 
 /// One connection of a broker, without socket, runtime and clock: bytes go in, bytes come out, time is an argument.
@@ -44,7 +45,8 @@ pub struct SansIoConnection {
 impl SansIoConnection {
     /// A connection from this address that was just made, and waits for its CONNECT.
     pub fn new(broker: &Broker, from: SocketAddr, now: Instant) -> Self {
-        let (core, entrance) = (broker.core().clone(), Arc::default());
+        let core = broker.core().clone();
+        let entrance = Arc::new(Entrance::without_listener(core.limits.clone()));
         Self { connection: Connection::new(core, entrance, Peer::Inet(from), now), asked: None }
     }
 

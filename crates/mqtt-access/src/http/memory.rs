@@ -48,7 +48,7 @@ mod tests {
         let (three, minute) = (NonZeroUsize::new(3).unwrap(), Duration::from_mins(1));
         let (memory, now) = (Memory::new(three, minute), Instant::now());
         memory.put(1, 'a', now);
-        assert_eq!(memory.get(1, now + minute - Duration::from_nanos(1)), Some('a'));
+        assert_eq!(memory.get(1, now + minute / 2), Some('a'));
         assert_eq!(memory.get(1, now + minute), None);
         (1..=3).for_each(|question| memory.put(question, 'b', now));
         assert_eq!(memory.get(1, now), Some('b'), "asked for, and so the youngest");

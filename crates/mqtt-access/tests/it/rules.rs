@@ -6,7 +6,9 @@ use mqtt_access::{
     Access, AccessControl, AccessRules, Acl, Identity, IdentityProvider, PasswordChecks, PasswordFile,
     Passwords, Verdict,
 };
-use mqtt_broker::{Broker, ConnectRefusal, ConnectRequest, DropReason, HookFuture, Listener, Transport};
+use mqtt_broker::{
+    Broker, ConnectRefusal, ConnectRequest, DropReason, HookFuture, Limits, Listener, Transport,
+};
 use mqtt_codec::{Connect, QoS, TopicName, Will};
 
 use crate::client::{Client, connect, start};
@@ -57,6 +59,28 @@ async fn the_first_provider_with_an_opinion_decides_and_the_last_word_is_no() {
 }
 
 #[tokio::test]
+async fn it_tells_what_has_decided_about_a_client() {
+    let told = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&told);
+    let rules = Access::new()
+        .identify(users(&[("anna", SECRET)]))
+        .identify(Fixed("carl", Verdict::Allow(Identity::default())))
+        .allow_anonymous(true)
+        .tell(move |client, decision| noted.lock().push(format!("{} {decision}", client.client_id)));
+    let (_broker, address) = start(&AccessControl::new(rules)).await;
+    for (client_id, user) in [("1", Some("anna")), ("2", Some("carl")), ("3", Some("dora")), ("4", None)] {
+        let _ = Client::try_connect(address, connect(client_id, user, b"secret")).await;
+    }
+    let expected = [
+        "1 let in by the password file",
+        "2 let in by another provider",
+        "3 refused: no rule lets it in",
+        "4 let in without a name",
+    ];
+    assert_eq!(*told.lock(), expected);
+}
+
+#[tokio::test]
 async fn failed_attempts_are_counted_and_then_nobody_listens() {
     let (_broker, address) = start(&AccessControl::new(access(&[("anna", SECRET)], ""))).await;
     for attempt in 0..11 {
@@ -70,6 +94,38 @@ async fn failed_attempts_are_counted_and_then_nobody_listens() {
     }
     let right = Client::try_connect(address, connect("c", Some("anna"), b"secret")).await;
     assert_eq!(right.err(), Some(ConnectRefusal::ServerUnavailable));
+}
+
+/// More checks than may wait, each of them slow; whoever is connected already notices nothing.
+#[tokio::test]
+async fn a_flood_of_connects_is_refused_in_part_and_stalls_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    mqtt_access::edit(&file, "anna", mqtt_access::Edit::Set { password: b"secret" }).unwrap();
+    let users = Passwords::new(PasswordFile::load(&file).unwrap(), PasswordChecks::new(1));
+    let control = AccessControl::new(Access::new().identify(users));
+    let mut limits = Limits::default();
+    limits.hook_timeout = Duration::from_mins(10); // So many checks, on whichever machine.
+    let broker = control.install(Broker::builder().limits(limits)).build();
+    let address = broker.listen("127.0.0.1:0").await.unwrap();
+    let mut anna = Client::connected(address, "a", "anna", "secret").await;
+    let flood: Vec<_> = (0..100)
+        .map(|number| {
+            let connect = connect(&format!("c{number}"), Some("anna"), b"secret");
+            tokio::spawn(async move { Client::try_connect(address, connect).await.err() })
+        })
+        .collect();
+    anna.publish("t", "x").await;
+    let answered_meanwhile = flood.iter().filter(|attempt| attempt.is_finished()).count();
+    let mut refused = 0;
+    for attempt in flood {
+        match attempt.await.unwrap() {
+            None => {}
+            Some(ConnectRefusal::ServerUnavailable) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0 && answered_meanwhile < 100, "{refused} {answered_meanwhile}");
 }
 
 #[tokio::test]

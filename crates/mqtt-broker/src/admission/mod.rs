@@ -122,8 +122,12 @@ impl UserPlace {
     ///
     /// A client that takes over from its own earlier connection is no further one: the earlier one may be half open, and
     /// waiting for its end would lock its client out.
-    pub(crate) fn take(core: &Arc<Core>, client: &ClientInfo) -> Result<Option<Self>, RefusalReason> {
-        let Some(most) = core.limits.max_connections_per_user else { return Ok(None) };
+    pub(crate) fn take(
+        core: &Arc<Core>,
+        client: &ClientInfo,
+        most: Option<usize>,
+    ) -> Result<Option<Self>, RefusalReason> {
+        let Some(most) = most else { return Ok(None) };
         let Some(user_name) = &client.user_name else { return Ok(None) };
         let earlier = core.sessions.get(&client.client_id).and_then(|session| session.client());
         let takes_over = earlier.is_some_and(|earlier| earlier.user_name.as_ref() == Some(user_name));

@@ -138,14 +138,14 @@ impl Connection {
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
         self.announce(&info, session_present, burst);
         self.core.withheld(&info.client_id, &attached.withheld, burst);
-        let retry_interval = self.core.limits.retry_interval;
+        let retry_interval = self.limits().retry_interval;
         let retry =
             retry_interval.map(|interval| Box::new(Retry { next: now.checked_add(interval), is_due: false }));
         let Attached { attachment, .. } = attached;
         self.phase = Phase::Open(Open {
             attachment,
             retry,
-            publish_rate: PublishRate::limited_by(&self.core.limits, now),
+            publish_rate: PublishRate::limited_by(self.limits(), now),
             _user_place: user_place,
             ends_at,
             // What an earlier connection subscribed to, perhaps another user's, is this one's only if it may.
@@ -161,10 +161,10 @@ impl Connection {
         if core.admission.forbids(now, info) {
             return Err(RefusalReason::Banned);
         }
-        if core.admission.flaps(now, info, &core.limits) {
+        if core.admission.flaps(now, info, self.limits()) {
             return Err(RefusalReason::Flapping);
         }
-        UserPlace::take(core, info)
+        UserPlace::take(core, info, self.limits().max_connections_per_user)
     }
 
     /// There is no place for this client, or none any more.
@@ -232,7 +232,7 @@ impl Connection {
         } else {
             connect.client_id.as_str().into()
         };
-        let keep_alive_secs = match self.entrance.max_keep_alive_secs(&self.core.limits) {
+        let keep_alive_secs = match self.limits().max_keep_alive_secs {
             Some(most) if connect.keep_alive_secs == 0 => most,
             Some(most) => connect.keep_alive_secs.min(most),
             None => connect.keep_alive_secs,

@@ -39,6 +39,7 @@ use crate::{
     counters::Authentication,
     entrance::Entrance,
     hooks::{ConnectDecision, HookFuture, PublishDecision, SubscribeDecision, survive},
+    limits::Limits,
     route_cache::RouteCache,
     session::{Attachment, MOST_WITHHELD, Sent},
 };
@@ -99,7 +100,7 @@ const MOST_UNSETTLED: usize = 1024 * 1024;
 
 impl Connection {
     pub(crate) fn new(core: Arc<Core>, entrance: Arc<Entrance>, peer: Peer, now: Instant) -> Self {
-        let deadline = now.checked_add(entrance.connect_timeout(&core.limits));
+        let deadline = now.checked_add(entrance.limits.connect_timeout);
         Self {
             core,
             entrance,
@@ -127,7 +128,7 @@ impl Connection {
 
     /// There is no place for its client, which will be told so if it sends its CONNECT soon.
     pub(crate) fn beyond_the_limit(mut self, now: Instant) -> Self {
-        let patience = self.entrance.connect_timeout(&self.core.limits).min(PATIENCE_BEYOND_THE_LIMIT);
+        let patience = self.limits().connect_timeout.min(PATIENCE_BEYOND_THE_LIMIT);
         if let Phase::AwaitConnect { deadline, is_beyond_the_limit, .. } = &mut self.phase {
             *deadline = now.checked_add(patience);
             *is_beyond_the_limit = true;
@@ -137,6 +138,11 @@ impl Connection {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// What it is held to alone. What it has in common with others is in the core's limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.entrance.limits
     }
 
     /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
@@ -238,7 +244,7 @@ impl Connection {
                 self.end(now, CloseReason::KeepAliveTimeout, burst);
             }
             Phase::Open(Open { retry: Some(retry), .. }) if retry.next.is_some_and(|at| now >= at) => {
-                let interval = self.core.limits.retry_interval;
+                let interval = self.entrance.limits.retry_interval;
                 retry.next = interval.and_then(|interval| now.checked_add(interval));
                 retry.is_due = true;
             }
@@ -252,17 +258,13 @@ impl Connection {
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
             Answer::Subscribe(decision) => self.subscribe_decided(decision, burst),
-<<<<<<< HEAD
+            Answer::Publish(decision) => self.publish_decided(now, decision, burst),
             Answer::Failed => {
                 if let Phase::Authenticating(_) = self.phase {
                     burst.totals.authentication(Authentication::Failed);
                 }
                 Err(CloseReason::HookFailed)
             }
-=======
-            Answer::Publish(decision) => self.publish_decided(now, decision, burst),
-            Answer::Failed => Err(CloseReason::HookFailed),
->>>>>>> ae1da26 (Ask a web server who a client is and what it may do; let on_publish put a decision off)
         };
         if let Err(reason) = outcome {
             self.end(now, reason, burst);
@@ -518,8 +520,8 @@ impl Connection {
 
     fn max_packet_size(&self) -> usize {
         match self.phase {
-            Phase::AwaitConnect { .. } => self.entrance.max_connect_packet_size(&self.core.limits),
-            _ => self.entrance.max_packet_size(&self.core.limits),
+            Phase::AwaitConnect { .. } => self.limits().max_connect_packet_size,
+            _ => self.limits().max_packet_size,
         }
     }
 }

@@ -97,7 +97,7 @@ impl Connection {
 
     /// Takes note of a QoS 2 identifier; `false` if its message was passed on already.
     fn receive(&mut self, packet_id: mqtt_codec::PacketId) -> Result<bool, CloseReason> {
-        let max_unreleased = self.core.limits.max_unreleased;
+        let max_unreleased = self.limits().max_unreleased;
         let mut state = self.attachment()?.lock()?;
         let received = state.received.insert(packet_id, max_unreleased);
         received.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())

@@ -47,7 +47,7 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         let Phase::Open(Open { publish_rate: Some(rate), .. }) = &mut self.phase else { return Ok(()) };
-        let limits = &self.core.limits;
+        let limits = &self.entrance.limits;
         let rest = rate.spend(now, packet_len, limits);
         if rest == Duration::ZERO {
             return Ok(());

@@ -24,7 +24,7 @@ use crate::{
 /// Filters that a hook decides about, one after the other.
 pub(crate) struct Filters {
     pub(super) question: Option<HookFuture<SubscribeDecision>>,
-    filters: Vec<(TopicFilter, QoS)>,
+    asked_for: Vec<(TopicFilter, QoS)>,
     /// Of the SUBSCRIBE that they came in; `None` if they are subscriptions that are there already.
     packet_id: Option<PacketId>,
     return_codes: Vec<SubscribeReturnCode>,
@@ -41,12 +41,13 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        check_count(frame.packet_type, frame.body, self.core.limits.max_filters_per_packet)?;
+        check_count(frame.packet_type, frame.body, self.limits().max_filters_per_packet)?;
         let subscribe = Subscribe::decode(&owned_body(frame))?;
         let Subscribe { packet_id, filters } = subscribe;
         let return_codes = Vec::with_capacity(filters.len());
         if self.core.hooks.on_subscribe.is_some() {
-            let filters = Filters { question: None, filters, packet_id: Some(packet_id), return_codes };
+            let filters =
+                Filters { question: None, asked_for: filters, packet_id: Some(packet_id), return_codes };
             return self.ask_next(filters, burst);
         }
         let mut return_codes = return_codes;
@@ -69,9 +70,9 @@ impl Connection {
             return;
         }
         let own = open.attachment.session.subscriptions.lock();
-        let filters: Vec<_> = own.iter().map(|granted| (granted.filter, granted.qos)).collect();
+        let asked_for: Vec<_> = own.iter().map(|granted| (granted.filter, granted.qos)).collect();
         drop(own);
-        let mut filters = Filters { question: None, filters, packet_id: None, return_codes: Vec::new() };
+        let mut filters = Filters { question: None, asked_for, packet_id: None, return_codes: Vec::new() };
         if filters.ask(&self.core, &open.attachment.info) {
             open.deciding = Some(Box::new(Deciding::Filters(filters)));
         }
@@ -84,7 +85,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         let deciding = self.open()?.deciding.take().map(|deciding| *deciding);
         let Some(Deciding::Filters(mut filters)) = deciding else { return Err(CloseReason::Internal) };
-        let Some((filter, qos)) = filters.filters.get(filters.return_codes.len()) else {
+        let Some((filter, qos)) = filters.asked_for.get(filters.return_codes.len()) else {
             return Err(CloseReason::Internal);
         };
         let return_code = match filters.packet_id {
@@ -172,7 +173,7 @@ impl Connection {
 impl Filters {
     /// Prepares the question about the next filter; `false` if all are decided.
     fn ask(&mut self, core: &Arc<Core>, client: &Arc<ClientInfo>) -> bool {
-        let Some((filter, qos)) = self.filters.get(self.return_codes.len()) else { return false };
+        let Some((filter, qos)) = self.asked_for.get(self.return_codes.len()) else { return false };
         let (client, filter, is_recheck) = (Arc::clone(client), filter.clone(), self.packet_id.is_none());
         let request = SubscribeRequest { client, filter, qos: *qos, is_recheck };
         let core = Arc::clone(core);

@@ -74,7 +74,8 @@ impl Fixture {
 }
 
 fn connection(core: &Arc<Core>, now: Instant) -> Connection {
-    Connection::new(Arc::clone(core), Arc::default(), Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
+    let entrance = Arc::new(Entrance::without_listener(core.limits.clone()));
+    Connection::new(Arc::clone(core), entrance, Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
 }
 
 /// Of the client, with a session that stays and a Will that goes to itself.

@@ -13,7 +13,7 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        check_count(frame.packet_type, frame.body, self.core.limits.max_filters_per_packet)?;
+        check_count(frame.packet_type, frame.body, self.limits().max_filters_per_packet)?;
         let Unsubscribe { packet_id, filters } = Unsubscribe::decode(&owned_body(frame))?;
         let core = Arc::clone(&self.core);
         let attachment = self.attachment()?;

@@ -17,6 +17,7 @@ use super::{
     now,
     tasks::Tasks,
     transport::Transport,
+    way::Way,
     workers::Movable,
 };
 use crate::{admission::RefusalReason, broker::Broker, client::Peer, core::Core, entrance::Entrance};
@@ -27,8 +28,7 @@ const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
 /// What accepted connections are given.
 struct Reception {
     core: Arc<Core>,
-    entrance: Arc<Entrance>,
-    transport: Transport,
+    way: Arc<Way>,
     tasks: Tasks,
 }
 
@@ -44,8 +44,8 @@ impl Broker {
             return Err(io::Error::other("the broker has been shut down"));
         }
         tasks.keep_house(&core);
-        let (entrance, transport) = listener.into_parts();
-        let reception = Reception { core, entrance, transport, tasks };
+        let way = tasks.ways.open(listener, &core.limits);
+        let reception = Reception { core, way, tasks };
         self.tasks().listeners.spawn(reception.accept_until_stop(poll_accept));
         Ok(())
     }
@@ -60,8 +60,9 @@ impl Reception {
         while let Some(accepted) = stop.run_until_cancelled(poll_fn(&mut poll_accept)).await {
             match accepted {
                 Ok((socket, peer)) => {
-                    if let Some(newcomer) = self.admit(peer) {
-                        let (transport, tasks) = (self.transport.clone(), self.tasks.clone());
+                    let (entrance, transport) = self.way.now();
+                    if let Some(newcomer) = self.admit(peer, &entrance, &transport) {
+                        let tasks = self.tasks.clone();
                         let go_on = move |socket| handshake::begin(&transport, socket, newcomer, &tasks);
                         self.tasks.place(socket, go_on);
                     }
@@ -76,33 +77,33 @@ impl Reception {
     }
 
     /// Lets a connection in, if there is a place for it and there are no objections to it.
-    fn admit(&self, peer: Peer) -> Option<Newcomer> {
+    fn admit(&self, peer: Peer, entrance: &Arc<Entrance>, transport: &Transport) -> Option<Newcomer> {
         let core = &self.core;
         core.counters.connections_accepted.one();
         let accepted_at = now();
         let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place };
-        if !self.transport.serves(peer) {
-            self.refuse(peer, RefusalReason::NotAProxy);
+        if !transport.serves(peer) {
+            self.refuse(peer, entrance, RefusalReason::NotAProxy);
             return None;
         }
-        match Place::take(core, &self.entrance) {
+        match Place::take(core, entrance) {
             Ok(place) => {
                 let mut newcomer = newcomer(place);
-                (self.transport.expects_introduction(peer) || newcomer.is_welcome()).then_some(newcomer)
+                (transport.expects_introduction(peer) || newcomer.is_welcome()).then_some(newcomer)
             }
             Err(reason) => {
-                self.refuse(peer, reason);
+                self.refuse(peer, entrance, reason);
                 // Told only where that takes no handshake: at the limit of connections nothing more is spent on them.
-                let is_told = self.transport.is_plain();
-                is_told.then(|| Place::among_few(core, &self.entrance)).flatten().map(newcomer)
+                let is_told = transport.is_plain();
+                is_told.then(|| Place::among_few(core, entrance)).flatten().map(newcomer)
             }
         }
     }
 
-    fn refuse(&self, peer: Peer, reason: RefusalReason) {
+    fn refuse(&self, peer: Peer, entrance: &Entrance, reason: RefusalReason) {
         self.core.counters.connections_refused.one();
         self.core.counters.refused(reason);
-        tracing::debug!(%peer, listener = self.entrance.name.as_deref(), %reason, "refused");
+        tracing::debug!(%peer, listener = entrance.name.as_deref(), %reason, "refused");
     }
 }
 

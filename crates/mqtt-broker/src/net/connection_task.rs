@@ -188,7 +188,7 @@ impl<S: ByteStream> ConnectionTask<S> {
     fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
         if self.asked.is_none() {
             let question = self.connection.poll_question();
-            let time_limit = self.connection.core().limits.hook_timeout;
+            let time_limit = self.connection.limits().hook_timeout;
             self.asked = question.map(|question| Box::new(Asked::new(question, time_limit)));
         }
         let Some(asked) = &mut self.asked else { return Step::Idle };

@@ -57,7 +57,7 @@ pub(super) fn begin<S: ByteStream>(transport: &Transport, socket: S, newcomer: N
         return newcomer.start(socket, tasks);
     }
     let entrance = Arc::clone(&newcomer.place.entrance);
-    let time_limit = entrance.connect_timeout(&newcomer.place.core.limits);
+    let time_limit = entrance.limits.connect_timeout;
     let deadline = newcomer.accepted_at.checked_add(time_limit);
     let handshake = Handshake { transport: transport.clone(), entrance, deadline, tasks: tasks.clone() };
     tasks.tracker.spawn(handshake.run(socket, newcomer));

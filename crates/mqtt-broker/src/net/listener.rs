@@ -15,6 +15,7 @@ use crate::{
     broker::Broker,
     client::Peer,
     entrance::{Entrance, ListenerLimits},
+    limits::Limits,
 };
 
 /// A way into the broker: its name, what is spoken there, and its limits. See [`Broker::listen_with`].
@@ -58,8 +59,22 @@ impl Listener {
         self
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Entrance>, Transport) {
-        (Arc::new(Entrance::new(self.name, self.limits, self.connections)), self.transport)
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// For connections that come from now on.
+    pub(super) fn entrance(&self, limits: &Limits) -> Entrance {
+        Entrance::new(Arc::clone(&self.name), &self.limits, limits, Arc::clone(&self.connections))
+    }
+
+    /// The same listener, with the transport and the limits of another one.
+    pub(super) fn with_those_of(&self, other: &Self) -> Self {
+        Self { name: Arc::clone(&self.name), connections: Arc::clone(&self.connections), ..other.clone() }
     }
 }
 

@@ -17,6 +17,7 @@ mod transport;
 mod trusted;
 #[cfg(unix)]
 mod unix;
+mod way;
 #[cfg(feature = "websocket")]
 mod websocket;
 mod workers;

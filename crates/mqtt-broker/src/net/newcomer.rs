@@ -54,7 +54,7 @@ impl Newcomer {
     /// Whether bans, the limits of its address and the hook agree.
     fn weigh(&mut self) -> Result<(), RefusalReason> {
         let Place { core, entrance, entered, .. } = &mut self.place;
-        *entered = core.admission.enter(self.accepted_at, self.peer, &core.limits)?;
+        *entered = core.admission.enter(self.accepted_at, self.peer, &entrance.limits)?;
         let Some(hook) = &core.hooks.on_accept else { return Ok(()) };
         let request =
             AcceptRequest { peer: self.peer, listener: entrance.name.as_deref().unwrap_or_default() };
@@ -65,8 +65,8 @@ impl Newcomer {
     /// The size of the largest packet that it may send, now or later.
     #[cfg(feature = "websocket")]
     pub(super) fn largest_packet(&self) -> usize {
-        let Place { core, entrance, .. } = &self.place;
-        entrance.max_packet_size(&core.limits).max(entrance.max_connect_packet_size(&core.limits))
+        let limits = &self.place.entrance.limits;
+        limits.max_packet_size.max(limits.max_connect_packet_size)
     }
 
     /// A task of its own, so that a connection is no larger for the handshake that it had.
@@ -80,7 +80,7 @@ impl Place {
         if !entrance.enter() {
             return Err(RefusalReason::TooManyOfListener);
         }
-        if !grow(&core.connections, core.limits.max_connections) {
+        if !grow(&core.connections, entrance.limits.max_connections) {
             entrance.leave();
             return Err(RefusalReason::TooManyConnections);
         }

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     housekeeping::{keep_house, publish_sys_topics},
     now,
+    way::Ways,
     workers::Workers,
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(crate) struct Tasks {
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) workers: Workers,
+    pub(super) ways: Arc<Ways>,
     has_housekeeping: Arc<AtomicBool>,
     stopped: Arc<OnceLock<()>>,
 }

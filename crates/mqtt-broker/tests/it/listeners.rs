@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, Listener, ListenerLimits, Transport};
+use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, Listener, ListenerLimits, QoS, Transport};
 use mqtt_codec::{Connack, Connect, Packet};
 
 use crate::{
     Q0,
     client::{Client, connect, id, publish},
     journal::{Journal, eventually},
+    limits,
 };
 
 /// Listens with the default limits, but for what `change` does to them.
@@ -122,4 +123,46 @@ async fn packet_sizes_are_its_own() {
     let mut long = Client::open(narrow).await;
     long.send(Packet::Connect(Box::new(connect(&"i".repeat(60))))).await;
     long.expect_end().await;
+}
+
+#[tokio::test]
+async fn connections_that_come_after_a_replacement_have_the_new_limits_and_no_others() {
+    let broker = Broker::builder().build();
+    let address = listen(&broker, "a", |_| {}).await;
+    let mut before = Client::connected(address, "before").await;
+    let limited = |change: &dyn Fn(&mut ListenerLimits)| {
+        let mut limits = ListenerLimits::default();
+        change(&mut limits);
+        Listener::new("a", Transport::tcp()).limits(limits)
+    };
+    assert!(broker.replace_listener(limited(&|limits| limits.max_packet_size = Some(100))));
+    assert!(!broker.replace_listener(Listener::new("b", Transport::tcp())));
+    let payload = "x".repeat(200);
+    before.publish("t", &payload, QoS::AtLeastOnce).await;
+    let mut after = Client::connected(address, "after").await;
+    after.send(Packet::Publish(publish("t", &payload, Q0, id(1)))).await;
+    after.expect_end().await;
+
+    // Those that are there count, too.
+    assert!(broker.replace_listener(limited(&|limits| limits.max_connections = Some(1))));
+    eventually("one left", || broker.snapshot().connections == 1).await;
+    let refused = Client::open(address).await.connect(connect("c")).await;
+    assert_eq!(refused, Connack::Refused(ConnectRefusal::ServerUnavailable));
+    assert!(broker.replace_listener(limited(&|_| {})));
+    Client::connected(address, "c").await.publish("t", &payload, QoS::AtLeastOnce).await;
+}
+
+#[tokio::test]
+async fn the_brokers_limits_are_replaced_at_all_listeners_also_those_to_come() {
+    let broker = Broker::builder().build();
+    let with_its_own = listen(&broker, "a", |limits| limits.max_packet_size = Some(1_000)).await;
+    let before = listen(&broker, "b", |_| {}).await;
+    broker.replace_limits(limits(|limits| limits.max_packet_size = 100));
+    let after = listen(&broker, "c", |_| {}).await;
+    let payload = "x".repeat(200);
+    for (address, is_served) in [(with_its_own, true), (before, false), (after, false)] {
+        let mut client = Client::connected(address, "x").await;
+        client.send(Packet::Publish(publish("t", &payload, QoS::AtLeastOnce, id(1)))).await;
+        assert_eq!(client.next().await.is_some(), is_served);
+    }
 }

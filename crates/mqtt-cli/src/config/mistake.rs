@@ -44,7 +44,11 @@ impl Mistakes {
     }
 
     pub(crate) fn add(&mut self, origin: &Origin, what: impl Into<String>) {
-        self.all.push(Mistake { origin: origin.clone(), what: what.into() });
+        let mistake = Mistake { origin: origin.clone(), what: what.into() };
+        // What holds for all listeners is found wrong at each.
+        if !self.all.contains(&mistake) {
+            self.all.push(mistake);
+        }
     }
 
     /// `value`, if nothing is wrong.

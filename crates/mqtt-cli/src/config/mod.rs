@@ -25,10 +25,10 @@ pub(crate) use self::{
     mistake::{Mistakes, Origin},
     raw::{Raw, RawListener, TlsKeys, section_named},
     reference::{example, reference},
-    resolved::{Config, Files, Listener, Storage, default_data_dir},
+    resolved::{Config, Files, Listener, ListenerAccess, Servers, Storage, default_data_dir},
     shown::Changed,
     source::{Argument, File, Sources},
-    value::{Kind, Protocol},
+    value::{Authority, Kind, Protocol, Provider},
 };
 
 /// Where a packaged broker has its configuration.

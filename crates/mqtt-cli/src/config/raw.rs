@@ -1,28 +1,28 @@
 //! [`Raw`]: what all sources together say, key by key. Each key and its default stand here and nowhere else; what the keys
 //! mean together is in `resolved.rs`.
 
-use std::{
-    num::{NonZeroU16, NonZeroU32, NonZeroUsize},
-    path::PathBuf,
-    time::Duration,
-};
+mod access;
+mod limits;
 
-use mqtt_broker::{
-    CertificateField, ClientCertificates, DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy,
-    SharedStrategy,
-};
+use std::{path::PathBuf, time::Duration};
+
+use mqtt_broker::{CertificateField, ClientCertificates, TrustedSources};
 use mqtt_store::{Durability, StoreOptions};
 
+pub(crate) use self::{
+    access::{AccessKeys, HttpKeys, ListenerAccessKeys, TokenKeys},
+    limits::LimitKeys,
+};
 use super::{
     key::{Key, Section, Setting, section},
     mistake::{Mistakes, Origin},
     resolved::{Config, Storage},
     source::{Reader, Sources, Table},
-    value::{ByteRate, Finite, Interval, KeepAlive, NotEmpty, PacketSize, PrefixLen, Protocol, UnixMode},
+    value::{Finite, KeepAlive, PacketSize, Protocol, UnixMode},
 };
 use crate::{
     logging::{Directives, LogFormat},
-    quantity::{Size, Span},
+    quantity::Size,
     serve::{address::ListenAddress, admin::AdminAddress},
 };
 
@@ -47,24 +47,27 @@ section! {
         /// Where: "localhost:1883", "0.0.0.0:1883", "[::]:1883", or "unix:/run/gmqtt/mqtt.sock"; port 0 takes a free one.
         address: Option<ListenAddress> = None, Restart;
         /// What is spoken there: MQTT over TCP (or over a Unix socket), over TLS, over WebSocket, over secure WebSocket.
-        protocol: Protocol = Protocol::Tcp, Restart;
+        protocol: Protocol = Protocol::Tcp, Reload;
         /// Serve clients without asking who they are.
         ///
         /// Where other machines can connect, and nobody is asked for a password or a certificate, this has to be said in
         /// so many words.
         allow_anonymous: Option<bool> = None, Reload;
+        /// The proxies in front of it, by address, network ("10.0.0.0/8") or "unix": each connection begins with a PROXY protocol
+        /// header, and nobody else is served. Name the proxies alone: whoever is named can pass for anybody.
+        proxy_protocol_from: TrustedSources = TrustedSources::default(), Reload;
         /// The permissions of a Unix socket: who may write to it may connect.
         unix_mode: UnixMode = UnixMode(0o660), Restart;
         /// Connections of this listener at a time, within [limits] max_connections.
-        max_connections: Option<usize> = None, Restart;
+        max_connections: Option<usize> = None, Reload;
         /// In place of the one in [limits], as the following.
-        connect_timeout: Option<Finite> = None, Restart;
+        connect_timeout: Option<Finite> = None, Reload;
         /// In place of the one in [limits].
-        max_connect_packet_size: Option<PacketSize> = None, Restart;
+        max_connect_packet_size: Option<PacketSize> = None, Reload;
         /// In place of the one in [limits].
-        max_packet_size: Option<PacketSize> = None, Restart;
+        max_packet_size: Option<PacketSize> = None, Reload;
         /// In place of the one in [limits].
-        max_keep_alive: Option<KeepAlive> = None, Restart;
+        max_keep_alive: Option<KeepAlive> = None, Reload;
     }
 }
 
@@ -91,20 +94,11 @@ section! {
     /// What a listener whose protocol is ws or wss grants.
     WebSocketKeys at "listener.websocket" {
         /// The paths that are served; another one is answered with 404.
-        paths: Vec<String> = vec!["/mqtt".into(), "/".into()], Restart;
+        paths: Vec<String> = vec!["/mqtt".into(), "/".into()], Reload;
         /// The web pages that may connect, as browsers spell them: "https://example.org". Empty is all of them.
-        origins: Vec<String> = Vec::new(), Restart;
-    }
-}
-
-section! {
-    /// Who may connect, and what he may do there. The files are read again at a reload.
-    AccessKeys at "access" {
-        /// Ask clients for a user name and a password of this file, which `gmqtt passwd FILE USER` writes; those of mosquitto
-        /// are read as they are.
-        password_file: Option<PathBuf> = None, Reload;
-        /// Let clients do only what this file allows, in the syntax of mosquitto.
-        acl_file: Option<PathBuf> = None, Reload;
+        origins: Vec<String> = Vec::new(), Reload;
+        /// The proxies whose X-Forwarded-For is believed, as in proxy_protocol_from.
+        forwarded_for_from: TrustedSources = TrustedSources::default(), Reload;
     }
 }
 
@@ -152,119 +146,14 @@ section! {
     }
 }
 
-section! {
-    /// What one client, and all of them, may use: docs/limits.md says what happens at each.
-    LimitKeys at "limits" {
-        /// Connections at a time.
-        max_connections: usize = limits().max_connections, Restart;
-        /// Connections of one address at a time. Without a number there is no limit: many clients may share one.
-        max_connections_per_address: Option<NonZeroUsize> = None, Restart;
-        /// Connections of one user name at a time. Without a number there is no limit.
-        max_connections_per_user: Option<NonZeroUsize> = None, Restart;
-        /// Connections that one address may open a second; further ones are closed before any TLS. Without a number there is
-        /// no limit.
-        max_accept_rate_per_address: Option<NonZeroU32> = None, Restart;
-        /// How many bits of an IPv6 address stand for one peer, in the limits of an address.
-        ipv6_prefix_len: PrefixLen = PrefixLen(limits().ipv6_prefix_len), Restart;
-        /// Bans of addresses, client identifiers and users at a time.
-        max_bans: usize = limits().max_bans, Restart;
-        /// How often a client identifier may connect within flapping_window; one more time, and it is banned. Without a
-        /// number there is no limit.
-        flapping_connects: Option<NonZeroU32> = None, Restart;
-        /// See flapping_connects.
-        flapping_window: Finite = Finite(limits().flapping_window), Restart;
-        /// How long a client identifier that flaps is banned.
-        flapping_ban: Finite = Finite(limits().flapping_ban), Restart;
-        /// Time from a connection's beginning to its whole CONNECT.
-        connect_timeout: Finite = Finite(limits().connect_timeout), Restart;
-        /// Largest packet before the CONNECT is accepted, fixed header included. Never more than max_packet_size.
-        max_connect_packet_size: PacketSize = PacketSize(limits().max_connect_packet_size), Restart;
-        /// Largest packet, fixed header included; what sends a larger one is disconnected.
-        max_packet_size: PacketSize = PacketSize(limits().max_packet_size), Restart;
-        /// Longest keep alive, never for no limit; what asks for more gets this one.
-        max_keep_alive: KeepAlive = KeepAlive(limits().max_keep_alive_secs), Restart;
-        /// How long a TCP connection may be silent before the system asks whether its client is still there.
-        tcp_keep_alive: Interval = Interval(limits().tcp_keep_alive), Restart;
-        /// Messages that one client may publish a second. Without a number there is no limit.
-        max_publish_rate: Option<NonZeroU32> = None, Restart;
-        /// Bytes that one client may publish a second. Without a number there is no limit.
-        max_publish_byte_rate: Option<ByteRate> = None, Restart;
-        /// What happens to a client that publishes faster.
-        ///
-        /// delay reads nothing more from it until it has kept to the rate again. disconnect disconnects it.
-        publish_rate_policy: PublishRatePolicy = limits().publish_rate_policy, Restart;
-        /// Let clients publish to topics that begin with $, but for $SYS.
-        allow_dollar_topics: bool = limits().allow_dollar_topics, Restart;
-        /// Levels of a topic.
-        max_topic_levels: NonZeroUsize = at_least_one(limits().max_topic_levels), Restart;
-        /// Bytes of a topic.
-        max_topic_len: NonZeroUsize = at_least_one(limits().max_topic_len), Restart;
-        /// Topic filters in one packet.
-        max_filters_per_packet: NonZeroUsize = at_least_one(limits().max_filters_per_packet), Restart;
-        /// Topic filters of all clients.
-        max_subscriptions: usize = limits().max_subscriptions, Restart;
-        /// Topic filters with a wildcard of one client.
-        max_wildcard_subscriptions_per_client: usize = limits().max_wildcard_subscriptions_per_client, Restart;
-        /// Topic filters of one client.
-        max_subscriptions_per_client: usize = limits().max_subscriptions_per_client, Restart;
-        /// Sessions, connected or not.
-        max_sessions: usize = limits().max_sessions, Restart;
-        /// How long a persistent session outlives its connection.
-        session_expiry: Span = Span(limits().session_expiry), Restart;
-        /// QoS 1 and 2 messages sent to a client and not yet acknowledged.
-        max_inflight: NonZeroU16 = NonZeroU16::new(limits().max_inflight).unwrap_or(NonZeroU16::MIN), Restart;
-        /// Bytes of those.
-        max_inflight_bytes: NotEmpty = NotEmpty(limits().max_inflight_bytes), Restart;
-        /// QoS 2 messages received from a client and not yet released by it.
-        max_unreleased: NonZeroUsize = at_least_one(limits().max_unreleased), Restart;
-        /// Messages that wait for one client, connected or not.
-        max_queued_messages: usize = limits().max_queued_messages, Restart;
-        /// Bytes that wait for one client, connected or not.
-        max_queued_bytes: Size = Size(limits().max_queued_bytes), Restart;
-        /// Bytes of a connected client's queue that are kept in memory if the disk has them too.
-        queue_window_bytes: Size = Size(limits().queue_window_bytes), Restart;
-        /// What to do when the messages or the bytes that wait reach their limit.
-        ///
-        /// drop-oldest makes room: the oldest queued QoS 0 message goes, without one the new message if it is QoS 0, else
-        /// the oldest. drop-newest drops the new message. disconnect drops it and disconnects the client.
-        queue_full: QueueFullPolicy = limits().queue_full, Restart;
-        /// Whether QoS 0 messages wait for absent clients.
-        queue_qos0_messages: bool = limits().queue_qos0_messages, Restart;
-        /// Encoded bytes that wait for a connected client's socket, before messages go to its queue.
-        max_pending_bytes: Size = Size(limits().max_pending_bytes), Restart;
-        /// How often an unacknowledged message is sent again on a live connection.
-        retry_interval: Interval = Interval(limits().retry_interval), Restart;
-        /// One copy of a message a client, or one a matching subscription.
-        delivery_mode: DeliveryMode = limits().delivery_mode, Restart;
-        /// Which member of a shared subscription gets a message.
-        shared_strategy: SharedStrategy = limits().shared_strategy, Restart;
-        /// Retained messages.
-        max_retained_messages: usize = limits().max_retained_messages, Restart;
-        /// Bytes of all retained messages.
-        max_retained_bytes: Size = Size(limits().max_retained_bytes), Restart;
-        /// How long a retained message is kept.
-        retained_expiry: Span = Span(limits().retained_expiry), Restart;
-        /// How often the topics below $SYS are published, a second at least, or never.
-        sys_interval: Span = Span(Some(Duration::from_secs(10))), Restart;
-        /// How long a decision that is asked of others may take: of a password's check, say.
-        hook_timeout: Finite = Finite(limits().hook_timeout), Restart;
-    }
-}
-
-fn limits() -> Limits {
-    Limits::default()
-}
-
-fn at_least_one(number: usize) -> NonZeroUsize {
-    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
-}
-
 /// All that was written.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
     pub(crate) top: TopKeys,
     pub(crate) listeners: Vec<RawListener>,
     pub(crate) access: AccessKeys,
+    pub(crate) token: TokenKeys,
+    pub(crate) http: HttpKeys,
     pub(crate) admin: AdminKeys,
     pub(crate) storage: StorageKeys,
     pub(crate) log: LogKeys,
@@ -278,6 +167,7 @@ pub(crate) struct RawListener {
     pub(crate) keys: ListenerKeys,
     pub(crate) tls: Option<TlsKeys>,
     pub(crate) websocket: Option<WebSocketKeys>,
+    pub(crate) access: Option<ListenerAccessKeys>,
 }
 
 impl Raw {
@@ -286,10 +176,17 @@ impl Raw {
         let mut reader = Reader::new(sources);
         let document = reader.parse();
         let mut root = reader.root(&document);
+        let (access, token, http) = root.section("access", AccessKeys::PATH, |table| {
+            let access = AccessKeys::read(table);
+            let token = table.section("token", TokenKeys::PATH, TokenKeys::read);
+            (access, token, table.section("http", HttpKeys::PATH, HttpKeys::read))
+        });
         let raw = Self {
             top: TopKeys::read(&mut root),
             listeners: root.sections("listener", ListenerKeys::PATH, RawListener::read),
-            access: root.section("access", AccessKeys::PATH, AccessKeys::read),
+            access,
+            token,
+            http,
             admin: root.section("admin", AdminKeys::PATH, AdminKeys::read),
             storage: root.section("storage", StorageKeys::PATH, StorageKeys::read),
             log: root.section("log", LogKeys::PATH, LogKeys::read),
@@ -331,7 +228,7 @@ impl Default for RawListener {
     fn default() -> Self {
         let mut keys = ListenerKeys::default();
         keys.address.value = Some(ListenAddress::Localhost(1883));
-        Self { origin: Origin::Default, keys, tls: None, websocket: None }
+        Self { origin: Origin::Default, keys, tls: None, websocket: None, access: None }
     }
 }
 
@@ -342,6 +239,7 @@ impl RawListener {
             keys: ListenerKeys::read(table),
             tls: table.optional_section("tls", TlsKeys::PATH, TlsKeys::read),
             websocket: table.optional_section("websocket", WebSocketKeys::PATH, WebSocketKeys::read),
+            access: table.optional_section("access", ListenerAccessKeys::PATH, ListenerAccessKeys::read),
         }
     }
 }
@@ -399,7 +297,10 @@ pub(crate) fn sections() -> Vec<Described> {
         Described::of::<ListenerKeys>(true),
         Described::of::<TlsKeys>(false),
         Described::of::<WebSocketKeys>(false),
+        Described::of::<ListenerAccessKeys>(false),
         Described::of::<AccessKeys>(false),
+        Described::of::<TokenKeys>(false),
+        Described::of::<HttpKeys>(false),
         Described::of::<AdminKeys>(false),
         Described::of::<StorageKeys>(false),
         Described::of::<LimitKeys>(false),

@@ -101,6 +101,7 @@ impl Key {
             (None, Kind::Time) => "\"30s\"".into(),
             (None, Kind::Switch) => "false".into(),
             (None, Kind::Text) if self.name == "address" => "\"127.0.0.1:18083\"".into(),
+            (None, Kind::Text) if self.name.ends_with("_url") => "\"http://127.0.0.1:8080/mqtt\"".into(),
             (None, Kind::Text) => "\"...\"".into(),
             (None, Kind::Path) => format!("\"/etc/gmqtt/{}\"", self.name),
             (None, Kind::Choice(names)) => format!("\"{}\"", names.first().unwrap_or(&"")),

@@ -126,6 +126,8 @@ impl Raw {
         parts.extend(self.listeners.iter().flat_map(RawListener::parts));
         parts.extend([
             Part::of(&self.access, false),
+            Part::of(&self.token, false),
+            Part::of(&self.http, false),
             Part::of(&self.admin, false),
             Part::of(&self.storage, false),
             Part::of(&self.limits, false),
@@ -139,6 +141,7 @@ impl RawListener {
     fn parts(&self) -> Vec<Part> {
         let tls = self.tls.as_ref().map(|tls| Part::of(tls, false));
         let websocket = self.websocket.as_ref().map(|websocket| Part::of(websocket, false));
-        [Some(Part::of(&self.keys, true)), tls, websocket].into_iter().flatten().collect()
+        let access = self.access.as_ref().map(|access| Part::of(access, false));
+        [Some(Part::of(&self.keys, true)), tls, websocket, access].into_iter().flatten().collect()
     }
 }

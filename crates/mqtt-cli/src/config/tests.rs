@@ -229,3 +229,78 @@ fn changes_are_found_by_key() {
     assert!(keys.contains(&"listener localhost:1883: address"), "{keys:?}");
     assert!(!keys.contains(&"limits.max_sessions"), "{keys:?}");
 }
+
+#[test]
+fn a_listener_asks_whom_it_names_or_all_who_can_be_asked() {
+    let text = "\
+        [access]\n\
+        password_file = \"users\"\n\
+        acl_file = \"rights\"\n\
+        [access.token]\n\
+        jwks_file = \"keys\"\n\
+        [access.http]\n\
+        connect_url = \"http://127.0.0.1/\"\n\
+        [[listener]]\n\
+        address = \"0.0.0.0:1\"\n\
+        [[listener]]\n\
+        address = \"0.0.0.0:2\"\n\
+        [listener.access]\n\
+        identify = [\"http\", \"password\"]\n\
+        authorize = []\n\
+        password_file = \"others\"\n";
+    let listeners = config(text).listeners;
+    let [first, second] = &listeners[..] else { panic!("{listeners:?}") };
+    assert_eq!(
+        first.access.identify,
+        [Provider::Certificate, Provider::Token, Provider::Password, Provider::Http]
+    );
+    assert_eq!(first.access.authorize, [Authority::Acl]);
+    assert_eq!(second.access.identify, [Provider::Http, Provider::Password]);
+    assert!(second.access.authorize.is_empty() && !second.allow_anonymous);
+    let path = |name: &str| Some(Path::new("/etc/gmqtt").join(name));
+    assert_eq!(
+        (&first.access.password_file.value, &second.access.password_file.value),
+        (&path("users"), &path("others"))
+    );
+}
+
+#[test]
+fn who_is_named_has_to_be_there_to_be_asked() {
+    for (text, line, part) in [
+        ("[access]\nidentify = [\"token\"]", 2, "needs a key in [access.token]"),
+        ("[access]\nidentify = [\"password\"]", 2, "needs `password_file`"),
+        ("[access]\nauthorize = [\"acl\"]", 2, "needs `acl_file`"),
+        ("[access]\nauthorize = [\"http\"]", 2, "needs `acl_url`"),
+        ("[access]\nidentify = [\"magic\"]", 2, "has to be one of"),
+        ("[access.token]\nkey_file = \"k\"", 2, "needs `algorithm`"),
+        ("[access.token]\nkey_file = \"k\"\nalgorithm = \"none\"", 3, "has to be one of"),
+        ("[access.token]\njwks_file = \"k\"\nalgorithm = \"HS256\"", 3, "is for `key_file`"),
+        ("[access.token]\nissuer = \"us\"", 2, "needs `key_file` or `jwks_file`"),
+        ("[access.http]\nacl_url = \"ftp://x\"", 2, "has to begin with http://"),
+        ("[access.http]\nacl_url = \"http://a:hush@x\"", 2, "holds a password"),
+        ("[access.http]\nacl_url = \"http://x\"\ntimeout = \"5s\"", 3, "less than [limits] hook_timeout"),
+        ("[access.tokens]\nissuer = \"us\"", 1, "did you mean `token`?"),
+    ] {
+        let all = mistakes(text);
+        let found =
+            all.iter().any(|mistake| mistake.starts_with(&format!("{line}: ")) && mistake.contains(part));
+        assert!(found && !all.concat().contains("hush"), "{text}: {all:#?}");
+    }
+    let two = "[access]\nidentify = [\"http\"]\n[[listener]]\naddress = \"[::]:1\"\n[[listener]]\naddress = \"[::]:2\"";
+    one_mistake(two, 2, "needs `connect_url`");
+}
+
+#[test]
+fn behind_proxies_a_loopback_address_is_open_to_others() {
+    let at = |more: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{more}");
+    let proxy = at("proxy_protocol_from = [\"127.0.0.1\", \"unix\"]\n");
+    one_mistake(&proxy, 2, "allow_anonymous = true");
+    one_mistake(&at("proxy_protocol_from = [\"localhost\"]"), 3, "is no address, no network");
+    one_mistake(
+        &at("protocol = \"ws\"\n[listener.websocket]\nforwarded_for_from = [\"10.0.0.0/8\"]"),
+        2,
+        "allow_anonymous = true",
+    );
+    let shown = Config::of(&sources(&format!("{proxy}allow_anonymous = true"))).unwrap().1.to_toml();
+    assert!(shown.contains("proxy_protocol_from = [\"127.0.0.1\", \"unix\"]\n"), "{shown}");
+}

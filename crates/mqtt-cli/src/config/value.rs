@@ -9,8 +9,10 @@ use std::{
     time::Duration,
 };
 
+use mqtt_access::Http;
 use mqtt_broker::{
     CertificateField, ClientCertificates, DeliveryMode, PublishRatePolicy, QueueFullPolicy, SharedStrategy,
+    TrustedSources,
 };
 use mqtt_store::Durability;
 use toml::de::DeValue;
@@ -193,6 +195,7 @@ scalar!(ByteRate, Kind::Size, byte_rate, |value| Size(value.0.get() as usize).to
 scalar!(PrefixLen, Kind::Number, prefix_len, |value| i64::from(value.0).into());
 scalar!(AdminAddress, Kind::Text, address, |value| value.to_string().into());
 scalar!(Directives, Kind::Text, str::parse, |value| value.to_string().into());
+scalar!(ServerUrl, Kind::Text, server_url, |value| value.0.clone().into());
 
 /// A relative path in a file starts from where that file is, so that they can be moved together.
 impl Value for PathBuf {
@@ -209,6 +212,20 @@ impl Value for PathBuf {
 
     fn show(&self) -> Option<toml::Value> {
         Some(self.display().to_string().into())
+    }
+}
+
+impl Value for TrustedSources {
+    const KIND: Kind = Kind::List(&Kind::Text);
+
+    fn read(written: &Written<'_>) -> Result<Self, String> {
+        Self::new(Vec::<String>::read(written)?).map_err(|wrong| format!("names proxies, and {wrong}"))
+    }
+
+    fn show(&self) -> Option<toml::Value> {
+        let text = self.to_string();
+        let entries = text.split(", ").filter(|entry| !entry.is_empty());
+        Some(toml::Value::Array(entries.map(Into::into).collect()))
     }
 }
 
@@ -236,6 +253,30 @@ pub(crate) enum Protocol {
     Ws,
     Wss,
 }
+
+/// Who says who a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    Certificate,
+    Token,
+    Password,
+    Http,
+}
+
+/// Who says what a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authority {
+    Acl,
+    Http,
+}
+
+/// The name of the algorithm that a key of tokens is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenKind(pub(crate) &'static str);
+
+/// A web server that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerUrl(pub(crate) String);
 
 /// The permissions of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,6 +363,10 @@ fn prefix_len(text: &str) -> Result<PrefixLen, String> {
     len.map(PrefixLen).ok_or_else(|| format!("has to be a number of bits, from 1 to 128 (got `{text}`)"))
 }
 
+fn server_url(text: &str) -> Result<ServerUrl, String> {
+    Http::check_url(text).map(|()| ServerUrl(text.to_owned())).map_err(|wrong| format!("is {wrong}"))
+}
+
 fn unix_mode(text: &str) -> Result<UnixMode, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.map(UnixMode).ok_or_else(|| format!("has to be permissions such as \"0660\" (got `{text}`)"))
@@ -377,6 +422,23 @@ impl std::fmt::Display for Protocol {
 }
 
 choice!(Protocol { "tcp" => Self::Tcp, "tls" => Self::Tls, "ws" => Self::Ws, "wss" => Self::Wss });
+choice!(Provider {
+    "certificate" => Self::Certificate,
+    "token" => Self::Token,
+    "password" => Self::Password,
+    "http" => Self::Http,
+});
+choice!(Authority { "acl" => Self::Acl, "http" => Self::Http });
+choice!(TokenKind {
+    "HS256" => Self("HS256"),
+    "HS384" => Self("HS384"),
+    "HS512" => Self("HS512"),
+    "RS256" => Self("RS256"),
+    "RS384" => Self("RS384"),
+    "RS512" => Self("RS512"),
+    "ES256" => Self("ES256"),
+    "ES384" => Self("ES384"),
+});
 choice!(Durability { "sync" => Self::Sync, "os" => Self::Os, "memory" => Self::Memory });
 choice!(LogFormat { "text" => Self::Text, "json" => Self::Json });
 choice!(DeliveryMode { "once" => Self::Once, "overlap" => Self::Overlap });

@@ -290,8 +290,10 @@ impl Reader {
         match line.option.as_str() {
             "password_file" | "acl_file" => {
                 let key = if line.option == "acl_file" { "acl_file" } else { "password_file" };
-                if self.migrated.access.has(key) {
-                    self.note(line, "gmqtt has one for all listeners: this is not the first");
+                if self.has_settings_per_listener {
+                    self.listener.access.set(key, value);
+                } else if self.migrated.access.has(key) {
+                    self.note(line, "there was one before, for all listeners");
                 } else {
                     self.migrated.access.set(key, value);
                 }

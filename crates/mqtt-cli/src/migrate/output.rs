@@ -26,6 +26,7 @@ pub(super) struct Listener {
     pub(super) keys: Keys,
     pub(super) tls: Keys,
     pub(super) websocket: Keys,
+    pub(super) access: Keys,
     pub(super) speaks_websocket: bool,
     /// Used only where clients show certificates.
     pub(super) authorities: Option<String>,
@@ -82,9 +83,11 @@ impl Migrated {
         }
         for listener in &self.listeners {
             listener.keys.write(&mut text, "[[listener]]");
-            for (keys, heading) in
-                [(&listener.tls, "[listener.tls]"), (&listener.websocket, "[listener.websocket]")]
-            {
+            for (keys, heading) in [
+                (&listener.tls, "[listener.tls]"),
+                (&listener.websocket, "[listener.websocket]"),
+                (&listener.access, "[listener.access]"),
+            ] {
                 if !keys.is_empty() {
                     keys.write(&mut text, heading);
                 }

@@ -1,23 +1,23 @@
 //! Who may connect, and what he may do there: the rules that are in force, made of what stands in the files.
 
-use std::{collections::HashSet, future::ready};
+use std::collections::HashMap;
 
 use mqtt_access::{
-    Access, AccessControl, Certificates, Failures, Identity, IdentityProvider, PasswordChecks, Passwords,
-    Verdict,
+    Access, AccessControl, AccessRules, Certificates, Failures, Http, PasswordChecks, Passwords, Tokens,
 };
 use mqtt_admin::ClientEvents;
-use mqtt_broker::{ConnectRequest, HookFuture};
 
-use crate::config::{Config, Files};
+use crate::config::{Authority, Config, Files, Listener, ListenerAccess, Provider, Servers};
 
 /// The rules in force, and what outlives a reload of them.
-#[derive(Clone)]
 pub(super) struct Rules {
     events: ClientEvents,
     checks: PasswordChecks,
     failures: Failures,
+    servers: Servers,
     control: AccessControl,
+    /// By listener: one that the file does not name any more listens until the next start, and has the rules that it had.
+    listeners: HashMap<String, Access>,
 }
 
 impl Rules {
@@ -25,12 +25,21 @@ impl Rules {
     ///
     /// What they decide becomes a part of what is known of a client.
     pub(super) fn new(config: &Config, files: &Files, events: ClientEvents) -> Option<Self> {
-        if files.passwords.is_none() && files.acl.is_none() {
+        if config.asks_nothing() {
             return None;
         }
-        let (checks, failures) = (PasswordChecks::default(), Failures::default());
-        let control = AccessControl::new(rules(config, files, &checks, &failures, &events));
-        Some(Self { events, checks, failures, control })
+        let most_checks = config.access.max_password_checks;
+        let mut rules = Self {
+            checks: most_checks.map_or_else(PasswordChecks::default, PasswordChecks::new),
+            failures: Failures::new(config.access.failures),
+            servers: files.servers.clone(),
+            control: AccessControl::new(Access::new()),
+            events,
+            listeners: HashMap::new(),
+        };
+        let at_first = rules.of(config, files);
+        rules.control.replace(at_first);
+        Some(rules)
     }
 
     pub(super) fn control(&self) -> &AccessControl {
@@ -38,53 +47,68 @@ impl Rules {
     }
 
     /// Puts other rules into force.
-    pub(super) fn replace(&self, config: &Config, files: &Files) {
-        self.control.replace(rules(config, files, &self.checks, &self.failures, &self.events));
+    pub(super) fn replace(&mut self, config: &Config, files: &Files) {
+        keep_if_alike(&mut self.servers.connect, files.servers.connect.as_ref());
+        keep_if_alike(&mut self.servers.acl, files.servers.acl.as_ref());
+        let rules = self.of(config, files);
+        self.control.replace(rules);
+    }
+
+    fn of(&mut self, config: &Config, files: &Files) -> AccessRules {
+        for listener in &config.listeners {
+            let access = self.of_listener(listener, config, files).unwrap_or_default();
+            self.listeners.insert(listener.name.clone(), access);
+        }
+        let alike =
+            |a: &Listener, b: &Listener| a.access == b.access && a.allow_anonymous == b.allow_anonymous;
+        match config.listeners.split_first() {
+            // No message has to wait for a look at a listener's name.
+            Some((first, others)) if others.iter().all(|other| alike(first, other)) => {
+                self.listeners.get(&first.name).cloned().unwrap_or_default().into()
+            }
+            _ => self
+                .listeners
+                .iter()
+                .fold(AccessRules::default(), |rules, (name, access)| rules.listener(name, access.clone())),
+        }
+    }
+
+    /// `None` if anything is missing that has to be asked: better nobody is let in than everybody.
+    fn of_listener(&self, listener: &Listener, config: &Config, files: &Files) -> Option<Access> {
+        let ListenerAccess { identify, authorize, password_file, acl_file } = &listener.access;
+        let events = self.events.clone();
+        let mut access = Access::new()
+            .failures(&self.failures)
+            .tell(move |client, decision| events.decided(&client.client_id, client.peer, decision))
+            .allow_anonymous(listener.allow_anonymous);
+        for provider in identify {
+            access = match provider {
+                Provider::Certificate => access.identify(Certificates),
+                Provider::Token => {
+                    let options = config.access.token_options.clone();
+                    access.identify(Tokens::new(files.token_keys.clone()?, options))
+                }
+                Provider::Password => {
+                    let file = files.passwords.get(password_file.value.as_ref()?)?;
+                    access.identify(Passwords::new(file.clone(), self.checks.clone()))
+                }
+                Provider::Http => access.identify(self.servers.connect.clone()?),
+            };
+        }
+        for authority in authorize {
+            access = match authority {
+                Authority::Acl => access.authorize(files.acls.get(acl_file.value.as_ref()?)?.clone()),
+                Authority::Http => access.authorize(self.servers.acl.clone()?),
+            };
+        }
+        Some(access)
     }
 }
 
-fn rules(
-    config: &Config,
-    files: &Files,
-    checks: &PasswordChecks,
-    failures: &Failures,
-    events: &ClientEvents,
-) -> Access {
-    let events = events.clone();
-    let listeners = config.listeners.iter().filter(|listener| listener.allow_anonymous);
-    let anonymous = Anonymous { listeners: listeners.map(|listener| listener.name.clone()).collect() };
-    let mut access = Access::new()
-        .failures(failures)
-        .tell(move |client, decision| events.decided(&client.client_id, client.peer, decision))
-        .identify(anonymous)
-        .identify(Certificates);
-    if let Some(passwords) = &files.passwords {
-        access = access.identify(Passwords::new(passwords.clone(), checks.clone()));
-    }
-    if let Some(acl) = &files.acl {
-        access = access.authorize(acl.clone());
-    }
-    access
-}
-
-/// Lets in whoever gives neither a name nor a password, where the listener allows it.
-struct Anonymous {
-    listeners: HashSet<String>,
-}
-
-impl IdentityProvider for Anonymous {
-    fn name(&self) -> &'static str {
-        "allow_anonymous of its listener"
-    }
-
-    fn identify(&self, request: &ConnectRequest) -> HookFuture<Verdict> {
-        let client = &request.client;
-        let is_anonymous = client.user_name.is_none() && request.password.is_none();
-        let is_allowed = client.listener.as_deref().is_some_and(|name| self.listeners.contains(name));
-        Box::pin(ready(if is_anonymous && is_allowed {
-            Verdict::Allow(Identity::default())
-        } else {
-            Verdict::NoOpinion
-        }))
+/// What a server has answered is remembered, unless it is another one now.
+fn keep_if_alike(kept: &mut Option<Http>, new: Option<&Http>) {
+    let is_alike = kept.as_ref().zip(new).is_some_and(|(kept, new)| kept.asks_like(new));
+    if !is_alike {
+        *kept = new.cloned();
     }
 }

@@ -5,9 +5,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 use crate::config::{Argument, Key, Kind, section_named};
 
 /// A section whose keys are arguments, what they begin with, and their heading in the help.
-const SECTIONS: [(&str, &str, &str); 6] = [
+const SECTIONS: [(&str, &str, &str); 8] = [
     ("", "", "Options"),
     ("access", "", "Access"),
+    ("access.token", "token-", "JSON Web Tokens"),
+    ("access.http", "http-", "A web server that is asked about clients"),
     ("admin", "admin-", "HTTP API"),
     ("storage", "", "Durability"),
     ("limits", "", "Limits"),

@@ -12,10 +12,11 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use super::{
     Options, Started,
     access::Rules,
+    open_files,
     watch::{self, Watch},
 };
 use crate::{
-    config::{Change, Changed, Config, Files, Mistakes, Raw},
+    config::{Change, Changed, Config, Files, Listener, Mistakes, Raw},
     logging::LogLevels,
     signals::Hangups,
 };
@@ -146,15 +147,16 @@ impl Reload {
 
     fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files) -> Report {
         for (listener, tls) in config.listeners.iter().zip(&files.tls) {
-            let running = self.tls.iter().find(|(name, _)| *name == listener.name);
-            if let (Some((_, running)), Some(tls)) = (running, tls) {
-                running.replace(tls);
-            }
+            let tls = tls.as_ref().map(|tls| self.tls_of(listener, tls));
+            self.broker.replace_listener(listener.opened_with(tls.as_ref()));
         }
+        let mut limits = config.limits.clone();
+        (limits.max_connections, _) = open_files::make_room_for(limits.max_connections);
+        self.broker.replace_limits(limits);
         if let (Some(running), Some(tls)) = (&self.admin_tls, &files.admin_tls) {
             running.replace(tls);
         }
-        if let Some(rules) = &self.rules {
+        if let Some(rules) = &mut self.rules {
             rules.replace(config, &files);
             // Who is connected is held against what is in force now.
             let (control, broker) = (rules.control().clone(), self.broker.clone());
@@ -195,10 +197,20 @@ impl Reload {
         Report { changed, waiting }
     }
 
+    /// A listener keeps the sessions that its clients may resume, and takes what was read now.
+    fn tls_of(&mut self, listener: &Listener, new: &Tls) -> Tls {
+        if let Some((_, running)) = self.tls.iter().find(|(name, _)| *name == listener.name) {
+            running.replace(new);
+            return running.clone();
+        }
+        self.tls.push((listener.name.clone(), new.clone()));
+        new.clone()
+    }
+
     /// Whether a change can only come into force at the next start.
     fn takes_restart(&self, changed: &Changed, now: &Raw) -> bool {
         // Nobody asks rules that were not there at the start.
-        let is_of_access = changed.key.starts_with("access.");
+        let is_of_access = changed.key.starts_with("access.") || changed.key.contains(".access: ");
         // An API does not begin or cease to speak TLS.
         let has_certificate = |raw: &Raw| raw.admin.certificate.value.is_some();
         let is_of_tls = ["admin.certificate", "admin.private_key", "admin.client_authorities"];

@@ -236,6 +236,78 @@ mod reload {
     }
 
     #[test]
+    fn new_connections_have_new_limits_and_old_ones_stay() {
+        let file = File::new(LISTENER);
+        let broker = file.serve(&[]);
+        let sub = broker.subscribed(&["-t", "a", "-C", "1"]);
+        broker.process.line();
+        let reload = |text: &str| {
+            file.write(text);
+            broker.process.signal(Signal::HUP);
+            broker.process.await_stderr("reloaded")
+        };
+        let publish = |message: &str| {
+            broker.client(&["pub", "-t", "a", "-m", message, "-q", "1"]).ended().status.code()
+        };
+        let large = "x".repeat(1100);
+        let line = reload(&format!("[limits]\nmax_packet_size = \"1KiB\"\n{LISTENER}"));
+        assert!(line.contains("limits.max_packet_size"), "{line}");
+        assert_eq!(publish(&large), Some(1));
+        let line = reload(&format!("{LISTENER}max_connections = 1\n"));
+        assert!(line.contains("listener 127.0.0.1:0: max_connections"), "{line}");
+        assert_eq!(publish("x"), Some(1));
+        reload(LISTENER);
+        assert_eq!(publish(&large), Some(0));
+        assert_eq!(sub.ended().stdout.len(), 1);
+    }
+
+    /// As Kubernetes does with a `ConfigMap`: every file is a link through `..data`, which is turned to another folder.
+    #[test]
+    fn a_folder_that_is_swapped_is_read_without_a_signal() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let version = |name: &str, user: &str, right: &str, level: &str| {
+            fs::create_dir(path(name)).unwrap();
+            let users = path(name).join("users").display().to_string();
+            let set = Gmqtt::start_with_input(&["passwd", "--stdin", &users, user], b"secret");
+            assert_eq!(set.ended().output(), [""; 0]);
+            fs::write(path(name).join("rights"), format!("pattern {right} #\n")).unwrap();
+            let text = format!(
+                "[log]\nlevel = \"{level}\"\n[access]\npassword_file = \"users\"\nacl_file = \"rights\"\n{LISTENER}"
+            );
+            fs::write(path(name).join("gmqtt.toml"), text).unwrap();
+        };
+        version("..1", "anna", "readwrite", "info");
+        symlink("..1", path("..data")).unwrap();
+        for name in ["gmqtt.toml", "users", "rights"] {
+            symlink(format!("..data/{name}"), path(name)).unwrap();
+        }
+        let config = path("gmqtt.toml").display().to_string();
+        let process = Gmqtt::start(&["serve", "--config", &config]);
+        process.line();
+        let broker = Broker::prepared(process);
+        let publish = |user: &str| {
+            let arguments = ["pub", "-t", "a", "-m", "x", "-q", "1", "-u", user, "-P", "secret"];
+            broker.client(&arguments).ended().status.code()
+        };
+        assert_eq!((publish("anna"), publish("berta")), (Some(0), Some(1)));
+        let sub = broker.subscribed(&["-t", "a", "-u", "anna", "-P", "secret"]);
+
+        version("..2", "berta", "write", "debug");
+        symlink("..2", path("..new")).unwrap();
+        fs::rename(path("..new"), path("..data")).unwrap();
+        let line = broker.process.await_stderr("reloaded");
+        assert!(line.contains("log.level"), "{line}");
+        broker.process.await_stderr("its password is no longer valid");
+        drop(sub);
+        assert_eq!((publish("anna"), publish("berta")), (Some(1), Some(0)));
+        let refused = broker.client(&["sub", "-t", "a", "-u", "berta", "-P", "secret"]).ended();
+        assert_ne!(refused.status.code(), Some(0), "the new access list lets nobody read");
+    }
+
+    #[test]
     fn a_bad_file_changes_nothing() {
         let file = File::new(LISTENER);
         let broker = file.serve(&[]);

@@ -1,11 +1,15 @@
 //! From `[[listener]]` to where the broker listens, and what it speaks there.
 
-use mqtt_broker::{ClientCertificates, ListenerLimits, Tls, TlsOptions, Transport, WebSocketOptions};
+use mqtt_broker::{
+    ClientCertificates, ListenerLimits, Tls, TlsOptions, Transport, TrustedSources, WebSocketOptions,
+};
+
+use super::access::{AccessSettings, ListenerAccess};
 
 use crate::{
     config::{
         mistake::{Mistakes, Origin},
-        raw::{RawListener, TlsKeys},
+        raw::{Raw, RawListener, TlsKeys},
         value::Protocol,
     },
     serve::address::ListenAddress,
@@ -26,17 +30,20 @@ pub(crate) struct Listener {
     /// One of the paths that it serves, if it speaks WebSocket.
     pub(crate) websocket_path: Option<String>,
     pub(crate) limits: ListenerLimits,
+    proxy_protocol_from: TrustedSources,
+    pub(crate) access: ListenerAccess,
     /// Clients are served without being asked who they are.
     pub(crate) allow_anonymous: bool,
     /// That, and other machines can connect.
     pub(crate) is_open_to_anybody: bool,
 }
 
-/// `are_asked` says whether clients are asked for passwords, or the like, on every listener.
-pub(super) fn resolve(raw: &[RawListener], are_asked: bool, mistakes: &mut Mistakes) -> Vec<Listener> {
+pub(super) fn resolve(raw: &Raw, access: &AccessSettings, mistakes: &mut Mistakes) -> Vec<Listener> {
     let mut all: Vec<Listener> = Vec::new();
-    for raw in raw {
-        let Some(listener) = resolve_one(raw, are_asked, mistakes) else { continue };
+    for listener in &raw.listeners {
+        let access = access.of_listener(&raw.access, listener.access.as_ref(), mistakes);
+        let raw = listener;
+        let Some(listener) = resolve_one(raw, access, mistakes) else { continue };
         if let Some(earlier) = all.iter().find(|earlier| earlier.contradicts(&listener)) {
             let what = format!("another listener is called `{}`, or takes {}", earlier.name, earlier.address);
             mistakes.add(raw.origin_of_address(), what);
@@ -46,7 +53,7 @@ pub(super) fn resolve(raw: &[RawListener], are_asked: bool, mistakes: &mut Mista
     all
 }
 
-fn resolve_one(raw: &RawListener, are_asked: bool, mistakes: &mut Mistakes) -> Option<Listener> {
+fn resolve_one(raw: &RawListener, access: ListenerAccess, mistakes: &mut Mistakes) -> Option<Listener> {
     let keys = &raw.keys;
     let Some(address) = keys.address.value.clone() else {
         if !keys.address.is_given() {
@@ -59,10 +66,11 @@ fn resolve_one(raw: &RawListener, are_asked: bool, mistakes: &mut Mistakes) -> O
     if raw.websocket.is_some() && !protocol.is_websocket() {
         mistakes.add(&raw.origin, "[listener.websocket] is for the protocols \"ws\" and \"wss\"");
     }
-    let asks_for_certificate =
-        tls.as_ref().is_some_and(|tls| tls.client_certificates == ClientCertificates::Required);
+    let are_asked = access.asks_who_clients_are();
+    let asks_for_certificate = access.takes_certificates()
+        && tls.as_ref().is_some_and(|tls| tls.client_certificates == ClientCertificates::Required);
     let allow_anonymous = keys.allow_anonymous.value.unwrap_or(!asks_for_certificate && !are_asked);
-    let is_open_to_anybody = !address.is_loopback() && allow_anonymous;
+    let is_open_to_anybody = allow_anonymous && (!address.is_loopback() || is_behind_proxies(raw));
     if is_open_to_anybody && keys.allow_anonymous.value.is_none() {
         complain_of_open_door(raw, &address, mistakes);
     }
@@ -82,9 +90,18 @@ fn resolve_one(raw: &RawListener, are_asked: bool, mistakes: &mut Mistakes) -> O
         websocket: protocol.is_websocket().then(|| websocket(raw)),
         websocket_path: protocol.is_websocket().then(|| websocket_path(raw)),
         limits: limits(raw),
+        proxy_protocol_from: keys.proxy_protocol_from.value.clone(),
+        access,
         allow_anonymous,
         is_open_to_anybody,
     })
+}
+
+/// Whether other machines' clients come by it, whatever its address.
+fn is_behind_proxies(raw: &RawListener) -> bool {
+    let forwarded = raw.websocket.as_ref().map(|keys| &keys.forwarded_for_from.value);
+    let nobody = TrustedSources::default();
+    raw.keys.proxy_protocol_from.value != nobody || forwarded.is_some_and(|proxies| *proxies != nobody)
 }
 
 fn limits(raw: &RawListener) -> ListenerLimits {
@@ -113,7 +130,9 @@ fn complain_of_open_door(raw: &RawListener, address: &ListenAddress, mistakes: &
 
 fn websocket(raw: &RawListener) -> WebSocketOptions {
     let Some(keys) = &raw.websocket else { return WebSocketOptions::default() };
-    let options = WebSocketOptions::default().paths(keys.paths.value.clone());
+    let options = WebSocketOptions::default()
+        .paths(keys.paths.value.clone())
+        .forwarded_for(keys.forwarded_for_from.value.clone());
     if keys.origins.value.is_empty() { options } else { options.origins(keys.origins.value.clone()) }
 }
 
@@ -182,6 +201,9 @@ impl Listener {
     /// As the broker takes it.
     pub(crate) fn opened_with(&self, tls: Option<&Tls>) -> mqtt_broker::Listener {
         let mut transport = Transport::tcp();
+        if self.proxy_protocol_from != TrustedSources::default() {
+            transport = transport.proxy_protocol(self.proxy_protocol_from.clone());
+        }
         if let Some(tls) = tls {
             transport = transport.tls(tls);
         }
