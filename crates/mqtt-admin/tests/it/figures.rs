@@ -191,6 +191,7 @@ fn packets(n: u64) -> Vec<(&'static str, &'static str, u64, u64)> {
 const OF_THE_MACHINE: [&str; 5] =
     ["gmqtt_process_", "gmqtt_tokio_", "gmqtt_uptime_", "gmqtt_build_info", "gmqtt_residence_seconds_"];
 
+#[allow(clippy::cast_precision_loss, reason = "counts of a few messages")]
 fn every_sample_is_the_truth(samples: &BTreeMap<String, f64>) {
     let mut truth = truth();
     for (name, value) in samples {
@@ -203,6 +204,7 @@ fn every_sample_is_the_truth(samples: &BTreeMap<String, f64>) {
     assert!(truth.is_empty(), "not in the metrics: {truth:?}");
 }
 
+#[allow(clippy::cast_precision_loss, reason = "counts of a few messages")]
 fn the_histograms_add_up(world: &World, samples: &BTreeMap<String, f64>) {
     let sample = |name: &str| samples[name];
     let batches = world.broker.store_batches().unwrap();

@@ -219,9 +219,9 @@ mod tests {
         let token = directory.path().join("token");
         std::fs::write(&token, "gmqtt_x").unwrap();
         let token = token.to_str().unwrap();
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", taken.local_addr().unwrap());
-        drop(taken);
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
         let line = Line::parse_from(["top", "--url", &url, "--token-file", token]);
         let session = Session::begin(&line.options).await.unwrap();
         assert!(session.api.is_none());
