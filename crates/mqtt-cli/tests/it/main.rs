@@ -3,6 +3,7 @@
 mod abuse;
 mod access;
 mod admin;
+mod certificates;
 mod chains;
 mod configuration;
 mod durability;
