@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         Command::Interop(options) => interop::run(&options).1,
         Command::Dashboard(options) => dashboard::run(&options).1,
         Command::Crash(options) => crash::run(&options).1,
-        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options).1,
         Command::Deny(options) => deny::run(&options),
         Command::Features(options) => features::run(&options),
         Command::Msrv(options) => msrv::run(&options),

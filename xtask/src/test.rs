@@ -2,7 +2,7 @@
 
 use crate::bench::cost;
 use crate::process::{self, Tally, cargo, run_counting};
-use crate::{book, conformance, crash, dashboard, deny, features, interop, msrv, tidy};
+use crate::{book, conformance, crash, dashboard, deny, features, fuzz, interop, msrv, tidy};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
@@ -52,7 +52,9 @@ enum Part {
     Loom,
     /// cargo xtask crash: the real binary killed under load, twenty times
     Crash,
-    /// cargo xtask interop: foreign clients against the real binary
+    /// cargo xtask fuzz: random input for every parser, a minute each
+    Fuzz,
+    /// cargo xtask interop: foreign clients against the real binary, over each transport
     Interop,
     /// cargo xtask dashboard: the dashboard in headless Chromium
     Dashboard,
@@ -108,6 +110,7 @@ impl Part {
             Part::Conformance => uncounted(conformance::run(&conformance::Options::default())),
             Part::Loom => loom(),
             Part::Crash => crash::run(&crash::Options::default()),
+            Part::Fuzz => fuzz::run(&fuzz::Options::of_the_test_command()),
             Part::Interop => interop::run(&interop::Options::default()),
             Part::Dashboard => dashboard::run(&dashboard::Options::default()),
             Part::Cost => uncounted(cost::run(&cost::Options::check())),

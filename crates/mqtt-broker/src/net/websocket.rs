@@ -4,6 +4,9 @@
 //! upgrade to MQTT is refused.
 
 mod forwarded;
+#[cfg(test)]
+mod fuzz;
+mod read_ahead;
 mod upgrade;
 
 use std::{
@@ -24,21 +27,21 @@ use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::read_ahead::ReadAhead;
 pub use self::upgrade::WebSocketOptions;
 use super::{handshake::Failure, newcomer::Newcomer, transport::ByteStream};
 use crate::close_reason::ProtocolViolation;
 
-/// What is read from the socket at a time; an idle connection owns as much.
-const READ_BUFFER: usize = 4 * 1024;
+/// What the library reads at a time, out of what was read ahead; an idle connection owns as much. Most packets fit.
+const READ_BUFFER: usize = 512;
 /// The most that one frame carries to a client: it is what a connection may own of a buffer to write from.
 const FRAME_TO_CLIENT: usize = 16 * 1024;
 
 /// The bytes within the frames of a WebSocket connection.
 pub(super) struct WebSocketBytes<S> {
-    socket: WebSocketStream<TokioAdapter<S>>,
+    socket: WebSocketStream<TokioAdapter<ReadAhead<S>>>,
     /// What is left of the frame that came last.
     unread: Bytes,
-
     close_sent: bool,
 }
 
@@ -48,18 +51,25 @@ pub(super) async fn accept<S: ByteStream>(
     options: &WebSocketOptions,
     newcomer: &mut Newcomer,
 ) -> Result<WebSocketBytes<S>, Failure> {
-    let largest = newcomer.largest_packet();
-    let config = WebSocketConfig::default()
+    let config = config(newcomer.largest_packet());
+    let socket = upgrade::upgrade(socket, options, config, newcomer).await?;
+    Ok(WebSocketBytes::new(socket))
+}
+
+fn config(largest_frame: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(4 * FRAME_TO_CLIENT)
-        .max_frame_size(Some(largest))
-        .max_message_size(Some(largest));
-    let socket = upgrade::upgrade(socket, options, config, newcomer).await?;
-    Ok(WebSocketBytes { socket, unread: Bytes::new(), close_sent: false })
+        .max_frame_size(Some(largest_frame))
+        .max_message_size(Some(largest_frame))
 }
 
 impl<S: ByteStream> WebSocketBytes<S> {
+    fn new(socket: WebSocketStream<TokioAdapter<ReadAhead<S>>>) -> Self {
+        Self { socket, unread: Bytes::new(), close_sent: false }
+    }
+
     /// The next binary frame; `None` at the end.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         loop {

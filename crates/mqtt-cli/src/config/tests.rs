@@ -304,3 +304,61 @@ fn behind_proxies_a_loopback_address_is_open_to_others() {
     let shown = Config::of(&sources(&format!("{proxy}allow_anonymous = true"))).unwrap().1.to_toml();
     assert!(shown.contains("proxy_protocol_from = [\"127.0.0.1\", \"unix\"]\n"), "{shown}");
 }
+
+/// No text makes the reader panic; what it does not take, it complains of.
+mod fuzz {
+    use super::*;
+
+    /// Words that mean something, and anything.
+    #[derive(Debug, bolero::TypeGenerator)]
+    enum Piece {
+        Word(u8),
+        Text(String),
+        Number(i64),
+    }
+
+    const WORDS: [&str; 24] = [
+        "\n",
+        "\n",
+        " = ",
+        " = ",
+        "[[listener]]\n",
+        "[listener.tls]\n",
+        "[listener.websocket]\n",
+        "[limits]\n",
+        "[log]\n",
+        "name",
+        "address",
+        "protocol",
+        "\"localhost:0\"",
+        "\"wss\"",
+        "certificate",
+        "client_authorities",
+        "[\"a\", \"b\"]",
+        "max_connections",
+        "connect_timeout",
+        "\"30s\"",
+        "\"64KiB\"",
+        "\"never\"",
+        "level",
+        "true",
+    ];
+
+    #[test]
+    fn configuration() {
+        bolero::check!().with_type::<Vec<Piece>>().for_each(|pieces| {
+            let mut text = String::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Word(index) => text.push_str(WORDS[usize::from(*index) % WORDS.len()]),
+                    Piece::Text(any) => text.push_str(any),
+                    Piece::Number(number) => text.push_str(&number.to_string()),
+                }
+            }
+            if let Err(mistakes) = Config::of(&sources(&text)).map(|_| ()) {
+                assert!(mistakes.lines().all(|line| line.starts_with("/etc/gmqtt/gmqtt.toml")));
+                assert_ne!(mistakes.lines().count(), 0);
+            }
+        });
+    }
+}

@@ -130,3 +130,60 @@ fn lines_that_say_nothing_sensible_are_named() {
     let (_, notes) = migrated(text);
     assert_eq!(notes.len(), 5, "{notes:#?}");
 }
+
+/// Whatever stands in the file, there is an answer, and it is TOML.
+mod fuzz {
+    use super::*;
+
+    #[derive(Debug, bolero::TypeGenerator)]
+    enum Piece {
+        Word(u8),
+        Text(String),
+        Number(i32),
+    }
+
+    const WORDS: [&str; 24] = [
+        "\n",
+        "\n",
+        " ",
+        " ",
+        "listener",
+        "port",
+        "bind_address",
+        "protocol websockets",
+        "socket_domain ipv6",
+        "cafile /a",
+        "certfile /b",
+        "keyfile /c",
+        "require_certificate true",
+        "use_identity_as_username",
+        "allow_anonymous",
+        "true",
+        "password_file /d",
+        "persistence",
+        "max_queued_messages",
+        "per_listener_settings true",
+        "connection",
+        "bridge_cafile",
+        "log_type",
+        "127.0.0.1",
+    ];
+
+    #[test]
+    fn mosquitto() {
+        bolero::check!().with_type::<Vec<Piece>>().for_each(|pieces| {
+            let mut text = String::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Word(index) => text.push_str(WORDS[usize::from(*index) % WORDS.len()]),
+                    Piece::Text(any) => text.push_str(any),
+                    Piece::Number(number) => text.push_str(&number.to_string()),
+                }
+            }
+            let mut lines = Lines::default();
+            lines.add(Path::new("mosquitto.conf"), &text, false);
+            let toml = migrate(lines).to_toml();
+            assert!(toml.parse::<toml::Table>().is_ok(), "{toml}");
+        });
+    }
+}

@@ -18,7 +18,7 @@ use async_tungstenite::{
 };
 
 use super::super::{handshake::Failure, newcomer::Newcomer, transport::ByteStream, trusted::TrustedSources};
-use super::forwarded;
+use super::{forwarded, read_ahead::ReadAhead};
 use crate::client::Peer;
 
 /// Whom each proxy had a request from.
@@ -116,7 +116,7 @@ pub(super) async fn upgrade<S: ByteStream>(
     options: &WebSocketOptions,
     config: WebSocketConfig,
     newcomer: &mut Newcomer,
-) -> Result<WebSocketStream<TokioAdapter<S>>, Failure> {
+) -> Result<WebSocketStream<TokioAdapter<ReadAhead<S>>>, Failure> {
     let mut refusal = None;
     #[expect(clippy::result_large_err, reason = "the signature is the library's")]
     let answer = |request: &Request, mut response: Response| {
@@ -136,7 +136,7 @@ pub(super) async fn upgrade<S: ByteStream>(
             }
         }
     };
-    let outcome = accept_hdr_async_with_config(socket, answer, Some(config)).await;
+    let outcome = accept_hdr_async_with_config(ReadAhead::new(socket), answer, Some(config)).await;
     outcome.map_err(|error| refusal.unwrap_or_else(|| explain(error)))
 }
 

@@ -2,6 +2,12 @@
 //! as long as it likes. Where bytes are wanted they come from the corpus, changed here and there: random bytes alone
 //! hardly ever get past a fixed header.
 
+#[path = "../corpus/mod.rs"]
+#[allow(dead_code, reason = "the bytes alone are of use here")]
+mod corpus;
+#[path = "../stream/mod.rs"]
+mod stream;
+
 use std::iter;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +15,7 @@ use mqtt_codec::{DecodeError, Delivery, Frame, Packet, PacketId, PublishRef, Top
 
 use crate::{
     corpus::cases,
-    property::{decode_all, pieces},
+    stream::{decode_all, pieces},
 };
 
 /// Bytes in place of others: where, how many to take out, what to put in.
