@@ -1,6 +1,6 @@
 //! Why a connection ended: [`CloseReason`] is what the broker did, [`ProtocolViolation`] what the client did wrong.
 
-use std::fmt;
+use std::{fmt, io::ErrorKind};
 
 use mqtt_codec::DecodeError;
 
@@ -13,11 +13,15 @@ pub enum CloseReason {
     /// The client, or the network, closed the connection without DISCONNECT.
     ConnectionLost,
     /// Reading or writing failed.
-    Io(std::io::ErrorKind),
+    Io(ErrorKind),
     /// Bytes that are no packet.
     Malformed(DecodeError),
     /// A legal packet at an illegal moment.
     Violation(ProtocolViolation),
+    /// What comes before MQTT went wrong: the word of a proxy, TLS, or the upgrade to WebSocket.
+    HandshakeFailed,
+    /// A proxy only looked whether the broker is alive.
+    HealthCheck,
     /// No whole CONNECT within the time limit.
     ConnectTimeout,
     /// Nothing received for one and a half times the keep alive.
@@ -73,10 +77,10 @@ pub enum ProtocolViolation {
 macro_rules! names {
     ($($pattern:pat => $name:literal,)+) => {
         impl CloseReason {
-            /// The names in metrics and logs, without what a reason holds beside its kind.
+            /// The names in metrics: a name for each limit, and each kind of mistake, that ends a connection.
             pub const NAMES: &'static [&'static str] = &[$($name,)+];
 
-            /// The name of its kind.
+            /// Its name in metrics.
             pub const fn as_str(&self) -> &'static str {
                 match self { $($pattern => $name,)+ }
             }
@@ -87,9 +91,22 @@ macro_rules! names {
 names! {
     Self::Disconnected => "disconnected",
     Self::ConnectionLost => "connection_lost",
+    // The system has asked whether the other end is still there, and got no answer.
+    Self::Io(ErrorKind::TimedOut) => "half_open",
     Self::Io(_) => "io",
+    Self::Malformed(DecodeError::PacketTooLarge { .. }) => "packet_too_large",
     Self::Malformed(_) => "malformed",
-    Self::Violation(_) => "violation",
+    Self::Violation(ProtocolViolation::FirstPacketNotConnect) => "first_packet_not_connect",
+    Self::Violation(ProtocolViolation::SecondConnect) => "second_connect",
+    Self::Violation(ProtocolViolation::ServerPacket) => "server_packet",
+    Self::Violation(ProtocolViolation::WrongAcknowledgement) => "wrong_acknowledgement",
+    Self::Violation(ProtocolViolation::TooManyUnreleased) => "too_many_unreleased",
+    Self::Violation(ProtocolViolation::FrameNotBinary) => "frame_not_binary",
+    Self::Violation(ProtocolViolation::TooManyTopicLevels) => "too_many_topic_levels",
+    Self::Violation(ProtocolViolation::TopicTooLong) => "topic_too_long",
+    Self::Violation(ProtocolViolation::TooManyFilters) => "too_many_filters",
+    Self::HandshakeFailed => "handshake_failed",
+    Self::HealthCheck => "health_check",
     Self::ConnectTimeout => "connect_timeout",
     Self::KeepAliveTimeout => "keep_alive_timeout",
     Self::Refused(_) => "refused",
@@ -120,6 +137,8 @@ impl fmt::Display for CloseReason {
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
             Self::Malformed(error) => write!(f, "malformed packet: {error}"),
             Self::Violation(violation) => write!(f, "protocol violation: {violation}"),
+            Self::HandshakeFailed => f.write_str("the handshake before MQTT failed"),
+            Self::HealthCheck => f.write_str("a proxy's health check"),
             Self::ConnectTimeout => f.write_str("no CONNECT within the time limit"),
             Self::KeepAliveTimeout => f.write_str("nothing received for 1.5 times the keep alive"),
             Self::Refused(refusal) => write!(f, "CONNECT refused: {refusal}"),
@@ -164,5 +183,21 @@ impl From<DecodeError> for CloseReason {
 impl From<ProtocolViolation> for CloseReason {
     fn from(violation: ProtocolViolation) -> Self {
         Self::Violation(violation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two with one name would be one counter.
+    #[test]
+    fn each_name_stands_once() {
+        let mut names = CloseReason::NAMES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CloseReason::NAMES.len());
+        let kept_apart = [ErrorKind::TimedOut, ErrorKind::NotConnected].map(CloseReason::Io);
+        assert_eq!(kept_apart.map(|reason| reason.as_str()), ["half_open", "io"]);
     }
 }

@@ -19,7 +19,7 @@ use mqtt_router::{Retained, RetainedLimits, Route, SubscribeError, Subscriptions
 use parking_lot::RwLock;
 
 use crate::{
-    admission::Admission,
+    admission::AdmissionControl,
     burst::Burst,
     client::ClientInfo,
     counters::Counters,
@@ -55,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) traces: Traces,
     pub(crate) counters: Counters,
     pub(crate) sessions: Registry,
-    pub(crate) admission: Admission,
+    pub(crate) admission: AdmissionControl,
     /// Connections that a listener accepted and that have not ended.
     pub(crate) connections: AtomicUsize,
     /// Connections beyond the limit, which wait for a CONNECT to be told so.
@@ -129,7 +129,7 @@ impl Core {
             traces: Traces::default(),
             counters: Counters::default(),
             sessions: Registry::new(),
-            admission: Admission::default(),
+            admission: AdmissionControl::default(),
             connections: AtomicUsize::new(0),
             farewells: AtomicUsize::new(0),
             generation: AtomicU64::new(subscriptions.generation()),

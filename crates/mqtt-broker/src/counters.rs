@@ -76,6 +76,8 @@ counters! {
     connections_accepted,
     /// Connections that were closed at once: too many, or a hook said no.
     connections_refused,
+    /// Times that a listener let nobody in for a moment, because the system had no open file left.
+    accept_pauses,
     /// CONNECT packets answered with CONNACK 0.
     connects_accepted,
     /// CONNECT packets answered with another code.

@@ -1,4 +1,4 @@
-//! [`Admission`]: who may connect, decided by address, client identifier, user and history, before he can cost anything.
+//! [`AdmissionControl`]: who may connect, decided by address, client identifier, user and history, before he can cost anything.
 //!
 //! Asked twice: when a listener has accepted a connection, before any TLS work, and when a CONNECT has been found good.
 //! Every table is bounded. Without sockets, and without a clock.
@@ -35,7 +35,7 @@ use crate::{
 
 /// What is remembered of peers. Each lock is taken alone.
 #[derive(Default)]
-pub(crate) struct Admission {
+pub(crate) struct AdmissionControl {
     bans: RwLock<BanList>,
     /// Whether there are bans: nearly always there are none, and then nobody takes the lock.
     has_bans: AtomicBool,
@@ -55,8 +55,8 @@ pub(crate) struct UserPlace {
     user_name: Arc<str>,
 }
 
-impl Admission {
-    /// A connection from this peer, of which nothing else is known. What is let in has to [`Admission::leave`].
+impl AdmissionControl {
+    /// A connection from this peer, of which nothing else is known. What is let in has to [`AdmissionControl::leave`].
     pub(crate) fn enter(&self, now: Instant, peer: Peer, limits: &Limits) -> Result<Entered, RefusalReason> {
         let Some(address) = bans::address_of(peer) else { return Ok(Entered(None)) };
         if self.has_bans() && self.bans.read().forbids_address(now, address) {

@@ -20,7 +20,10 @@ use super::{
     way::Way,
     workers::Movable,
 };
-use crate::{admission::RefusalReason, broker::Broker, client::Peer, core::Core, entrance::Entrance};
+use crate::{
+    admission::RefusalReason, broker::Broker, client::Peer, complaints::Complaints, core::Core,
+    entrance::Entrance,
+};
 
 /// How long to wait when the system has no file descriptor left: trying at once again would only burn the processor.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
@@ -30,6 +33,8 @@ struct Reception {
     core: Arc<Core>,
     way: Arc<Way>,
     tasks: Tasks,
+    /// About the system, which lets nobody in.
+    pauses: Complaints,
 }
 
 impl Broker {
@@ -45,7 +50,7 @@ impl Broker {
         }
         tasks.keep_house(&core);
         let way = tasks.ways.open(listener, &core.limits);
-        let reception = Reception { core, way, tasks };
+        let reception = Reception { core, way, tasks, pauses: Complaints::default() };
         self.tasks().listeners.spawn(reception.accept_until_stop(poll_accept));
         Ok(())
     }
@@ -69,7 +74,7 @@ impl Reception {
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections for the moment; raise the limit of open files");
+                    self.tell_of_pause(&error);
                     sleep(OUT_OF_RESOURCES).await;
                 }
             }
@@ -97,6 +102,18 @@ impl Reception {
                 let is_told = transport.is_plain();
                 is_told.then(|| Place::among_few(core, entrance)).flatten().map(newcomer)
             }
+        }
+    }
+
+    fn tell_of_pause(&self, error: &io::Error) {
+        self.core.counters.accept_pauses.one();
+        if let Some(left_out) = self.pauses.may_write(now()) {
+            let (entrance, _) = self.way.now();
+            let listener = entrance.name.as_deref();
+            tracing::warn!(
+                %error, listener, left_out,
+                "cannot accept connections for the moment; raise the limit of open files",
+            );
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
     tasks::Tasks,
     transport::{ByteStream, Transport},
 };
-use crate::{client::Peer, entrance::Entrance};
+use crate::{client::Peer, close_reason::CloseReason, core::Core, entrance::Entrance};
 
 /// Why a connection did not come to MQTT.
 #[derive(Debug)]
@@ -31,12 +31,15 @@ pub(super) enum Failure {
     MistakenPort(&'static str),
     /// Whoever is there only looked whether the broker is alive.
     HealthCheck,
-    /// The hook does not want it.
+    /// It is not let in: its refusal has been counted.
     Unwelcome,
+    /// The broker stops.
+    Shutdown,
 }
 
 /// The steps of one connection.
 struct Handshake {
+    core: Arc<Core>,
     transport: Transport,
     entrance: Arc<Entrance>,
     deadline: Option<Instant>,
@@ -56,10 +59,10 @@ pub(super) fn begin<S: ByteStream>(transport: &Transport, socket: S, newcomer: N
     if transport.is_plain() {
         return newcomer.start(socket, tasks);
     }
-    let entrance = Arc::clone(&newcomer.place.entrance);
-    let time_limit = entrance.limits.connect_timeout;
-    let deadline = newcomer.accepted_at.checked_add(time_limit);
-    let handshake = Handshake { transport: transport.clone(), entrance, deadline, tasks: tasks.clone() };
+    let (core, entrance) = (Arc::clone(&newcomer.place.core), Arc::clone(&newcomer.place.entrance));
+    let deadline = newcomer.accepted_at.checked_add(entrance.limits.connect_timeout);
+    let handshake =
+        Handshake { core, transport: transport.clone(), entrance, deadline, tasks: tasks.clone() };
     tasks.tracker.spawn(handshake.run(socket, newcomer));
 }
 
@@ -67,31 +70,25 @@ impl Handshake {
     async fn run<S: ByteStream>(self, mut socket: S, mut newcomer: Newcomer) {
         let proxy = newcomer.peer;
         let introduction = match self.in_time(self.introduce(&mut socket, &mut newcomer)).await {
-            Some(Ok(introduction)) => introduction,
-            Some(Err(failure)) => return self.log(proxy, &failure),
-            None => return,
+            Ok(introduction) => introduction,
+            Err(failure) => return self.note(proxy, &failure),
         };
         let client = newcomer.peer;
         // Large, and over soon: on the heap it is not moved about.
         let rest = Box::pin(self.shake_hands(socket, newcomer));
-        match self.in_time(rest).await {
-            Some(Err(_)) if introduction == Introduction::HealthCheck => {
-                self.log(client, &Failure::HealthCheck);
-            }
-            Some(Err(failure)) => self.log(client, &failure),
-            Some(Ok(())) | None => {}
+        if let Err(failure) = self.in_time(rest).await {
+            let is_health_check = introduction == Introduction::HealthCheck;
+            self.note(client, if is_health_check { &Failure::HealthCheck } else { &failure });
         }
     }
 
-    /// `None` if the broker stops.
-    async fn in_time<T>(
-        &self,
-        handshake: impl Future<Output = Result<T, Failure>>,
-    ) -> Option<Result<T, Failure>> {
+    async fn in_time<T>(&self, handshake: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let stop = &self.tasks.stop;
-        let Some(deadline) = self.deadline else { return stop.run_until_cancelled(handshake).await };
-        let outcome = stop.run_until_cancelled(timeout_at(deadline.into(), handshake)).await?;
-        Some(outcome.unwrap_or(Err(Failure::TookTooLong)))
+        let outcome = match self.deadline {
+            None => stop.run_until_cancelled(handshake).await.map(Ok),
+            Some(deadline) => stop.run_until_cancelled(timeout_at(deadline.into(), handshake)).await,
+        };
+        outcome.ok_or(Failure::Shutdown)?.unwrap_or(Err(Failure::TookTooLong))
     }
 
     /// Lets a proxy say whom it speaks for. Whoever speaks for himself has been welcomed already.
@@ -140,14 +137,27 @@ impl Handshake {
         Ok(())
     }
 
+    /// Counts the end of a connection that did not come to MQTT, and tells of it.
+    fn note(&self, peer: Peer, failure: &Failure) {
+        let reason = match failure {
+            Failure::Broken(_) | Failure::MistakenPort(_) => CloseReason::HandshakeFailed,
+            Failure::TookTooLong => CloseReason::ConnectTimeout,
+            Failure::HealthCheck => CloseReason::HealthCheck,
+            Failure::Shutdown => CloseReason::Shutdown,
+            Failure::Unwelcome => return,
+        };
+        self.core.counters.closed(&reason);
+        self.log(peer, failure);
+    }
+
     /// What an operator can do something about, and no more lines of it than can be read.
     fn log(&self, peer: Peer, failure: &Failure) {
         let listener = self.entrance.name.as_deref();
         let complaints = match failure {
-            Failure::HealthCheck => return tracing::debug!(%peer, listener, "a health check"),
-            Failure::Unwelcome => return tracing::debug!(%peer, listener, "refused by the accept hook"),
             Failure::MistakenPort(_) => &self.entrance.mistaken_ports,
             Failure::Broken(_) | Failure::TookTooLong => &self.entrance.failed_handshakes,
+            Failure::HealthCheck => return tracing::debug!(%peer, listener, "a health check"),
+            Failure::Unwelcome | Failure::Shutdown => return,
         };
         let Some(left_out) = complaints.may_write(now()) else { return };
         match failure {

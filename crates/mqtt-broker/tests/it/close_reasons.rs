@@ -1,13 +1,17 @@
-//! `on_close` says why, whatever way a connection ends.
+//! `on_close` says why, whatever way a connection ends, and the counters count it under a name of its own.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use mqtt_broker::{Broker, Limits, PublishDecision, QueueFullPolicy};
+use mqtt_broker::{Broker, CloseReason, Limits, ProtocolViolation, PublishDecision, QueueFullPolicy};
 use mqtt_codec::{Connect, Packet, Puback, Publish};
 
 use crate::{
     Q0, Q1, Q2,
-    client::{Client, connect, id, publish},
+    client::{Client, connect, id, publish, subscribe},
     journal::{Journal, eventually},
     limits, message, start,
 };
@@ -16,6 +20,7 @@ struct World {
     broker: Broker,
     address: SocketAddr,
     journal: Journal,
+    reasons: Arc<Mutex<Vec<CloseReason>>>,
 }
 
 impl World {
@@ -26,15 +31,20 @@ impl World {
     async fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let journal = Journal::default();
         let noted = journal.clone();
+        let reasons: Arc<Mutex<Vec<CloseReason>>> = Arc::default();
+        let kept = Arc::clone(&reasons);
         let builder = Broker::builder()
             .limits(limits(change))
             .on_publish(|request| match request.topic {
                 "hook" => PublishDecision::Disconnect,
                 _ => PublishDecision::Pass,
             })
-            .on_close(move |client, reason| noted.note(format!("{} {reason:?}", client.client_id)));
+            .on_close(move |client, reason| {
+                kept.lock().unwrap().push(reason.clone());
+                noted.note(format!("{} {reason:?}", client.client_id));
+            });
         let (broker, address) = start(builder).await;
-        Self { broker, address, journal }
+        Self { broker, address, journal, reasons }
     }
 
     async fn client(&self) -> Client {
@@ -50,6 +60,15 @@ impl World {
     async fn noted(&self, reason: &str) {
         self.journal.until(1, "a ").await;
         assert_eq!(self.journal.lines(), [format!("a {reason}")]);
+        let reasons = self.reasons.lock().unwrap().clone();
+        assert_eq!(self.broker.counts().closed_for(&reasons[0]), 1);
+    }
+
+    /// So many connections have ended, as the counters have it, and each under this name.
+    fn counted(&self, name: &str, connections: u64) {
+        let closed =
+            CloseReason::NAMES.iter().zip(self.broker.counts().closed).filter(|(_, count)| *count > 0);
+        assert_eq!(closed.collect::<Vec<_>>(), [(&name, connections)]);
     }
 }
 
@@ -83,19 +102,39 @@ async fn malformed() {
     let mut client = world.client().await;
     client.send_bytes(&[0xf0, 0]).await;
     world.closed_for(client, "Malformed(ReservedPacketType(15))").await;
+    world.counted("malformed", 1);
+}
+
+#[tokio::test]
+async fn packet_too_large() {
+    let world = World::with(|limits| limits.max_packet_size = 1_000).await;
+    let mut client = world.client().await;
+    client.send_bytes(&[0x30, 0xff, 0xff, 0xff, 0x7f]).await;
+    world.closed_for(client, "Malformed(PacketTooLarge { len: 268435460, max: 1000 })").await;
+    world.counted("packet_too_large", 1);
 }
 
 #[tokio::test]
 async fn violations() {
     let second_connect = Packet::Connect(Box::new(connect("a")));
     let deep = Packet::Publish(publish("a/b/c/d", "", Q0, id(1)));
-    for (packet, violation) in
-        [(second_connect, "SecondConnect"), (Packet::Pingresp, "ServerPacket"), (deep, "TooManyTopicLevels")]
-    {
-        let world = World::with(|limits| limits.max_topic_levels = 3).await;
+    let long = Packet::Publish(publish(&"x".repeat(101), "", Q0, id(1)));
+    let many = subscribe(id(1), &[("a", Q0), ("b", Q0), ("c", Q0)]);
+    for (packet, violation, name) in [
+        (second_connect, "SecondConnect", "second_connect"),
+        (Packet::Pingresp, "ServerPacket", "server_packet"),
+        (deep, "TooManyTopicLevels", "too_many_topic_levels"),
+        (long, "TopicTooLong", "topic_too_long"),
+        (many, "TooManyFilters", "too_many_filters"),
+    ] {
+        let world = World::with(|limits| {
+            (limits.max_topic_levels, limits.max_topic_len, limits.max_filters_per_packet) = (3, 100, 2);
+        })
+        .await;
         let mut client = world.client().await;
         client.send(packet).await;
         world.closed_for(client, &format!("Violation({violation})")).await;
+        world.counted(name, 1);
     }
 }
 
@@ -118,6 +157,7 @@ async fn too_many_unreleased() {
     client.recv().await;
     client.send(Packet::Publish(publish("t", "", Q2, id(2)))).await;
     world.closed_for(client, "Violation(TooManyUnreleased)").await;
+    world.counted("too_many_unreleased", 1);
 }
 
 #[tokio::test]
@@ -192,9 +232,13 @@ async fn nothing_is_said_of_who_was_never_connected() {
     let world = World::with(|limits| limits.connect_timeout = Duration::from_millis(50)).await;
     let mut silent = Client::open(world.address).await;
     silent.expect_end().await;
+    eventually("its end", || world.broker.snapshot().connections == 0).await;
+    world.counted("connect_timeout", 1);
     let mut impatient = Client::open(world.address).await;
     impatient.send(Packet::Pingreq).await;
     impatient.expect_end().await;
     eventually("the end of both", || world.broker.snapshot().connections == 0).await;
     assert_eq!(world.journal.lines(), [""; 0]);
+    let violation = CloseReason::Violation(ProtocolViolation::FirstPacketNotConnect);
+    assert_eq!(world.broker.counts().closed_for(&violation), 1);
 }

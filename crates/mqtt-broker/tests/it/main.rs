@@ -31,6 +31,8 @@ mod shutdown;
 mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(feature = "tls", feature = "websocket"))]
+mod unwanted;
 #[cfg(feature = "websocket")]
 mod websocket;
 

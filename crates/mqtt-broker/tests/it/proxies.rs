@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mqtt_broker::{Broker, Builder, RefusalReason, Transport, TrustedSources};
+use mqtt_broker::{Broker, Builder, CloseReason, RefusalReason, Transport, TrustedSources};
 use mqtt_codec::{Connack, Packet};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -153,6 +153,8 @@ async fn a_health_check_is_no_error() {
     assert_eq!(peer_of(&broker, "a"), own);
     drop(client);
     eventually("all to be gone", || broker.snapshot().connections == 0).await;
+    // The one without a byte; to MQTT, who sent a header has begun a connection.
+    assert_eq!(broker.counts().closed_for(&CloseReason::HealthCheck), 1);
     let lines = log.lines();
     assert_eq!(
         (lines.len(), log.count("connected client_id=\"a\"")),
@@ -183,6 +185,7 @@ async fn ahead_of_tls_and_its_health_checks_too() {
     })
     .await;
     assert_eq!(log.lines(), <[String; 0]>::default());
+    assert_eq!(broker.counts().closed_for(&CloseReason::HealthCheck), 2);
     let stream = tls::shake_hands_over(proxy(address, LINE).await, tls::trusting(&authority, None)).await;
     connected(stream.expect("a handshake"), "a").await.ping().await;
     assert_eq!(peer_of(&broker, "a"), LINE_CLIENT);
@@ -260,5 +263,26 @@ mod websocket {
         let frames = upgrade(proxy(address, LINE).await, "/mqtt", &headers).await.expect("an upgrade").0;
         let _client = frames.connected_as("a").await;
         assert_eq!(peer_of(&broker, "a"), "198.51.100.1:0");
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn ahead_of_a_secure_websocket() {
+        use mqtt_broker::{Tls, TlsOptions};
+
+        use crate::{certificates::Authority, tls};
+
+        let authority = Authority::new("a");
+        let files = authority.server("server");
+        let server = Tls::load(TlsOptions::new(files.certificates, files.private_key)).unwrap();
+        let broker = Broker::builder().build();
+        let websocket = Transport::tcp().tls(&server).websocket(WebSocketOptions::default());
+        let transport = websocket.proxy_protocol(sources("127.0.0.1"));
+        let address = broker.listen_with("127.0.0.1:0", transport).await.unwrap();
+        let socket = proxy(address, &binary()).await;
+        let stream =
+            tls::shake_hands_over(socket, tls::trusting(&authority, None)).await.expect("a handshake");
+        let _client = Box::pin(Frames::connected(stream, "a")).await;
+        assert_eq!(peer_of(&broker, "a"), BINARY_CLIENT);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use mqtt_broker::{Broker, Builder, CertificateField, ClientCertificates, Tls, TlsOptions, Transport};
+use mqtt_broker::{
+    Broker, Builder, CertificateField, ClientCertificates, CloseReason, Tls, TlsOptions, Transport,
+};
 use mqtt_codec::Connack;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -158,6 +160,27 @@ async fn client_certificates_that_are_optional() {
     assert!(is_refused(address, trusting(&ours, Some(&foreign.client("u", "u", 2)))).await);
 }
 
+/// Several in one file, and several files.
+#[tokio::test]
+async fn clients_of_each_authority_in_the_bundles_are_served() {
+    let [server, first, second, third, foreign] =
+        ["server", "first", "second", "third", "foreign"].map(Authority::new);
+    let two = [&first, &second].map(|authority| fs::read_to_string(authority.bundle()).unwrap()).concat();
+    fs::write(first.bundle(), two).unwrap();
+    let mut options = with_clients(&server, ClientCertificates::Required);
+    options.client_authorities = vec![first.bundle(), third.bundle()];
+    let (_broker, address, _) = start_tls(Broker::builder(), options).await;
+    for authority in [&first, &second, &third] {
+        connected(address, trusting(&server, Some(&authority.client("u", "u", 2))), "a")
+            .await
+            .disconnect()
+            .await;
+    }
+    for authority in [&server, &foreign] {
+        assert!(is_refused(address, trusting(&server, Some(&authority.client("u", "u", 2)))).await);
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_that_was_revoked() {
     let authority = Authority::new("a");
@@ -262,6 +285,7 @@ async fn a_slow_handshake_delays_nobody_and_ends_at_the_deadline() {
     eventually("the slow one to be counted", || broker.snapshot().connections == 1).await;
     connected(address, trusting(&authority, None), "a").await.ping().await;
     assert!(matches!(soon("the deadline", slow.read(&mut [0])).await, Ok(0) | Err(_)));
+    eventually("it to be counted", || broker.counts().closed_for(&CloseReason::ConnectTimeout) == 1).await;
     // The handshake and the CONNECT have one deadline between them.
     let mut silent = shake_hands(address, trusting(&authority, None)).await.expect("a handshake");
     assert!(matches!(soon("the deadline", silent.read(&mut [0])).await, Ok(0) | Err(_)));
@@ -291,6 +315,30 @@ async fn plain_mqtt_on_a_tls_port_and_tls_on_a_plain_one_end() {
         shake_hands(plain_address, trusting(&authority, None)).await.unwrap_err();
     }
     assert_eq!(log.lines().len(), 11);
+}
+
+#[tokio::test]
+async fn a_flood_of_handshakes_that_fail_is_counted_and_is_no_flood_of_lines() {
+    let log = LogLines::collect(Level::INFO);
+    let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
+    let (broker, address, _) = start_tls(Broker::builder(), options(&ours)).await;
+    let failed = || broker.counts().closed_for(&CloseReason::HandshakeFailed);
+    for _ in 0..30 {
+        shake_hands(address, trusting(&foreign, None)).await.expect_err("a stranger's certificate");
+    }
+    eventually("all to be counted", || failed() == 30).await;
+    assert_eq!(log.count("its handshake failed"), 10);
+    assert_eq!(log.lines().len(), 10, "{:#?}", log.lines());
+
+    // What speaks another protocol has lines of its own, and counts all the same.
+    for _ in 0..30 {
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let _ = soon("the end", plain.read_to_end(&mut Vec::new())).await;
+    }
+    eventually("all to be counted", || failed() == 60).await;
+    assert_eq!(log.count("plain MQTT or HTTP on a TLS listener"), 10);
+    assert_eq!(log.lines().len(), 20);
 }
 
 #[cfg(feature = "websocket")]

@@ -42,7 +42,8 @@ fn is_served(socket: &mut TcpStream) -> bool {
 
 #[test]
 fn at_the_limit_of_open_files_the_broker_backs_off_and_serves_on() {
-    let broker = Broker::start_with(&["--durability", "memory", "--connect-timeout", "10m"]);
+    let mut broker = Broker::start_with(&["--durability", "memory", "--connect-timeout", "10m"]);
+    let begun = Instant::now();
     let process = broker.process.id();
     let mut first = broker.socket();
     assert!(is_served(&mut first));
@@ -53,7 +54,8 @@ fn at_the_limit_of_open_files_the_broker_backs_off_and_serves_on() {
     broker.process.await_stderr("cannot accept connections for the moment");
 
     let (begin, before) = (Instant::now(), ticks(process));
-    thread::sleep(Duration::from_secs(1));
+    // Time for more pauses than a flood may write lines.
+    thread::sleep(Duration::from_millis(1_500));
     let spent = ticks(process) - before;
     let passed = u64::try_from(begin.elapsed().as_millis()).unwrap() * TICKS_A_SECOND / 1000;
     assert!(spent < passed / 4, "{spent} of {passed} hundredths of a second: it spins");
@@ -64,6 +66,12 @@ fn at_the_limit_of_open_files_the_broker_backs_off_and_serves_on() {
     assert_eq!(answer, [0xd0, 0]);
     set_limit(process, full as u64 + 8, getrlimit(Resource::Nofile).maximum);
     assert!(waiting.iter_mut().all(is_served));
+
+    broker.process.kill();
+    let windows = usize::try_from(begun.elapsed().as_secs() / 10 + 1).unwrap();
+    let lines = broker.process.ended().stderr;
+    let about_it = lines.iter().filter(|line| line.contains("cannot accept connections")).count();
+    assert!(about_it < 10 * windows, "{about_it} lines in {windows} times ten seconds");
 }
 
 /// A low limit that the process may raise itself is no limit.
