@@ -86,6 +86,8 @@ impl Out<'_> {
         let refusals = RefusalReason::ALL.iter().map(|reason| reason.as_str()).zip(counts.refused);
         let help = "Connections and CONNECT packets that were not let in, by reason.";
         self.counters("refusals", help, "reason", refusals)?;
+        let pauses = counts.accept_pauses;
+        self.counter("accept_pauses", "Times that nobody was let in for want of an open file.", pauses)?;
         let authentications = Counts::AUTHENTICATIONS.into_iter().zip(counts.authentications);
         let help = "CONNECT packets about which access control was asked, by what came of it.";
         self.counters("authentications", help, "outcome", authentications)?;
