@@ -110,19 +110,21 @@ fn next(waiting: &Mutex<VecDeque<Target>>) -> Option<Target> {
 /// Builds the test programs that may hold targets: those named `fuzz`, and those of the packages' own sources.
 fn build(checked: bool) -> Result<Vec<Program>> {
     let mut command = cargo(&["test", "--lib", "--bins", "--test", "fuzz", "--no-run"]);
+    let packages = fuzzed_packages()?;
     if checked {
         // As the unit tests are built: another choice of packages would be other features, and another build of all.
         command.arg("--workspace");
     } else {
         command.args(["--profile", "fast"]);
-        for package in fuzzed_packages()? {
-            command.args(["-p", &package]);
+        for package in &packages {
+            command.args(["-p", package]);
         }
     }
     let mut programs = Vec::new();
     run_reading(command.arg("--message-format=json-render-diagnostics"), |line| {
         programs.extend(serde_json::from_str(line).ok().as_ref().and_then(program_of));
     })?;
+    programs.retain(|program| packages.iter().any(|package| program.is_of(package)));
     Ok(programs)
 }
 
@@ -153,6 +155,10 @@ fn program_of(message: &Value) -> Option<Program> {
 }
 
 impl Program {
+    fn is_of(&self, package: &str) -> bool {
+        self.name.split("::").next() == Some(package)
+    }
+
     fn targets(&self) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
         run_reading(self.command().args(["--list", "--format=terse"]), |line| {
