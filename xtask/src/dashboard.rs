@@ -92,13 +92,13 @@ fn assets() -> Result<String> {
         names.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()));
     }
     names.sort();
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for path in names {
         let hashed = program("git").arg("hash-object").arg(&path).output().context("cannot start git")?;
         let name = path.strip_prefix(&folder).unwrap_or(&path);
-        text += &format!("{} {}\n", String::from_utf8_lossy(&hashed.stdout).trim(), name.display());
+        lines.push(format!("{} {}\n", String::from_utf8_lossy(&hashed.stdout).trim(), name.display()));
     }
-    Ok(text)
+    Ok(lines.concat())
 }
 
 /// What this run's broker keeps, its token too.
