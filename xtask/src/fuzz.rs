@@ -2,7 +2,7 @@
 
 use crate::process::{self, Tally, cargo, run_reading};
 use crate::source;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::fs;
@@ -100,7 +100,8 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
     });
     *tally = tallied.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("fuzz: {} targets passed, {} failed", tally.passed, tally.failed);
-    if tally.failed > 0 { bail!("{} fuzz targets failed", tally.failed) } else { Ok(()) }
+    ensure!(tally.failed == 0, "{} fuzz targets failed", tally.failed);
+    Ok(())
 }
 
 fn next(waiting: &Mutex<VecDeque<Target>>) -> Option<Target> {

@@ -27,13 +27,15 @@ fn transports(authority: &Authority) -> [Transport; 4] {
     ]
 }
 
+type Install = fn(Builder) -> Builder;
+
 /// Closed before a byte is read, and before any TLS: not even an alert comes, and no HTTP.
 #[tokio::test]
 async fn who_is_not_wanted_costs_no_handshake_by_any_transport() {
     let authority = Authority::new("a");
     let none_of_an_address = limits(|limits| limits.max_connections_per_address = Some(0));
     let slow = limits(|limits| limits.max_accept_rate_per_address = NonZeroU32::new(1));
-    let cases: [(fn(Builder) -> Builder, RefusalReason, _); 4] = [
+    let cases: [(Install, RefusalReason, _); 4] = [
         (|builder| builder.on_accept(|_| false), RefusalReason::Hook, limits(|_| {})),
         (|builder| builder, RefusalReason::Banned, limits(|_| {})),
         (|builder| builder, RefusalReason::TooManyFromAddress, none_of_an_address),

@@ -227,17 +227,17 @@ fn a_bad_file_keeps_the_old_ones_and_is_named() {
     ] {
         world.put(from, name);
         server.hang_up();
-        let line = server.broker.await_stderr("not reloaded, all stays as it was");
-        assert!(line.contains(name), "{line}");
-        assert!(server.is_all_of(&world.old, &world.new), "{line}");
+        let said = server.broker.await_stderr("not reloaded, all stays as it was");
+        assert!(said.contains(name), "{said}");
+        assert!(server.is_all_of(&world.old, &world.new), "{said}");
         live.ping();
         world.put_all(&world.old);
     }
     // One that is not there is no better.
     fs::remove_file(world.path("in-force").join("cert.pem")).unwrap();
     server.hang_up();
-    let line = server.broker.await_stderr("not reloaded, all stays as it was");
-    assert!(line.contains("cert.pem"), "{line}");
+    let said = server.broker.await_stderr("not reloaded, all stays as it was");
+    assert!(said.contains("cert.pem"), "{said}");
     assert!(server.is_all_of(&world.old, &world.new));
     world.put_all(&world.new);
     server.hang_up();

@@ -53,11 +53,11 @@ fn at_the_limit_of_open_files_the_broker_backs_off_and_serves_on() {
     let mut waiting: Vec<TcpStream> = (0..8).map(|_| broker.socket()).collect();
     broker.process.await_stderr("cannot accept connections for the moment");
 
-    let (begin, before) = (Instant::now(), ticks(process));
+    let (since, before) = (Instant::now(), ticks(process));
     // Time for more pauses than a flood may write lines.
     thread::sleep(Duration::from_millis(1_500));
     let spent = ticks(process) - before;
-    let passed = u64::try_from(begin.elapsed().as_millis()).unwrap() * TICKS_A_SECOND / 1000;
+    let passed = u64::try_from(since.elapsed().as_millis()).unwrap() * TICKS_A_SECOND / 1000;
     assert!(spent < passed / 4, "{spent} of {passed} hundredths of a second: it spins");
     // Who was there is served, and those that wait are, as soon as there is room.
     first.write_all(&[0xc0, 0]).unwrap();

@@ -104,11 +104,11 @@ fn frame(first: u8, masked: bool, payload: &[u8], announced: u64) -> Vec<u8> {
     match announced {
         0..126 => frame.push(mask | announced as u8),
         126..0x1_0000 => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend((announced as u16).to_be_bytes());
         }
         _ => {
-            frame.push(mask | 127);
+            frame.push(mask | 0x7f);
             frame.extend(announced.to_be_bytes());
         }
     }
