@@ -1,7 +1,7 @@
 //! `gmqtt top` on a terminal of its own: over the API, and over what a broker publishes below `$SYS`.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Write},
     path::Path,
     process::{Child, Command},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -32,7 +33,9 @@ impl Top {
         unlockpt(&ours).unwrap();
         tcsetwinsize(&ours, Winsize { ws_row: 30, ws_col: 130, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
-        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        // Not to become the terminal of the tests themselves, whose end would end them.
+        let (path, flags) = (name.to_str().unwrap(), OFlags::RDWR | OFlags::NOCTTY);
+        let theirs = File::from(open(path, flags, Mode::empty()).unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
         command.arg("top").args(arguments).env_remove("GMQTT_API").env_remove("GMQTT_TOKEN");
         let child = command

@@ -89,15 +89,15 @@ section! {
 }
 
 section! {
-    /// What a listener has of its own in place of what stands in [access].
+    /// What a listener has of its own in place of what stands in `[access]`.
     ListenerAccessKeys at "listener.access" {
-        /// In place of the one in [access], as the following.
+        /// In place of the one in `[access]`, as the following.
         identify: Option<Vec<Provider>> = None, Reload;
-        /// In place of the one in [access].
+        /// In place of the one in `[access]`.
         authorize: Option<Vec<Authority>> = None, Reload;
-        /// In place of the one in [access].
+        /// In place of the one in `[access]`.
         password_file: Option<PathBuf> = None, Reload;
-        /// In place of the one in [access].
+        /// In place of the one in `[access]`.
         acl_file: Option<PathBuf> = None, Reload;
     }
 }
