@@ -148,10 +148,6 @@ impl Reload {
     fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files) -> Report {
         for (listener, tls) in config.listeners.iter().zip(&files.tls) {
             let tls = tls.as_ref().map(|tls| self.tls_of(listener, tls));
-            // Without names, and on any free port, several are called the same: one must not become the other.
-            if config.listeners.iter().filter(|other| other.name == listener.name).count() > 1 {
-                continue;
-            }
             self.broker.replace_listener(listener.opened_with(tls.as_ref()));
         }
         let mut limits = config.limits.clone();

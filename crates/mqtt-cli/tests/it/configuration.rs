@@ -235,6 +235,20 @@ mod reload {
         broker.process.await_stderr("log.level");
     }
 
+    /// Two on whatever port is free have one address. At a reload the first spoke what the second was to speak.
+    #[test]
+    fn listeners_without_names_stay_apart() {
+        let text = format!("{LISTENER}{LISTENER}protocol = \"ws\"\n");
+        let file = File::new(&text);
+        let broker = file.serve(&[]);
+        let sub = broker.subscribed(&["-t", "a", "-C", "1"]);
+        while !broker.process.line().starts_with("limits") {} // By then it listens to signals too.
+        broker.process.signal(Signal::HUP);
+        broker.process.await_stderr("reloaded");
+        broker.publish(&["-t", "a", "-m", "still MQTT"]);
+        assert_eq!(sub.ended().stdout, ["still MQTT"]);
+    }
+
     #[test]
     fn new_connections_have_new_limits_and_old_ones_stay() {
         let file = File::new(LISTENER);

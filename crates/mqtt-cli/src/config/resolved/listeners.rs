@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     origin: Origin,
-    /// Its address, if nobody gave it a name.
+    /// Its address, if nobody gave it a name; with a number if others are called so already.
     pub(crate) name: String,
     pub(crate) has_name: bool,
     pub(crate) address: ListenAddress,
@@ -43,7 +43,8 @@ pub(super) fn resolve(raw: &Raw, access: &AccessSettings, mistakes: &mut Mistake
     for listener in &raw.listeners {
         let access = access.of_listener(&raw.access, listener.access.as_ref(), mistakes);
         let raw = listener;
-        let Some(listener) = resolve_one(raw, access, mistakes) else { continue };
+        let Some(mut listener) = resolve_one(raw, access, mistakes) else { continue };
+        listener.differ_from(&all);
         if let Some(earlier) = all.iter().find(|earlier| earlier.contradicts(&listener)) {
             let what = format!("another listener is called `{}`, or takes {}", earlier.name, earlier.address);
             mistakes.add(raw.origin_of_address(), what);
@@ -211,6 +212,15 @@ impl Listener {
             transport = transport.websocket(websocket.clone());
         }
         mqtt_broker::Listener::new(self.name.as_str(), transport).limits(self.limits.clone())
+    }
+
+    /// Rules and reloads go by the name. Those that nobody named, on whatever port is free, are told apart by their order.
+    fn differ_from(&mut self, earlier: &[Self]) {
+        let is_twin = |other: &&Self| !other.has_name && other.address == self.address;
+        let twins = earlier.iter().filter(is_twin).count();
+        if twins > 0 && !self.has_name {
+            self.name = format!("{} #{}", self.address, twins + 1);
+        }
     }
 
     /// Whether the two cannot be served at the same time, or not be told apart.
