@@ -21,6 +21,8 @@ mod passwd;
 mod private_files;
 mod publish;
 mod quantity;
+#[cfg(test)]
+mod random_text;
 mod runtime;
 mod serve;
 mod signals;

@@ -42,7 +42,7 @@ section! {
     ///
     /// With --listen or its sisters on the command line, those of the file are not used.
     ListenerKeys at "listener" {
-        /// What it is called in the log. Without a name, its address is.
+        /// What it is called in the log. Without a name, its address is its name, with a number from the second on if several take a free port.
         name: Option<String> = None, Restart;
         /// Where: "localhost:1883", "0.0.0.0:1883", "[::]:1883", or "unix:/run/gmqtt/mqtt.sock"; port 0 takes a free one.
         address: Option<ListenAddress> = None, Restart;

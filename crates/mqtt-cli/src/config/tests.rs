@@ -308,14 +308,7 @@ fn behind_proxies_a_loopback_address_is_open_to_others() {
 /// No text makes the reader panic; what it does not take, it complains of.
 mod fuzz {
     use super::*;
-
-    /// Words that mean something, and anything.
-    #[derive(Debug, bolero::TypeGenerator)]
-    enum Piece {
-        Word(u8),
-        Text(String),
-        Number(i64),
-    }
+    use crate::random_text::{Piece, text};
 
     const WORDS: [&str; 24] = [
         "\n",
@@ -347,14 +340,7 @@ mod fuzz {
     #[test]
     fn configuration() {
         bolero::check!().with_type::<Vec<Piece>>().for_each(|pieces| {
-            let mut text = String::new();
-            for piece in pieces {
-                match piece {
-                    Piece::Word(index) => text.push_str(WORDS[usize::from(*index) % WORDS.len()]),
-                    Piece::Text(any) => text.push_str(any),
-                    Piece::Number(number) => text.push_str(&number.to_string()),
-                }
-            }
+            let text = text(pieces, &WORDS);
             if let Err(mistakes) = Config::of(&sources(&text)).map(|_| ()) {
                 assert!(mistakes.lines().all(|line| line.starts_with("/etc/gmqtt/gmqtt.toml")));
                 assert_ne!(mistakes.lines().count(), 0);

@@ -134,13 +134,7 @@ fn lines_that_say_nothing_sensible_are_named() {
 /// Whatever stands in the file, there is an answer, and it is TOML.
 mod fuzz {
     use super::*;
-
-    #[derive(Debug, bolero::TypeGenerator)]
-    enum Piece {
-        Word(u8),
-        Text(String),
-        Number(i32),
-    }
+    use crate::random_text::{Piece, text};
 
     const WORDS: [&str; 24] = [
         "\n",
@@ -172,14 +166,7 @@ mod fuzz {
     #[test]
     fn mosquitto() {
         bolero::check!().with_type::<Vec<Piece>>().for_each(|pieces| {
-            let mut text = String::new();
-            for piece in pieces {
-                match piece {
-                    Piece::Word(index) => text.push_str(WORDS[usize::from(*index) % WORDS.len()]),
-                    Piece::Text(any) => text.push_str(any),
-                    Piece::Number(number) => text.push_str(&number.to_string()),
-                }
-            }
+            let text = text(pieces, &WORDS);
             let mut lines = Lines::default();
             lines.add(Path::new("mosquitto.conf"), &text, false);
             let toml = migrate(lines).to_toml();
