@@ -16,7 +16,7 @@ use super::{
     newcomer::{Newcomer, Place},
     now,
     tasks::Tasks,
-    transport::Transport,
+    transport::{Socket, Transport},
     way::Way,
     workers::Movable,
 };
@@ -37,13 +37,16 @@ struct Reception {
     pauses: Complaints,
 }
 
+/// A socket that listens.
+pub(super) trait Listening: Movable + Sync {
+    type Accepted: Socket;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Accepted, Peer)>>;
+}
+
 impl Broker {
     /// Lets in who comes, in a task that ends when the broker stops listening.
-    pub(super) fn accept<S: Movable>(
-        &self,
-        listener: Listener,
-        poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(S, Peer)>> + Send + 'static,
-    ) -> io::Result<()> {
+    pub(super) fn accept<L: Listening>(&self, listener: Listener, socket: L) -> io::Result<()> {
         let (core, tasks) = (Arc::clone(self.core()), self.tasks().clone());
         if tasks.stop_listening.is_cancelled() {
             return Err(io::Error::other("the broker has been shut down"));
@@ -51,25 +54,35 @@ impl Broker {
         tasks.keep_house(&core);
         let way = tasks.ways.open(listener, &core.limits);
         let reception = Reception { core, way, tasks, pauses: Complaints::default() };
-        self.tasks().listeners.spawn(reception.accept_until_stop(poll_accept));
+        // Where most connections are from then on: no other thread is woken for a new one.
+        let Some(first) = self.tasks().crew.first() else {
+            self.tasks().listeners.spawn(reception.accept_until_stop(socket));
+            return Ok(());
+        };
+        let attach = socket.detach()?;
+        let listening = async {
+            match attach() {
+                Ok(socket) => reception.accept_until_stop(socket).await,
+                Err(error) => tracing::error!(%error, "cannot listen"),
+            }
+        };
+        self.tasks().listeners.spawn_on(listening, first);
         Ok(())
     }
 }
 
 impl Reception {
-    async fn accept_until_stop<S: Movable>(
-        self,
-        mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(S, Peer)>>,
-    ) {
+    async fn accept_until_stop(self, listening: impl Listening) {
         let stop = &self.tasks.stop_listening;
+        let mut poll_accept = |cx: &mut Context<'_>| listening.poll_accept(cx);
         while let Some(accepted) = stop.run_until_cancelled(poll_fn(&mut poll_accept)).await {
             match accepted {
                 Ok((socket, peer)) => {
                     let (entrance, transport) = self.way.now();
                     if let Some(newcomer) = self.admit(peer, &entrance, &transport) {
-                        let tasks = self.tasks.clone();
+                        let (tasks, berth) = (self.tasks.clone(), newcomer.berth.clone());
                         let go_on = move |socket| handshake::begin(&transport, socket, newcomer, &tasks);
-                        self.tasks.place(socket, go_on);
+                        berth.place(socket, go_on);
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -86,7 +99,8 @@ impl Reception {
         let core = &self.core;
         core.counters.connections_accepted.one();
         let accepted_at = now();
-        let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place };
+        let berth = self.tasks.crew.new_berth();
+        let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place, berth };
         if !transport.serves(peer) {
             self.refuse(peer, entrance, RefusalReason::NotAProxy);
             return None;

@@ -23,7 +23,8 @@ use super::{
     newcomer::{Newcomer, Place},
     now,
     question::Asked,
-    transport::ByteStream,
+    transport::{ByteStream, Socket},
+    workers::Berth,
 };
 use crate::{
     burst::Burst,
@@ -44,8 +45,10 @@ thread_local! {
     static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Serves one connection to its end.
-pub(super) struct ConnectionTask<S> {
+/// Serves one connection to its end, or until it moves to another worker.
+pub(super) struct ConnectionTask<S>(Option<Service<S>>);
+
+struct Service<S> {
     /// Taken by the farewell.
     socket: Option<S>,
     connection: Connection,
@@ -59,7 +62,12 @@ pub(super) struct ConnectionTask<S> {
     /// The connection has ended: its last bytes are being written.
     farewell: Option<Box<Farewell>>,
     _place: Place,
+    berth: Berth,
+    /// How it moves to another worker, if it can.
+    go: Option<Go<S>>,
 }
+
+type Go<S> = fn(Service<S>, Berth);
 
 /// Behind one more pointer, because every connection has room for it, and none needs it while it lasts.
 struct Farewell(Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -79,27 +87,30 @@ enum Step {
 impl<S: ByteStream> Future for ConnectionTask<S> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let task = self.get_mut();
-        if task.farewell.is_none() {
-            let reason = ready!(task.run(cx));
-            tracing::debug!(%reason, "connection ended");
-            task.farewell = task.say_farewell();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let now = now();
+        let Some(service) = &mut self.0 else { return Poll::Ready(()) };
+        if let Some((go, berth)) = service.moves(now) {
+            // What it was woken for it finds out there.
+            if let Some(service) = self.0.take() {
+                go(service, berth);
+            }
+            return Poll::Ready(());
         }
-        task.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.0.as_mut().poll(cx))
+        service.poll(cx, now)
     }
 }
 
 impl<S: ByteStream> ConnectionTask<S> {
     pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
-        let Newcomer { peer, accepted_at, certificate_user_name, place } = newcomer;
+        let Newcomer { peer, accepted_at, certificate_user_name, place, berth } = newcomer;
         let (core, entrance) = (Arc::clone(&place.core), Arc::clone(&place.entrance));
         let mut connection =
             Connection::new(core, entrance, peer, accepted_at).certified_as(certificate_user_name);
         if place.is_beyond_the_limit {
             connection = connection.beyond_the_limit(accepted_at);
         }
-        Self {
+        Self(Some(Service {
             socket: Some(socket),
             connection,
             output: Vec::new(),
@@ -109,14 +120,62 @@ impl<S: ByteStream> ConnectionTask<S> {
             stop: Some(Box::pin(stop.cancelled_owned())),
             farewell: None,
             _place: place,
+            berth,
+            go: None,
+        }))
+    }
+}
+
+impl<S: Socket> ConnectionTask<S> {
+    /// The same, but it moves to another worker when it belongs there.
+    pub(super) fn that_moves(mut self) -> Self {
+        if let Some(service) = &mut self.0 {
+            service.go = Some(Service::go_to);
         }
+        self
+    }
+}
+
+impl<S: Socket> Service<S> {
+    /// Goes on at another berth.
+    fn go_to(mut self, berth: Berth) {
+        let Some(socket) = self.socket.take() else { return };
+        self.timer = None; // It is the old worker's. The next one will be the new one's.
+        self.berth = berth.clone();
+        berth.take_over(socket, move |socket| {
+            match socket {
+                Ok(socket) => self.socket = Some(socket),
+                Err(error) => {
+                    let core = Arc::clone(self.connection.core());
+                    self.lose(now(), loss(&error), &mut core.burst());
+                }
+            }
+            let berth = self.berth.clone();
+            berth.spawn(ConnectionTask(Some(self)));
+        });
+    }
+}
+
+impl<S: ByteStream> Service<S> {
+    /// Where it belongs now and how it gets there, unless it must stay: an answer comes to where it was asked for.
+    fn moves(&self, now: Instant) -> Option<(Go<S>, Berth)> {
+        let go = self.go.filter(|_| self.asked.is_none() && self.farewell.is_none())?;
+        Some((go, self.berth.moved(now)?))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.farewell.is_none() {
+            let reason = ready!(self.run(cx, now));
+            tracing::debug!(%reason, "connection ended");
+            self.farewell = self.say_farewell();
+        }
+        self.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.0.as_mut().poll(cx))
     }
 
     /// Runs until the connection has ended: write what is ready, collect, decide, read, and again, until nothing moves.
-    fn run(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+    fn run(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<CloseReason> {
         let core = Arc::clone(self.connection.core());
         let mut burst = core.burst();
-        let now = now();
         let mut has_rung = self.poll_timer(cx);
         self.poll_stop(cx, now, &mut burst);
         for _ in 0..READS_A_TURN {

@@ -14,7 +14,7 @@ use super::{
     now,
     proxy_protocol::{self, Source},
     tasks::Tasks,
-    transport::{ByteStream, Transport},
+    transport::{ByteStream, Socket, Transport},
 };
 use crate::{client::Peer, close_reason::CloseReason, core::Core, entrance::Entrance};
 
@@ -55,9 +55,9 @@ enum Introduction {
 }
 
 /// Starts the task of a connection.
-pub(super) fn begin<S: ByteStream>(transport: &Transport, socket: S, newcomer: Newcomer, tasks: &Tasks) {
+pub(super) fn begin<S: Socket>(transport: &Transport, socket: S, newcomer: Newcomer, tasks: &Tasks) {
     if transport.is_plain() {
-        return newcomer.start(socket, tasks);
+        return newcomer.start_plain(socket, tasks);
     }
     let (core, entrance) = (Arc::clone(&newcomer.place.core), Arc::clone(&newcomer.place.entrance));
     let deadline = newcomer.accepted_at.checked_add(entrance.limits.connect_timeout);

@@ -4,13 +4,19 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
-use super::{half_open, transport::Transport};
+use super::{
+    accept::Listening,
+    half_open,
+    transport::Transport,
+    workers::{Attach, Movable},
+};
 use crate::{
     broker::Broker,
     client::Peer,
@@ -114,17 +120,36 @@ impl Broker {
         if INHERITS_OPTIONS {
             set_options(SockRef::from(&socket), silence);
         }
-        self.accept(listener.into(), move |cx| {
-            socket.poll_accept(cx).map_ok(|(socket, address)| {
-                if !INHERITS_OPTIONS {
-                    set_options(SockRef::from(&socket), silence);
-                }
-                // A socket for both versions of IP shows those of version 4 in the clothes of version 6.
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                (socket, Peer::Inet(address))
-            })
-        })?;
+        self.accept(listener.into(), ListeningTcp { socket, silence })?;
         Ok(address)
+    }
+}
+
+struct ListeningTcp {
+    socket: TcpListener,
+    /// How long an accepted connection may be silent before the system asks whether it is still there.
+    silence: Option<Duration>,
+}
+
+impl Listening for ListeningTcp {
+    type Accepted = TcpStream;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Peer)>> {
+        self.socket.poll_accept(cx).map_ok(|(socket, address)| {
+            if !INHERITS_OPTIONS {
+                set_options(SockRef::from(&socket), self.silence);
+            }
+            // A socket for both versions of IP shows those of version 4 in the clothes of version 6.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            (socket, Peer::Inet(address))
+        })
+    }
+}
+
+impl Movable for ListeningTcp {
+    fn detach(self) -> io::Result<Attach<Self>> {
+        let (socket, silence) = (self.socket.into_std()?, self.silence);
+        Ok(Box::new(move || Ok(Self { socket: TcpListener::from_std(socket)?, silence })))
     }
 }
 

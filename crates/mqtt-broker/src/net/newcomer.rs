@@ -8,7 +8,12 @@ use std::{
     time::Instant,
 };
 
-use super::{connection_task::ConnectionTask, tasks::Tasks, transport::ByteStream};
+use super::{
+    connection_task::ConnectionTask,
+    tasks::Tasks,
+    transport::{ByteStream, Socket},
+    workers::Berth,
+};
 use crate::{
     admission::{Entered, RefusalReason},
     client::Peer,
@@ -28,6 +33,7 @@ pub(super) struct Newcomer {
     /// What its certificate says: see [`crate::ConnectRequest::certificate_user_name`].
     pub(super) certificate_user_name: Option<Arc<str>>,
     pub(super) place: Place,
+    pub(super) berth: Berth,
 }
 
 /// One of the connections that the limits allow; given back when dropped, by a panic too.
@@ -70,8 +76,14 @@ impl Newcomer {
     }
 
     /// A task of its own, so that a connection is no larger for the handshake that it had.
-    pub(super) fn start<S: ByteStream>(self, socket: S, tasks: &Tasks) {
-        tasks.tracker.spawn(ConnectionTask::new(socket, self, tasks.stop.clone()));
+    pub(super) fn start<S: ByteStream>(self, stream: S, tasks: &Tasks) {
+        tasks.tracker.spawn(ConnectionTask::new(stream, self, tasks.stop.clone()));
+    }
+
+    /// The same, with nothing between MQTT and the socket: such a connection can move to another worker.
+    pub(super) fn start_plain<S: Socket>(self, socket: S, tasks: &Tasks) {
+        let task = ConnectionTask::new(socket, self, tasks.stop.clone());
+        tasks.tracker.spawn(task.that_moves());
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     housekeeping::{keep_house, publish_sys_topics},
     now,
     way::Ways,
-    workers::Workers,
+    workers::{Crew, Workers},
 };
 use crate::{
     broker::{Broker, ShutdownTimeout},
@@ -31,7 +31,7 @@ pub(crate) struct Tasks {
     pub(super) stop_listening: CancellationToken,
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
-    pub(super) workers: Workers,
+    pub(super) crew: Crew,
     pub(super) ways: Arc<Ways>,
     has_housekeeping: Arc<AtomicBool>,
     stopped: Arc<OnceLock<()>>,
@@ -40,7 +40,8 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// None yet. Those of connections will run on these workers.
     pub(crate) fn on(workers: Workers) -> Self {
-        Self { workers, ..Self::default() }
+        let tracker = TaskTracker::default();
+        Self { crew: Crew::new(workers, &tracker), tracker, ..Self::default() }
     }
 
     /// Starts the task that lets things expire, once.

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use super::trusted::TrustedSources;
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocketOptions;
+use super::{trusted::TrustedSources, workers::Movable};
 use crate::client::Peer;
 
 /// What a listener speaks below MQTT: see [`crate::Listener`]. The default is nothing: MQTT over TCP, as it is.
@@ -27,6 +27,11 @@ pub struct Transport {
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
+
+/// A socket, as it is accepted.
+pub(super) trait Socket: ByteStream + Movable {}
+
+impl<S: ByteStream + Movable> Socket for S {}
 
 impl Transport {
     /// MQTT over TCP, as it is.

@@ -7,11 +7,17 @@ use std::{
         net::UnixStream as Blocking,
     },
     path::{Path, PathBuf},
+    task::{Context, Poll},
 };
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{listener::Listener, transport::Transport};
+use super::{
+    accept::Listening,
+    listener::Listener,
+    transport::Transport,
+    workers::{Attach, Movable},
+};
 use crate::{broker::Broker, client::Peer};
 
 impl Broker {
@@ -33,13 +39,30 @@ impl Broker {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"));
         }
         let (socket, file) = bind(path, mode)?;
-        self.accept(listener.into(), move |cx| {
-            let _until_the_end = &file;
-            socket.poll_accept(cx).map_ok(|(socket, _)| {
-                let peer = peer(&socket);
-                (socket, peer)
-            })
+        self.accept(listener.into(), ListeningUnix { socket, file })
+    }
+}
+
+struct ListeningUnix {
+    socket: UnixListener,
+    file: SocketFile,
+}
+
+impl Listening for ListeningUnix {
+    type Accepted = UnixStream;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, Peer)>> {
+        self.socket.poll_accept(cx).map_ok(|(socket, _)| {
+            let peer = peer(&socket);
+            (socket, peer)
         })
+    }
+}
+
+impl Movable for ListeningUnix {
+    fn detach(self) -> io::Result<Attach<Self>> {
+        let (socket, file) = (self.socket.into_std()?, self.file);
+        Ok(Box::new(move || Ok(Self { socket: UnixListener::from_std(socket)?, file })))
     }
 }
 

@@ -1,102 +1,158 @@
 //! [`Workers`]: the runtimes that connections are spread over, if the embedder names some.
 //!
-//! Each is meant to be a single thread. A connection stays on the one that it was given to: its socket, its timers and its
-//! wakes are that thread's own, and no other thread is woken for them. `docs/adr/0006-a-runtime-a-core.md` has the figures.
+//! Each is meant to be a single thread. A connection's socket, its timers and its wakes are that thread's own, and no other
+//! thread is woken for them. As few are in use as the load needs, for two half idle threads spend more time in going to sleep
+//! and waking up than one; when that number changes, connections move. `docs/adr/0018-as-few-workers-as-needed.md` has the
+//! figures.
+
+mod load;
 
 use std::{
+    future::Future,
     io,
-    net::TcpStream as DetachedTcp,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, runtime::Handle};
 #[cfg(unix)]
-use {std::os::unix::net::UnixStream as DetachedUnix, tokio::net::UnixStream};
+use tokio::net::UnixStream;
+use tokio::{net::TcpStream, runtime::Handle};
+use tokio_util::task::TaskTracker;
 
-use super::{Tasks, transport::ByteStream};
+use self::load::Load;
+use super::transport::Socket;
 use crate::broker::Builder;
 
-/// Without any, a connection stays where it was accepted.
+/// What the embedder has named. Without any, a connection stays where it was accepted.
 #[derive(Clone, Default)]
-pub(crate) struct Workers(Option<Arc<Spread>>);
+pub(crate) struct Workers(Vec<Handle>);
 
-struct Spread {
+/// The workers of one broker; none, if the embedder has named none.
+#[derive(Clone, Default)]
+pub(super) struct Crew(Option<Arc<Members>>);
+
+struct Members {
     handles: Vec<Handle>,
-    /// Counts connections, to give each worker its turn.
-    turn: AtomicUsize,
+    load: Load,
+    tracker: TaskTracker,
 }
 
-/// A socket that can leave the runtime that it was accepted on.
-pub(super) trait Movable: ByteStream + Sized {
-    type Detached: Send + 'static;
+/// A connection's place among the workers.
+#[derive(Clone, Default)]
+pub(super) struct Berth {
+    crew: Crew,
+    /// Its number among the connections: by that it belongs to one of the workers in use.
+    number: u32,
+    /// The worker that it is on.
+    worker: u32,
+}
 
-    fn detach(self) -> io::Result<Self::Detached>;
+/// Takes what has left another runtime into the current one.
+pub(super) type Attach<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
 
-    /// Within the runtime that it is to stay on.
-    fn attach(detached: Self::Detached) -> io::Result<Self>;
+/// What is bound to a runtime, and can leave it for another one.
+pub(super) trait Movable: Sized + Send + 'static {
+    fn detach(self) -> io::Result<Attach<Self>>;
 }
 
 impl Builder {
-    /// Spreads the connections over these runtimes, in turn. Make each a `current_thread` one, with a thread that runs it for
-    /// as long as the broker lives, and give it nothing that takes long: that would hold up its connections.
+    /// Spreads the connections over these runtimes, over more of them the more there is to do. Make each a `current_thread`
+    /// one, with a thread that runs it for as long as the broker lives, and give it nothing that takes long: that would hold
+    /// up its connections. The first one listens, too.
     ///
     /// Without any, connections stay on the runtime that listens.
     pub fn workers(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
-        let handles: Vec<Handle> = runtimes.into_iter().collect();
-        let spread = (!handles.is_empty()).then(|| Spread { handles, turn: AtomicUsize::new(0) });
-        self.workers = Workers(spread.map(Arc::new));
+        self.workers = Workers(runtimes.into_iter().collect());
         self
     }
 }
 
-impl Tasks {
-    /// Goes on with a new socket on the worker whose turn it is.
-    pub(super) fn place<S: Movable>(&self, socket: S, go_on: impl FnOnce(S) + Send + 'static) {
-        let Some(worker) = self.workers.next() else { return go_on(socket) };
-        let Ok(detached) = socket.detach() else { return };
-        self.tracker.spawn_on(async { start(detached, go_on) }, worker);
+impl Crew {
+    pub(super) fn new(workers: Workers, tracker: &TaskTracker) -> Self {
+        let handles = workers.0;
+        if handles.is_empty() {
+            return Self::default();
+        }
+        let load = Load::of(handles.len(), super::now());
+        Self(Some(Arc::new(Members { handles, load, tracker: tracker.clone() })))
+    }
+
+    /// The one that listens, and that is always in use.
+    pub(super) fn first(&self) -> Option<&Handle> {
+        self.0.as_deref()?.handles.first()
+    }
+
+    /// For a new connection: on the worker that it belongs to.
+    pub(super) fn new_berth(&self) -> Berth {
+        let Some(members) = self.0.as_deref() else { return Berth::default() };
+        let number = members.load.next_number();
+        Berth { crew: self.clone(), number, worker: members.load.worker_of(number) }
     }
 }
 
-impl Workers {
-    fn next(&self) -> Option<&Handle> {
-        let Spread { handles, turn } = &**self.0.as_ref()?;
-        handles.get(turn.fetch_add(1, Ordering::Relaxed) % handles.len())
+impl Berth {
+    /// Where it belongs now, if that is not where it is.
+    pub(super) fn moved(&self, now: Instant) -> Option<Self> {
+        let Members { handles, load, .. } = self.crew.0.as_deref()?;
+        load.look(now, || handles.iter().map(busy).collect());
+        let worker = load.worker_of(self.number);
+        (worker != self.worker).then(|| Self { worker, ..self.clone() })
+    }
+
+    /// Goes on with a new socket here. Called where it was accepted: on the first worker.
+    pub(super) fn place<S: Socket>(&self, socket: S, go_on: impl FnOnce(S) + Send + 'static) {
+        if self.is_first() {
+            return go_on(socket);
+        }
+        self.take_over(socket, |socket| match socket {
+            Ok(socket) => go_on(socket),
+            Err(error) => tracing::warn!(%error, "a connection could not be given to its worker"),
+        });
+    }
+
+    /// Goes on with something on this berth's worker. The system refuses only a socket that is broken, or one too many to
+    /// watch: then `go_on` gets the error, wherever.
+    pub(super) fn take_over<T: Movable>(&self, thing: T, go_on: impl FnOnce(io::Result<T>) + Send + 'static) {
+        let members = self.crew.0.as_deref();
+        let Some((members, handle)) =
+            members.and_then(|all| Some((all, all.handles.get(self.worker as usize)?)))
+        else {
+            return go_on(Ok(thing));
+        };
+        match thing.detach() {
+            Ok(attach) => drop(members.tracker.spawn_on(async { go_on(attach()) }, handle)),
+            Err(error) => go_on(Err(error)),
+        }
+    }
+
+    /// Starts a task here.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(members) = self.crew.0.as_deref() {
+            members.tracker.spawn(task);
+        }
+    }
+
+    fn is_first(&self) -> bool {
+        self.worker == 0
     }
 }
 
-/// On the worker. The system refuses only a socket that is broken, or one too many to watch: then the connection is closed.
-fn start<S: Movable>(detached: S::Detached, go_on: impl FnOnce(S) + Send + 'static) {
-    match S::attach(detached) {
-        Ok(socket) => go_on(socket),
-        Err(error) => tracing::warn!(%error, "a connection could not be given to its worker"),
-    }
+/// How long it has been at work since it began.
+fn busy(worker: &Handle) -> Duration {
+    worker.metrics().worker_total_busy_duration(0)
 }
 
 impl Movable for TcpStream {
-    type Detached = DetachedTcp;
-
-    fn detach(self) -> io::Result<DetachedTcp> {
-        self.into_std()
-    }
-
-    fn attach(detached: DetachedTcp) -> io::Result<Self> {
-        Self::from_std(detached)
+    fn detach(self) -> io::Result<Attach<Self>> {
+        let socket = self.into_std()?;
+        Ok(Box::new(|| Self::from_std(socket)))
     }
 }
 
 #[cfg(unix)]
 impl Movable for UnixStream {
-    type Detached = DetachedUnix;
-
-    fn detach(self) -> io::Result<DetachedUnix> {
-        self.into_std()
-    }
-
-    fn attach(detached: DetachedUnix) -> io::Result<Self> {
-        Self::from_std(detached)
+    fn detach(self) -> io::Result<Attach<Self>> {
+        let socket = self.into_std()?;
+        Ok(Box::new(|| Self::from_std(socket)))
     }
 }

@@ -35,6 +35,7 @@ mod unix;
 mod unwanted;
 #[cfg(feature = "websocket")]
 mod websocket;
+mod workers;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,111 @@
+//! A broker whose connections are spread over several runtimes: where they listen, and that they move unharmed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+use mqtt_broker::{Broker, PublishDecision};
+use mqtt_codec::{Packet, Puback};
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    Q1,
+    client::{Client, id, publish},
+    filter,
+    journal::soon,
+    local_message, start,
+};
+
+/// Runtimes with a thread each.
+struct Workers {
+    handles: Vec<Handle>,
+    threads: Vec<ThreadId>,
+    _until_dropped: DropGuard,
+}
+
+impl Workers {
+    fn start(count: usize) -> Self {
+        let stop = CancellationToken::new();
+        let start = |_| {
+            let (runtime, stop) = (Builder::new_current_thread().enable_all().build().unwrap(), stop.clone());
+            let handle = runtime.handle().clone();
+            let thread = thread::spawn(move || runtime.block_on(stop.cancelled()));
+            (handle, thread.thread().id())
+        };
+        let (handles, threads) = (0..count).map(start).unzip();
+        Self { handles, threads, _until_dropped: stop.drop_guard() }
+    }
+}
+
+#[tokio::test]
+async fn the_first_worker_listens_and_serves_while_there_is_little_to_do() {
+    let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(HashSet::new())));
+    let (in_accept, in_publish) = (Arc::clone(&seen), Arc::clone(&seen));
+    let builder = Broker::builder().workers(workers.handles.clone());
+    let builder =
+        builder.on_accept(move |_| in_accept.lock().unwrap().insert(thread::current().id()) || true);
+    let builder = builder.on_publish(move |_| {
+        in_publish.lock().unwrap().insert(thread::current().id());
+        PublishDecision::Pass
+    });
+    let (_broker, address) = start(builder).await;
+    for name in ["a", "b", "c"] {
+        Client::connected(address, name).await.publish("t", name, Q1).await;
+    }
+    assert_eq!(*seen.lock().unwrap(), HashSet::from([workers.threads[0]]));
+}
+
+/// Each message keeps its worker busy for a while, so that the second is needed. What is on the way then arrives once, in order.
+#[tokio::test]
+async fn a_connection_moves_when_its_worker_is_too_busy_and_loses_nothing() {
+    const BATCH: u16 = 20;
+    let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(HashMap::new())));
+    let in_publish = Arc::clone(&seen);
+    let builder = Broker::builder().workers(workers.handles.clone()).on_publish(move |request| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(3) {}
+        let mut seen = in_publish.lock().unwrap();
+        seen.entry(request.client.client_id.to_string())
+            .or_insert_with(HashSet::new)
+            .insert(thread::current().id());
+        PublishDecision::Pass
+    });
+    let (broker, address) = start(builder).await;
+    let mut subscriber = broker.subscriber(&[filter("#")]).unwrap();
+    let names = ["a", "b"];
+    let mut clients =
+        [Client::connected(address, names[0]).await, Client::connected(address, names[1]).await];
+    let both: HashSet<_> = workers.threads.iter().copied().collect();
+    for (client, name) in clients.iter_mut().zip(names) {
+        client.publish(name, "0", Q1).await;
+    }
+    let mut sent = 0;
+    let moving = async {
+        while !seen.lock().unwrap().values().any(|threads| *threads == both) {
+            for (client, name) in clients.iter_mut().zip(names) {
+                let messages = (1..=BATCH)
+                    .map(|n| Packet::Publish(publish(name, &(sent + n).to_string(), Q1, id(sent + n))));
+                client.send_all(&messages.collect::<Vec<_>>()).await;
+            }
+            // A batch stays on the way, so that there is always something to do.
+            for client in &mut clients {
+                for n in sent.saturating_sub(BATCH)..sent {
+                    assert_eq!(client.recv().await, Packet::Puback(Puback { packet_id: id(n + 1) }));
+                }
+            }
+            sent += BATCH;
+        }
+    };
+    soon("a connection to move", moving).await;
+    let mut next = HashMap::from(names.map(|name| (name.to_owned(), 0)));
+    for _ in 0..(usize::from(sent) + 1) * names.len() {
+        let message = local_message(&mut subscriber).await.message;
+        let next = next.get_mut(message.topic()).unwrap();
+        assert_eq!(message.payload(), next.to_string().as_bytes());
+        *next += 1;
+    }
+}
