@@ -46,8 +46,10 @@ async fn the_first_worker_listens_and_serves_while_there_is_little_to_do() {
     let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(HashSet::new())));
     let (in_accept, in_publish) = (Arc::clone(&seen), Arc::clone(&seen));
     let builder = Broker::builder().workers(workers.handles.clone());
-    let builder =
-        builder.on_accept(move |_| in_accept.lock().unwrap().insert(thread::current().id()) || true);
+    let builder = builder.on_accept(move |_| {
+        in_accept.lock().unwrap().insert(thread::current().id());
+        true
+    });
     let builder = builder.on_publish(move |_| {
         in_publish.lock().unwrap().insert(thread::current().id());
         PublishDecision::Pass
