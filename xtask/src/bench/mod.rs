@@ -13,6 +13,7 @@ mod compare;
 pub(crate) mod cost;
 mod counting;
 mod durable;
+mod excerpt;
 mod measure;
 mod record;
 mod recovery;

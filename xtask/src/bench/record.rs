@@ -1,11 +1,11 @@
 //! What is kept under docs/benchmarks: the data, and the tables and plots drawn from it.
 
 use super::results::Results;
-use super::{svg, table};
+use super::{excerpt, svg, table};
 use crate::process::{self, program};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const RESULTS: &str = "docs/benchmarks/results.json";
 const BEGIN: &str = "<!-- results: written by cargo xtask bench --record -->";
@@ -26,7 +26,7 @@ pub(super) fn folder() -> PathBuf {
     process::root().join("docs/benchmarks")
 }
 
-/// Writes data and plots, and the table into the README between its two marks.
+/// Writes data and plots, the table into their README and a few of its lines into the project's, between two marks.
 pub(super) fn keep(results: &Results) -> Result<()> {
     let folder = folder();
     fs::create_dir_all(&folder)?;
@@ -36,11 +36,16 @@ pub(super) fn keep(results: &Results) -> Result<()> {
             fs::write(folder.join(file), svg)?;
         }
     }
-    let readme = folder.join("README.md");
-    let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-    fs::write(&readme, with_results(&text, &table::markdown(results))?)?;
-    println!("kept under {}", folder.display());
+    write_between_marks(&folder.join("README.md"), &table::markdown(results))?;
+    write_between_marks(&process::root().join("README.md"), &excerpt::markdown(results))?;
+    println!("kept under {}, and an excerpt in README.md", folder.display());
     Ok(())
+}
+
+fn write_between_marks(file: &Path, table: &str) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = with_results(&text, table).with_context(|| format!("in {}", file.display()))?;
+    Ok(fs::write(file, text)?)
 }
 
 /// The results that were kept at a revision.
