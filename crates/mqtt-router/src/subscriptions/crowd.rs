@@ -1,6 +1,4 @@
-//! [`Crowd`]: the subscribers of one filter. One of them costs no allocation, ten thousand no scan.
-
-use std::{mem, slice};
+//! [`Crowd`]: the many subscribers of one filter: ten thousand of them cost no scan.
 
 use hashbrown::HashTable;
 use mqtt_codec::QoS;
@@ -14,84 +12,31 @@ pub(super) type Granted<S> = (S, QoS);
 /// Above this many subscribers they are found by an index, below by looking at each.
 const INDEX_ABOVE: usize = 16;
 
-/// A set of subscribers by id, each with its QoS. Most filters have one.
-pub(super) enum Crowd<S> {
-    Nobody,
-    One(Granted<S>),
-    Many(Box<Many<S>>),
-}
-
-/// Two subscribers or more, side by side in memory: a message to all of them reads them in one sweep.
-pub(super) struct Many<S> {
+/// A set of subscribers by id, each with its QoS, side by side in memory: a message to all of them reads them in one
+/// sweep.
+pub(super) struct Crowd<S> {
     granted: Vec<Granted<S>>,
     /// Where in `granted` each stands, by id; empty while there are few.
     positions: HashTable<u32>,
 }
 
+impl<S> Default for Crowd<S> {
+    fn default() -> Self {
+        Self { granted: Vec::new(), positions: HashTable::new() }
+    }
+}
+
 impl<S: Subscriber + Clone> Crowd<S> {
-    pub(super) fn as_slice(&self) -> &[Granted<S>] {
-        match self {
-            Self::Nobody => &[],
-            Self::One(one) => slice::from_ref(one),
-            Self::Many(many) => &many.granted,
-        }
+    pub(super) fn of(one: Granted<S>) -> Self {
+        Self { granted: vec![one], positions: HashTable::new() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nobody)
+    pub(super) fn as_slice(&self) -> &[Granted<S>] {
+        &self.granted
     }
 
     /// Adds a subscriber, or replaces the one with the same id. Whether it is new.
     pub(super) fn insert(&mut self, new: Granted<S>) -> bool {
-        let is_new;
-        (*self, is_new) = match mem::replace(self, Self::Nobody) {
-            Self::Nobody => (Self::One(new), true),
-            Self::One(held) if held.0.id() == new.0.id() => (Self::One(new), false),
-            Self::One(held) => {
-                (Self::Many(Box::new(Many { granted: vec![held, new], positions: HashTable::new() })), true)
-            }
-            Self::Many(mut many) => {
-                let is_new = many.insert(new);
-                (Self::Many(many), is_new)
-            }
-        };
-        is_new
-    }
-
-    /// Removes the subscriber with this id. Whether it was there.
-    pub(super) fn remove(&mut self, id: u64) -> bool {
-        match self {
-            Self::One(held) if held.0.id() == id => {
-                *self = Self::Nobody;
-                true
-            }
-            Self::Nobody | Self::One(_) => false,
-            Self::Many(many) => {
-                let removed = many.remove(id);
-                if many.granted.len() == 1
-                    && let Some(last) = many.granted.pop()
-                {
-                    *self = Self::One(last);
-                }
-                removed
-            }
-        }
-    }
-}
-
-impl<S: Subscriber + Clone> Many<S> {
-    fn position(&self, id: u64) -> Option<usize> {
-        let stands_at = |position: usize| self.granted.get(position).is_some_and(|(held, _)| held.id() == id);
-        if self.positions.is_empty() {
-            (0..self.granted.len()).find(|&position| stands_at(position))
-        } else {
-            self.positions
-                .find(mix(id), |&position| stands_at(position as usize))
-                .map(|&found| found as usize)
-        }
-    }
-
-    fn insert(&mut self, new: Granted<S>) -> bool {
         let id = new.0.id();
         if let Some(held) = self.position(id).and_then(|position| self.granted.get_mut(position)) {
             *held = new;
@@ -106,8 +51,8 @@ impl<S: Subscriber + Clone> Many<S> {
         true
     }
 
-    /// The last subscriber moves to where the removed one stood.
-    fn remove(&mut self, id: u64) -> bool {
+    /// Removes the subscriber with this id, and says whether it was there. The last one moves to where it stood.
+    pub(super) fn remove(&mut self, id: u64) -> bool {
         let Some(position) = self.position(id) else { return false };
         let last = self.granted.len() - 1;
         if !self.positions.is_empty() {
@@ -130,6 +75,17 @@ impl<S: Subscriber + Clone> Many<S> {
         true
     }
 
+    fn position(&self, id: u64) -> Option<usize> {
+        let stands_at = |position: usize| self.granted.get(position).is_some_and(|(held, _)| held.id() == id);
+        if self.positions.is_empty() {
+            (0..self.granted.len()).find(|&position| stands_at(position))
+        } else {
+            self.positions
+                .find(mix(id), |&position| stands_at(position as usize))
+                .map(|&found| found as usize)
+        }
+    }
+
     fn index(&mut self, position: usize) {
         let granted = &self.granted;
         let hash = |position: usize| granted.get(position).map_or(0, |(held, _)| mix(held.id()));
@@ -142,15 +98,10 @@ mod tests {
     use super::*;
     use crate::subscriptions::tests::client;
 
-    #[test]
-    fn one_subscriber_lies_inline() {
-        assert_eq!(size_of::<Crowd<std::sync::Arc<u8>>>(), 16);
-    }
-
     /// Up over the threshold of the index and down again, in an order that moves entries about.
     #[test]
     fn finds_everyone_on_the_way_up_and_down() {
-        let mut crowd = Crowd::Nobody;
+        let mut crowd = Crowd::default();
         for id in 0..200 {
             assert!(crowd.insert((client(id), QoS::AtMostOnce)));
             assert!(!crowd.insert((client(id / 2), QoS::AtLeastOnce)));
@@ -166,6 +117,6 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(held, expected);
         }
-        assert!(crowd.is_empty());
+        assert!(crowd.as_slice().is_empty());
     }
 }

@@ -8,6 +8,7 @@
 
 mod crowd;
 mod exact;
+mod level;
 mod pages;
 mod receivers;
 mod route;

@@ -11,7 +11,7 @@ use std::{
     mem,
 };
 
-use super::{Subscriber, pages::Pages, receivers::Receivers, route::Route};
+use super::{Subscriber, level::Level, pages::Pages, receivers::Receivers, route::Route};
 use crate::sharded::ShardedTable;
 
 /// The node that stands before the first level. Never a child, so its number also says "no child".
@@ -24,6 +24,7 @@ pub(super) struct WildcardTrie<S> {
     keys: RandomState,
 }
 
+/// One cache line.
 struct Node<S> {
     parent: u32,
     /// The child for `+`, or [`ROOT`] for none.
@@ -33,7 +34,7 @@ struct Node<S> {
     /// How many more children for a literal level there are: those in the table of edges.
     others: u32,
     /// The level that leads here from the parent.
-    level: Box<[u8]>,
+    level: Level,
     /// The receivers of the filter that ends with this level.
     here: Receivers<S>,
     /// The receivers of the filter that goes on from this level with `#`.
@@ -128,7 +129,7 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
 
     fn literal_child(&self, parent: u32, level: &[u8]) -> Option<u32> {
         let node = &self.nodes[parent];
-        if node.first != ROOT && *self.nodes[node.first].level == *level {
+        if node.first != ROOT && self.nodes[node.first].level.is(level) {
             return Some(node.first);
         }
         if node.others == 0 {
@@ -136,13 +137,13 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
         }
         let is_it = |&child: &u32| {
             let child = &self.nodes[child];
-            child.parent == parent && *child.level == *level
+            child.parent == parent && child.level.is(level)
         };
         self.edges.find(hash(&self.keys, parent, level), is_it).copied()
     }
 
     fn add_child(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let child = self.nodes.insert(Node { parent, level: level.into(), ..Node::default() });
+        let child = self.nodes.insert(Node { parent, level: Level::new(level), ..Node::default() });
         let parent_node = &mut self.nodes[parent];
         if level == b"+" {
             parent_node.plus = child;
@@ -169,7 +170,7 @@ impl<S: Subscriber + Clone> WildcardTrie<S> {
             } else {
                 parent.others -= 1;
                 let (nodes, keys) = (&self.nodes, &self.keys);
-                let hash = hash(keys, removed.parent, &removed.level);
+                let hash = hash(keys, removed.parent, removed.level.as_bytes());
                 self.edges.remove(hash, |&child| child == index, |&child| hash_of(nodes, keys, child));
             }
             index = removed.parent;
@@ -187,7 +188,7 @@ impl<S> Default for Node<S> {
             plus: ROOT,
             first: ROOT,
             others: 0,
-            level: Box::default(),
+            level: Level::default(),
             here: Receivers::default(),
             below: Receivers::default(),
         }
@@ -213,7 +214,7 @@ fn hash(keys: &RandomState, parent: u32, level: &[u8]) -> u64 {
 
 fn hash_of<S>(nodes: &Pages<Node<S>>, keys: &RandomState, child: u32) -> u64 {
     let node = &nodes[child];
-    hash(keys, node.parent, &node.level)
+    hash(keys, node.parent, node.level.as_bytes())
 }
 
 /// The levels before a `#` at the end, if there are any, and whether there is one. [MQTT-4.7.1-2]
@@ -227,4 +228,17 @@ fn split_hash(filter: &[u8]) -> (Option<&[u8]>, bool) {
 
 fn split_levels(levels: &[u8]) -> impl Iterator<Item = &[u8]> {
     levels.split(|&byte| byte == b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A look-up among very many touches one line a level.
+    #[test]
+    fn a_node_is_one_cache_line() {
+        assert_eq!(size_of::<Node<Arc<u8>>>(), 64);
+    }
 }
