@@ -293,7 +293,7 @@ impl Core {
             return Err(SubscribeRefusal::TooLong);
         }
         let is_one_more = |len: usize, most: usize| len >= most && !own.contains(filter);
-        if is_one_more(own.len(), limits.max_subscriptions_per_client) {
+        if is_one_more(own.len(), limits.max_subscriptions_per_client) || !own.has_room_for(filter) {
             return Err(SubscribeRefusal::TooManySubscriptions);
         }
         if filter.has_wildcard() && is_one_more(own.wildcards(), limits.max_wildcard_subscriptions_per_client)

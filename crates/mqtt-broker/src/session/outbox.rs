@@ -141,7 +141,7 @@ impl Outbox {
         }
         let mut dropped = Vec::new();
         while let Some(victim) = self.queue.trim(limits) {
-            self.journal.done(victim.key);
+            self.journal.done(victim.key());
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
         if self.owner == Owner::Nobody && !self.queue.is_full_for(0, limits) {
@@ -158,7 +158,8 @@ impl Outbox {
         while withheld.len() < MOST_WITHHELD
             && let Some(queued) = self.next_sendable(limits)
         {
-            let Queued { message, key, qos, retain, .. } = queued;
+            let key = queued.key();
+            let Queued { message, qos, retain, .. } = queued;
             if !gate.lets_pass(&message, qos, retain) {
                 self.journal.done(key);
                 withheld.push(message);
@@ -413,7 +414,7 @@ impl Outbox {
                 }
                 return self.refuse(DropReason::QueueFull, key, dropped);
             };
-            self.journal.done(victim.key);
+            self.journal.done(victim.key());
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
         }
         let window_bytes = if self.owner == Owner::Connection { limits.queue_window_bytes } else { 0 };

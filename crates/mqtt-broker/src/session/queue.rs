@@ -40,15 +40,19 @@ struct Rows {
 /// A message that waits.
 pub(super) struct Queued {
     pub(super) message: Message,
-    /// Its key in the store, or 0.
-    pub(super) key: MessageKey,
-    /// Its place among the acknowledged: the key if it has one. With QoS 0 that of the one that it came after.
+    /// Its place among the acknowledged: its key if it is in the store. With QoS 0 that of the one that it came after.
     place: u64,
+    is_stored: bool,
     pub(super) qos: QoS,
     pub(super) retain: bool,
 }
 
 impl Queued {
+    /// Its key in the store, or 0.
+    pub(super) fn key(&self) -> MessageKey {
+        if self.is_stored { self.place } else { 0 }
+    }
+
     fn cost(&self) -> usize {
         self.message.size() + QUEUED_COST
     }
@@ -101,11 +105,11 @@ impl Queue {
         let rows = self.0.get_or_insert_default();
         if qos == QoS::AtMostOnce {
             rows.qos0_bytes += message.size();
-            rows.qos0.push_back(Queued { message, key, place: rows.last_place, qos, retain });
+            rows.qos0.push_back(Queued { message, place: rows.last_place, is_stored: false, qos, retain });
             return;
         }
         let place = if key == 0 { rows.last_place + 1 } else { key };
-        let queued = Queued { message, key, place, qos, retain };
+        let queued = Queued { message, place, is_stored: key != 0, qos, retain };
         let has_room = !rows.backlog.is_in_use() && rows.cost() + queued.cost() <= window_bytes;
         if key == 0 || has_room {
             rows.insert(queued);
@@ -192,8 +196,8 @@ impl Queue {
         let Some(rows) = &mut self.0 else { return false };
         let Some((read, since)) = rows.backlog.answer(number, page) else { return false };
         for next in read {
-            let (key, message) = (next.key, next.message);
-            rows.insert(Queued { message, key, place: key, qos: next.qos, retain: next.retain });
+            let (place, message) = (next.key, next.message);
+            rows.insert(Queued { message, place, is_stored: true, qos: next.qos, retain: next.retain });
         }
         for queued in since {
             rows.insert(queued);
@@ -320,7 +324,7 @@ impl Rows {
     }
 
     fn leave_to_the_store(&mut self) {
-        let first = self.acknowledged.front().map(|queued| queued.key);
+        let first = self.acknowledged.front().map(Queued::key);
         self.backlog.begin(first, self.acknowledged.len(), self.acknowledged_bytes);
         (self.acknowledged, self.acknowledged_bytes) = (VecDeque::new(), 0);
     }

@@ -1,8 +1,16 @@
 //! [`SessionSubscriptions`]: the filters of one session, and with which QoS each was granted.
 
-use std::{collections::HashMap, mem, time::Duration};
+mod many;
+mod packed;
+
+use std::time::Duration;
 
 use mqtt_codec::{QoS, TopicFilter};
+
+use self::{
+    many::Many,
+    packed::{Entry, Grant, entries, set_grant, size_of_entry},
+};
 
 /// A session's own list of what the router holds for it.
 #[derive(Default)]
@@ -12,23 +20,13 @@ pub(crate) struct SessionSubscriptions {
     wildcards: u32,
 }
 
-/// The filters' bytes, exactly: there may be millions of them. Nearly all clients have a handful of filters, for which a list is smaller than a map, and as fast.
+/// The filters' bytes, exactly: there may be millions of them. Nearly all clients have a handful, which are looked through.
 enum Filters {
-    Few(Vec<(Box<[u8]>, Grant)>),
-    Many(Box<Map>),
+    Few(Box<[u8]>),
+    /// Behind a pointer, so that the many clients with few filters are not larger for the few with many.
+    Many(Box<Many>),
     /// The session is over, and the router has forgotten it: nothing may be added any more.
     Ended,
-}
-
-/// Behind a pointer, so that the many clients with few filters are not larger for the few with many.
-struct Map(HashMap<Box<[u8]>, Grant>);
-
-/// With which QoS a filter was granted, and when.
-#[derive(Clone, Copy)]
-struct Grant {
-    qos: QoS,
-    /// Seconds of the broker's life, and one more; 0 is not known. With `qos` in the room that the list would waste.
-    second: u32,
 }
 
 /// A subscription, as the list has it.
@@ -48,8 +46,8 @@ impl SessionSubscriptions {
 
     pub(crate) fn len(&self) -> usize {
         match &self.filters {
-            Filters::Few(few) => few.len(),
-            Filters::Many(many) => many.0.len(),
+            Filters::Few(row) => entries(row).count(),
+            Filters::Many(many) => many.len(),
             Filters::Ended => 0,
         }
     }
@@ -60,44 +58,58 @@ impl SessionSubscriptions {
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         match &self.filters {
-            Filters::Few(few) => few.iter().any(|(known, _)| is(known, filter)),
-            Filters::Many(many) => many.0.contains_key(filter.as_bytes()),
+            Filters::Few(row) => find(row, filter).is_some(),
+            Filters::Many(many) => many.contains(filter.as_bytes()),
             Filters::Ended => false,
+        }
+    }
+
+    /// Whether the list can hold another filter: 4 GiB of them are the end.
+    pub(crate) fn has_room_for(&self, filter: &TopicFilter) -> bool {
+        match &self.filters {
+            Filters::Many(many) => many.has_room_for(size_of_entry(filter.as_bytes())),
+            Filters::Few(_) | Filters::Ended => true,
         }
     }
 
     /// `at` is how long the broker has been running; `None` if it was granted before.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, qos: QoS, at: Option<Duration>) {
         let second = at.and_then(|at| u32::try_from(at.as_secs() + 1).ok()).unwrap_or_default();
-        let granted = Grant { qos, second };
+        let new = Entry { filter: filter.as_bytes(), grant: Grant { qos, second } };
         if filter.has_wildcard() && !self.contains(filter) && !self.is_ended() {
             self.wildcards += 1;
         }
-        if let Filters::Few(few) = &mut self.filters {
-            if let Some(known) = few.iter_mut().find(|(known, _)| is(known, filter)) {
-                known.1 = granted;
+        if let Filters::Few(row) = &mut self.filters {
+            if let Some((place, _)) = find(row, filter) {
+                set_grant(row, place, new.grant);
                 return;
             }
-            if few.len() < FEW {
-                few.reserve_exact(1);
-                few.push((filter.as_bytes().into(), granted));
+            if entries(row).count() < FEW {
+                let mut longer = Vec::with_capacity(row.len() + new.size());
+                longer.extend_from_slice(row);
+                new.append_to(&mut longer);
+                *row = longer.into();
                 return;
             }
-            self.filters = Filters::Many(Box::new(Map(mem::take(few).into_iter().collect())));
+            self.filters = Filters::Many(Box::new(Many::new(row)));
         }
         if let Filters::Many(many) = &mut self.filters {
-            many.0.insert(filter.as_bytes().into(), granted);
+            many.insert(&new);
         }
     }
 
     /// Filters are compared byte for byte [MQTT-3.10.4-1].
     pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
         let was_there = match &mut self.filters {
-            Filters::Few(few) => {
-                let at = few.iter().position(|(known, _)| is(known, filter));
-                at.map(|at| few.swap_remove(at)).is_some()
+            Filters::Few(row) => {
+                let found = find(row, filter).map(|(place, entry)| (place, place + entry.size()));
+                if let Some((from, to)) = found {
+                    let (before, after) = (row.get(..from), row.get(to..));
+                    *row = [before.unwrap_or_default(), after.unwrap_or_default()].concat().into();
+                }
+                found.is_some()
             }
-            Filters::Many(many) => many.0.remove(filter.as_bytes()).is_some(),
+            Filters::Many(many) => many.remove(filter.as_bytes()),
             Filters::Ended => false,
         };
         if was_there && filter.has_wildcard() {
@@ -108,16 +120,15 @@ impl SessionSubscriptions {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Granted> {
         let (few, many) = match &self.filters {
-            Filters::Few(few) => (Some(few.iter()), None),
-            Filters::Many(many) => (None, Some(many.0.iter())),
+            Filters::Few(row) => (Some(entries(row)), None),
+            Filters::Many(many) => (None, Some(many.iter())),
             Filters::Ended => (None, None),
         };
-        let few = few.into_iter().flatten().map(|(filter, granted)| (filter, *granted));
-        let many = many.into_iter().flatten().map(|(filter, granted)| (filter, *granted));
+        let few = few.into_iter().flatten().map(|(_, entry)| entry);
         // Each was a filter when it was put in.
-        few.chain(many).filter_map(|(filter, granted)| {
-            let at = granted.second.checked_sub(1).map(|second| Duration::from_secs(second.into()));
-            Some(Granted { filter: TopicFilter::new(filter.to_vec()).ok()?, qos: granted.qos, at })
+        few.chain(many.into_iter().flatten()).filter_map(|Entry { filter, grant }| {
+            let at = grant.second.checked_sub(1).map(|second| Duration::from_secs(second.into()));
+            Some(Granted { filter: TopicFilter::new(filter.to_vec()).ok()?, qos: grant.qos, at })
         })
     }
 
@@ -129,13 +140,13 @@ impl SessionSubscriptions {
     }
 }
 
-fn is(known: &[u8], filter: &TopicFilter) -> bool {
-    known == filter.as_bytes()
+fn find<'a>(row: &'a [u8], filter: &TopicFilter) -> Option<(usize, Entry<'a>)> {
+    entries(row).find(|(_, entry)| entry.filter == filter.as_bytes())
 }
 
 impl Default for Filters {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::Few(Box::default())
     }
 }
 
@@ -143,9 +154,38 @@ impl Default for Filters {
 mod tests {
     use super::*;
 
+    /// There is one of these a client, and most have one filter.
     #[test]
-    fn a_grant_takes_no_more_room_than_its_qos_did() {
-        assert_eq!(size_of::<(Box<[u8]>, Grant)>(), size_of::<(Box<[u8]>, QoS)>());
+    fn few_filters_take_their_bytes_and_seven_each() {
+        assert_eq!(size_of::<SessionSubscriptions>(), 32);
+        let mut subscriptions = SessionSubscriptions::default();
+        for text in ["a/b", "c/#"] {
+            subscriptions.insert(&TopicFilter::try_from(text).unwrap(), QoS::AtLeastOnce, None);
+        }
+        assert!(matches!(&subscriptions.filters, Filters::Few(row) if row.len() == 2 * (3 + 7)));
+    }
+
+    /// Places are moved when gaps are closed: what is left must still be found, and what went must not.
+    #[test]
+    fn many_filters_that_come_and_go_leave_no_gaps_behind() {
+        let filter = |n: usize| TopicFilter::new(format!("{}/{n}", "x".repeat(n % 50))).unwrap();
+        let mut subscriptions = SessionSubscriptions::default();
+        let insert = |subscriptions: &mut SessionSubscriptions, n| {
+            subscriptions.insert(&filter(n), QoS::AtMostOnce, None);
+        };
+        (0..2_000).for_each(|n| insert(&mut subscriptions, n));
+        for n in (0..2_000).filter(|n| n % 10 != 0) {
+            assert!(subscriptions.remove(&filter(n)) && !subscriptions.remove(&filter(n)));
+        }
+        (2_000..2_010).for_each(|n| insert(&mut subscriptions, n));
+        assert!((0..2_010).all(|n| subscriptions.contains(&filter(n)) == (n % 10 == 0 || n >= 2_000)));
+        let mut left: Vec<TopicFilter> = subscriptions.iter().map(|granted| granted.filter).collect();
+        let mut expected: Vec<_> = (0..2_010).filter(|n| n % 10 == 0 || *n >= 2_000).map(filter).collect();
+        left.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+        let Filters::Many(many) = &subscriptions.filters else { panic!("it has too many for a list") };
+        assert!(many.bytes() < 3 * expected.iter().map(|filter| filter.as_bytes().len() + 7).sum::<usize>());
     }
 
     /// The list and the map behave alike. [MQTT-3.10.4-1] [MQTT-3.8.4-3]

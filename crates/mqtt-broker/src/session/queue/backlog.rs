@@ -145,7 +145,7 @@ impl Backlog {
             since.clear();
         } else {
             (self.messages, self.bytes) = (0, 0);
-            since.retain(|queued| queued.key > self.read_up_to);
+            since.retain(|queued| queued.key() > self.read_up_to);
         }
         Some((mem::take(&mut page.messages), since))
     }

@@ -1,0 +1,103 @@
+//! [`Many`]: more filters than one would look through, found by a hash.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::{HashTable, hash_table::Entry as Slot};
+
+use super::packed::{Entry, entries, entry_at, set_grant};
+
+/// A row, and where in it each filter stands. Places left by filters that went are closed once they are half of it.
+pub(super) struct Many {
+    row: Vec<u8>,
+    places: HashTable<u32>,
+    /// How many bytes of the row belong to filters that are there.
+    used: usize,
+    /// Filters are the client's to choose.
+    keys: RandomState,
+}
+
+impl Many {
+    /// Takes a row over from which nothing was removed.
+    pub(super) fn new(row: &[u8]) -> Self {
+        let mut many = Self { row: Vec::new(), places: HashTable::new(), used: 0, keys: RandomState::new() };
+        entries(row).for_each(|(_, entry)| many.insert(&entry));
+        many
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn contains(&self, filter: &[u8]) -> bool {
+        self.places.find(self.keys.hash_one(filter), |&place| stands_at(&self.row, place, filter)).is_some()
+    }
+
+    /// Whether another entry of this size can be found by its place.
+    pub(super) fn has_room_for(&self, size: usize) -> bool {
+        u32::try_from(self.row.len() + size).is_ok()
+    }
+
+    pub(super) fn insert(&mut self, new: &Entry<'_>) {
+        let Ok(place) = u32::try_from(self.row.len()) else { return };
+        let (row, keys) = (&self.row, &self.keys);
+        let hash = keys.hash_one(new.filter);
+        let is_it = |&place: &u32| stands_at(row, place, new.filter);
+        match self.places.entry(hash, is_it, |&place| hash_at(row, keys, place)) {
+            Slot::Occupied(held) => {
+                let place = *held.get() as usize;
+                set_grant(&mut self.row, place, new.grant);
+                return;
+            }
+            Slot::Vacant(slot) => slot.insert(place),
+        };
+        let size = new.size();
+        if self.row.capacity() - self.row.len() < size {
+            self.row.reserve_exact(size.max(self.row.len() / 8)); // Doubling would leave a third of it empty.
+        }
+        new.append_to(&mut self.row);
+        self.used += size;
+    }
+
+    pub(super) fn remove(&mut self, filter: &[u8]) -> bool {
+        let hash = self.keys.hash_one(filter);
+        let found = self.places.find_entry(hash, |&place| stands_at(&self.row, place, filter));
+        let Ok(found) = found else { return false };
+        let (place, _) = found.remove();
+        self.used -= entry_at(&self.row, place as usize).map_or(0, |entry| entry.size());
+        if self.used < self.row.len() / 2 {
+            self.close_gaps();
+        }
+        true
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.places.iter().filter_map(|&place| entry_at(&self.row, place as usize))
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.row.capacity()
+    }
+
+    fn close_gaps(&mut self) {
+        let mut row = Vec::with_capacity(self.used);
+        for place in &mut self.places {
+            let moved_to = row.len() as u32; // No longer than the row that is there.
+            if let Some(entry) = entry_at(&self.row, *place as usize) {
+                entry.append_to(&mut row);
+            }
+            *place = moved_to;
+        }
+        self.row = row;
+        let (row, keys) = (&self.row, &self.keys);
+        self.places.shrink_to(self.places.len(), |&place| hash_at(row, keys, place));
+    }
+}
+
+fn stands_at(row: &[u8], place: u32, filter: &[u8]) -> bool {
+    entry_at(row, place as usize).is_some_and(|entry| entry.filter == filter)
+}
+
+fn hash_at(row: &[u8], keys: &RandomState, place: u32) -> u64 {
+    entry_at(row, place as usize).map_or(0, |entry| keys.hash_one(entry.filter))
+}
