@@ -52,7 +52,7 @@ const AIMS: &[(&str, &str, Aim)] = &[
     ("subscriptions", "CPU µs each", CPU_TIME),
     ("subscriptions", "filters/s", THROUGHPUT),
     ("subscriptions", "bytes a subscription", Aim::AtMost(250.0)),
-    ("growth", "times", Aim::AtMost(1.2)),
+    ("beside-subscriptions", "times", Aim::AtMost(1.2)),
     // "Nothing measurable": more than this is no noise any more.
     ("beside-idle", "times", Aim::AtMost(1.1)),
     ("memory-returned", "times", Aim::AtMost(1.1)),
@@ -60,6 +60,11 @@ const AIMS: &[(&str, &str, Aim)] = &[
     ("idle-ws", "bytes each", Aim::AtMost(4.0 * 1024.0)),
     ("tls", "times", Aim::AtMost(1.6)),
 ];
+
+/// Figures that nothing is asked of: they say what an aim leaves out. Messages to any of a million subscriptions find
+/// nothing of them in a cache.
+#[cfg(test)]
+const WITHOUT_AIM: &[(&str, &str)] = &[("growth", "times")];
 
 /// The verdict on one figure.
 pub(super) struct Judgement {
@@ -127,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_has_an_aim_and_every_aim_a_figure() {
+    fn every_figure_has_an_aim_unless_it_says_so_and_every_aim_a_figure() {
         for (case, figure, _) in AIMS {
             let case = Case::find(case).unwrap();
             assert!(case.metrics.iter().any(|metric| metric.name == *figure), "{} {figure}", case.name);
@@ -135,7 +140,8 @@ mod tests {
         for case in CASES {
             for metric in case.metrics {
                 let aims = AIMS.iter().filter(|(of, figure, _)| *of == case.name && *figure == metric.name);
-                assert_eq!(aims.count(), 1, "{} {}", case.name, metric.name);
+                let wanted = !WITHOUT_AIM.contains(&(case.name, metric.name));
+                assert_eq!(aims.count(), usize::from(wanted), "{} {}", case.name, metric.name);
             }
         }
     }

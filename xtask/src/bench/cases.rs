@@ -192,8 +192,23 @@ pub(super) const CASES: &[Case] = &[
         ],
     ),
     Case {
+        name: "beside-subscriptions",
+        about: "CPU a message to 1,000 subscriptions beside 999,000 others, to that without the others",
+        steps: &[
+            Step::new("subscriptions -n 1000 --duration {time}"),
+            Step::sized(
+                "subscriptions -n 1000000 --receiving 1000 --duration {time}",
+                "subscriptions -n 200000 --receiving 1000 --duration {time}",
+            ),
+        ],
+        fresh_each: true,
+        relay: false,
+        ours_alone: false,
+        metrics: &[metric("times", Better::Lower, Source::Growth("server CPU each"))],
+    },
+    Case {
         name: "growth",
-        about: "CPU a message among 1,000,000 subscriptions, to that among 1,000",
+        about: "CPU a message, each to any of 1,000,000 subscriptions, to that with 1,000",
         steps: &[
             Step::new("subscriptions -n 1000 --duration {time}"),
             Step::sized(

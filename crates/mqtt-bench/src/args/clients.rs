@@ -138,6 +138,9 @@ pub struct SubscriptionsArgs {
     /// Subscriptions, all different.
     #[arg(short = 'n', long, default_value_t = 100_000)]
     pub count: usize,
+    /// How many of them get messages, the same number of each client; the others only exist [default: all].
+    #[arg(long)]
+    pub receiving: Option<usize>,
     /// Clients that hold them.
     #[arg(short = 'c', long, default_value_t = 100)]
     pub clients: usize,

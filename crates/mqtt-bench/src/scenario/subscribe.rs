@@ -88,13 +88,17 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
     let rest = Duration::from_millis(500);
     let before = bench.resident(rest).ok();
     let per_client = args.count.div_ceil(args.clients.max(1));
+    let receiving_each =
+        args.receiving.map_or(per_client, |all| all.div_ceil(args.clients.max(1))).clamp(1, per_client);
     let qos = args.traffic.subscribe_qos.unwrap_or(args.traffic.qos);
     let work = Work {
         per_client,
         batch: args.batch.max(1),
         interval: Duration::ZERO,
         qos,
-        filter: &|client, number| filter(args.kind, client * per_client + number),
+        filter: &|client, number| {
+            filter(args.kind, number_of(client, number, per_client, receiving_each, args.clients))
+        },
     };
     let subscribed = drive(&mut bench, &conns, &work)?;
     let after = bench.resident(rest).ok();
@@ -106,7 +110,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
         digits: Some(Digits {
             offset: PREFIX.len(),
             width: DIGITS,
-            numbers: Numbers::Below(subscribed.count.max(1)),
+            numbers: Numbers::Below((receiving_each * args.clients).max(1)),
         }),
         ..bench.plan(&args.traffic, topics, conns.len(), Routing::AnyOne)
     };
@@ -114,6 +118,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
     bench.disconnect();
     let mut report = bench.report("subscriptions");
     report.setting("subscriptions", subscribed.count);
+    report.setting("receiving", receiving_each * args.clients);
     report.setting("kind", format!("{:?}", args.kind).to_lowercase());
     report.setting("clients", args.clients);
     report.setting("filters in a SUBSCRIBE", args.batch);
@@ -134,6 +139,14 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
 /// A topic that exactly one of the filters matches, whatever their kind.
 fn topic(number: usize) -> String {
     format!("{PREFIX}{number:0DIGITS$}/a/b")
+}
+
+/// The number in a client's filter: those that get messages come first, whosever they are.
+fn number_of(client: usize, nth: usize, per_client: usize, receiving_each: usize, clients: usize) -> usize {
+    match nth.checked_sub(receiving_each) {
+        None => client * receiving_each + nth,
+        Some(beyond) => clients * receiving_each + client * (per_client - receiving_each) + beyond,
+    }
 }
 
 fn filter(kind: FilterKind, number: usize) -> String {
@@ -252,6 +265,20 @@ mod tests {
     use mqtt_codec::{TopicFilter, TopicName};
 
     use super::*;
+
+    #[test]
+    fn every_number_is_one_client_s_and_the_first_are_those_that_receive() {
+        for receiving_each in [1, 3, 8] {
+            let numbers = |nths: std::ops::Range<usize>| {
+                let of = |client| nths.clone().map(move |nth| number_of(client, nth, 8, receiving_each, 5));
+                let mut all: Vec<usize> = (0..5).flat_map(of).collect();
+                all.sort_unstable();
+                all
+            };
+            assert!(numbers(0..8).into_iter().eq(0..40));
+            assert!(numbers(0..receiving_each).into_iter().eq(0..receiving_each * 5));
+        }
+    }
 
     #[test]
     fn a_topic_matches_its_own_filter_and_no_other() {
