@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mqtt_admin::{AdminOptions, ClientEvents};
-use mqtt_broker::{Broker, Limits, QoS, store::MemoryStore};
+use mqtt_broker::{Broker, Limits, Peer, QoS, store::MemoryStore};
 use mqtt_codec::Packet;
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
@@ -152,10 +152,10 @@ async fn what_happened_to_a_client_can_be_read() {
     client.subscribe("t/+", QoS::AtLeastOnce).await;
     world.http().delete("/api/v1/client/a").await;
     client.expect_end().await;
-    events.note("a", "rule", "line 7 of the access file");
+    events.decided("a", Peer::Unknown, "line 7 of the access file");
     // It is noted after the client was told.
     let mut shown = Vec::new();
-    while shown.last().is_none_or(|(event, _): &(String, String)| event != "rule") || shown.len() < 4 {
+    while shown.last().is_none_or(|(event, _): &(String, String)| event != "decided") || shown.len() < 4 {
         let answer = world.http().get("/api/v1/client/a/events").await.json();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         shown = answer["list"]
@@ -164,7 +164,7 @@ async fn what_happened_to_a_client_can_be_read() {
             .iter()
             .map(|one| (text(&one["event"]), text(&one["detail"])))
             .collect();
-        shown.sort_by_key(|(event, _)| event == "rule");
+        shown.sort_by_key(|(event, _)| event == "decided");
     }
     let words =
         [("connected", "from 127.0.0.1"), ("subscribed", "t/+ with QoS 1"), ("disconnected", "operator")];
