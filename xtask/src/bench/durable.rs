@@ -5,7 +5,7 @@
 
 use super::measure::{figure, run_generator};
 use crate::broker_process::BrokerProcess;
-use crate::process::{self, cargo, program};
+use crate::process::program;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// delivered) or of absent ones (when they have been acknowledged).
 #[derive(clap::Args)]
 pub(super) struct Options {
+    /// Measure this `gmqtt`, and build none
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Publishers, each with a durable session of its own to publish to
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000])]
     publishers: Vec<u64>,
@@ -37,8 +40,7 @@ const MESSAGES_OF_ONE: u64 = 40_000;
 const LATENCIES: usize = 300;
 
 pub(super) fn run(options: &Options) -> Result<()> {
-    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
-    let binary = process::target_folder().join("release/gmqtt");
+    let binary = super::binary(options.binary.as_deref())?;
     let bench = Bench { binary, folder: options.folder.clone() };
     bench.clean_up()?;
     println!(

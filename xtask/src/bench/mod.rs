@@ -31,7 +31,7 @@ use measure::Generator;
 use results::{CaseResult, Cell, Results};
 use servers::{Given, Known, Server};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measures the release binary beside other brokers and the raw relay.
 ///
@@ -134,8 +134,7 @@ fn micro(options: &MicroOptions) -> Result<()> {
 }
 
 fn measure(options: &Options) -> Result<Results> {
-    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
-    let binary = process::target_folder().join("release/gmqtt");
+    let binary = binary(None)?;
     let servers = servers(options, &binary)?;
     let generator = Generator { binary, quick: options.quick };
     let rounds = options.rounds.map_or(if options.quick { 1 } else { 5 }, usize::from);
@@ -159,7 +158,7 @@ fn measure(options: &Options) -> Result<Results> {
     Ok(results)
 }
 
-fn servers(options: &Options, binary: &std::path::Path) -> Result<Vec<Server>> {
+fn servers(options: &Options, binary: &Path) -> Result<Vec<Server>> {
     let [equal, defaults] = Server::gmqtt(binary)?;
     let mut servers = vec![equal, defaults, Server::relay(binary)];
     for known in &options.with {
@@ -215,6 +214,16 @@ fn load(files: &[PathBuf]) -> Result<Results> {
 fn case_name(name: &str) -> Result<String, String> {
     let found = Case::find(name).map(|case| case.name.to_owned());
     found.ok_or_else(|| "there is no such case; --list lists them".into())
+}
+
+/// The program to measure: the one that was named, else the release build of this workspace.
+fn binary(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = named {
+        // The brokers are started elsewhere than we are.
+        return path.canonicalize().with_context(|| format!("cannot find {}", path.display()));
+    }
+    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
+    Ok(process::target_folder().join("release/gmqtt"))
 }
 
 /// What a command prints, without its line end; empty if it cannot be asked.

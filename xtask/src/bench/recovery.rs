@@ -2,7 +2,7 @@
 
 use super::durable::remove;
 use crate::broker_process::BrokerProcess;
-use crate::process::{self, cargo, program};
+use crate::process::program;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -16,6 +16,9 @@ use std::time::Instant;
 /// import has left in the journal.
 #[derive(clap::Args)]
 pub(super) struct Options {
+    /// Measure this `gmqtt`, and build none
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Divide all sizes by this
     #[arg(long, default_value_t = 1)]
     scale: u64,
@@ -37,8 +40,7 @@ const CASES: [[u64; 3]; 7] = [
 const PAYLOAD: &str = "sixty-four bytes of payload, which is what the benchmarks publish";
 
 pub(super) fn run(options: &Options) -> Result<()> {
-    process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
-    let binary = process::target_folder().join("release/gmqtt");
+    let binary = super::binary(options.binary.as_deref())?;
     println!("| sessions | queued | retained | records | start | records a second | peak memory |");
     println!("|---|---|---|---|---|---|---|");
     for case in CASES.map(|case| case.map(|count| count / options.scale)) {
