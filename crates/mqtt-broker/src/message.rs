@@ -8,7 +8,7 @@ use std::{
 };
 
 use mqtt_codec::{QoS, TopicName};
-use triomphe::ThinArc;
+use triomphe::{Arc, ThinArc};
 
 use crate::store::MessageKey;
 
@@ -45,6 +45,15 @@ impl Message {
 
     pub(crate) fn with_retain(&self, retain: bool) -> Self {
         Self::from_parts(self.topic_bytes(), self.payload(), self.qos(), retain)
+    }
+
+    /// The same, without a copy if nobody else has it.
+    pub(crate) fn into_plain(mut self) -> Self {
+        let is_plain = self.0.with_arc_mut(|whole| {
+            let whole = Arc::get_mut(whole);
+            whole.map(|whole| whole.header_mut().retain = false).is_some()
+        });
+        if is_plain { self } else { self.with_retain(false) }
     }
 
     /// `topic` is a valid topic name, so its length fits 16 bits.
@@ -162,6 +171,16 @@ mod tests {
         assert_eq!((message.qos(), message.retain(), message.size()), (QoS::ExactlyOnce, false, 6));
         let retained = message.retained();
         assert_eq!((retained.topic(), retained.qos(), retained.retain()), ("a/ü", QoS::ExactlyOnce, true));
+    }
+
+    #[test]
+    fn becomes_plain_for_its_owner_alone() {
+        let retained = Message::new(&TopicName::try_from("t").unwrap(), b"p", QoS::AtMostOnce).retained();
+        let plain = retained.clone().into_plain();
+        assert_eq!((retained.retain(), plain.retain()), (true, false));
+        let bytes = retained.topic_bytes().as_ptr();
+        let plain = retained.into_plain();
+        assert_eq!((plain.retain(), plain.topic_bytes().as_ptr() == bytes), (false, true));
     }
 
     #[test]

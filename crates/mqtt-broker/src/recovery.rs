@@ -92,7 +92,7 @@ impl<'a> Recovery<'a> {
                 self.core.sessions.skip_serial(key);
                 self.wills.push((client_id, Will { key, message: will }));
             }
-            Record::Retained { message, expires_at } => self.restore_retained(&message, expires_at),
+            Record::Retained { message, expires_at } => self.restore_retained(message, expires_at),
             // Only what is left of these is told, not that they happened.
             Record::SessionAttached { .. }
             | Record::SessionEnded { .. }
@@ -132,7 +132,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What has expired meanwhile takes no room from others.
-    fn restore_retained(&mut self, message: &Message, expires_at: Option<SystemTime>) {
+    fn restore_retained(&mut self, message: Message, expires_at: Option<SystemTime>) {
         let left = expires_at.map(|at| self.core.durability.time_until(at));
         if left.is_some_and(|left| left.is_zero()) {
             self.expired.extend(message.topic_name().map(|topic| Record::RetainedCleared { topic }));

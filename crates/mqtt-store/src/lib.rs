@@ -18,6 +18,7 @@
 //!
 //! Not here: which changes are worth keeping, and who waits for which of them. That is the broker's to know.
 
+mod ahead;
 mod check;
 mod copy;
 mod directory;

@@ -5,6 +5,7 @@ use std::{io, path::Path, sync::Arc, task::Waker};
 use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, QueueRead, Record, Store, StoreError};
 
 use crate::{
+    ahead,
     check::{self, CheckReport, Progress, StoreInfo, Walk},
     copy,
     directory::Directory,
@@ -14,7 +15,6 @@ use crate::{
     ledger::Ledger,
     lines, manifest,
     options::{Durability, StoreOptions},
-    reader,
     writer::Writer,
 };
 
@@ -189,7 +189,7 @@ impl Store for FjallStore {
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        reader::recover(&self.0.engine.view(), visit)
+        ahead::recover(&self.0.engine.view(), visit)
     }
 
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {

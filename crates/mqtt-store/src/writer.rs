@@ -8,7 +8,7 @@
 //! once a second whether the first still moves: a batch that takes too long has failed, though nobody says so.
 
 use std::{
-    mem,
+    io, mem,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -323,7 +323,11 @@ fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StoreError> {
     let spawned = thread::Builder::new().name(name.into()).spawn(work);
-    spawned.map_err(|error| StoreError::new(format!("the store's thread could not be started: {error}")))
+    spawned.map_err(|error| no_thread(&error))
+}
+
+pub(crate) fn no_thread(error: &io::Error) -> StoreError {
+    StoreError::new(format!("the store's thread could not be started: {error}"))
 }
 
 /// A thread that waits.
@@ -335,8 +339,8 @@ impl Wake for Parked {
     }
 }
 
-/// What a record takes in the inbox, roughly.
-fn size(record: &Record) -> usize {
+/// What a record takes in memory, roughly.
+pub(crate) fn size(record: &Record) -> usize {
     RECORD_BYTES
         + match record {
             Record::Queued { message, .. } | Record::Retained { message, .. } => message.size(),

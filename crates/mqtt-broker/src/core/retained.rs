@@ -39,11 +39,11 @@ impl Core {
     }
 
     /// Puts a message back that an earlier process retained.
-    pub(crate) fn restore_retained(&self, message: &Message, expires_at: Option<Instant>) {
+    pub(crate) fn restore_retained(&self, message: Message, expires_at: Option<Instant>) {
         if let Some(topic) = message.topic_name() {
-            let plain = message.with_retain(false);
+            let size = message.size();
             // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
-            let _ = self.retained.write().set(&topic, plain, message.size(), expires_at);
+            let _ = self.retained.write().set(&topic, message.into_plain(), size, expires_at);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The crash test: the real binary, killed again and again, never loses what it has acknowledged.
 //!
 //! Clients with records of their own publish, subscribe, come and go; the broker is killed (SIGKILL) at a random moment,
-//! also while it starts; then everything that was promised is looked up. `docs/durability.md` says what that is.
+//! also while it starts, and, in each run, while its store merges files and while it reads what was left; then everything that was promised is looked up. `docs/durability.md` says what that is.
 //!
 //! `cargo xtask crash [--rounds N] [--seed S]` runs it for as long as you like. What a seed repeats is what the clients
 //! and the killer do; the machine's timing differs from run to run.
@@ -16,6 +16,7 @@ mod phase;
 mod publisher;
 mod rng;
 mod subscriber;
+mod watch;
 mod world;
 
 use std::{
@@ -28,6 +29,8 @@ use self::world::World;
 
 /// Where nobody asks for more: enough to see that it works.
 const FEW_ROUNDS: u64 = 2;
+/// So many more are made at most until a kill has come in a compaction and in a recovery.
+const MORE_ROUNDS: u64 = 30;
 /// A line about the rounds so far each time.
 const ROUNDS_A_LINE: u64 = 10;
 
@@ -42,10 +45,13 @@ fn nothing_acknowledged_is_lost() {
     let begun = Instant::now();
     let mut done = 0;
     let outcome = world.set_up().and_then(|mut address| {
-        while done < rounds {
+        while done < rounds || !world.tally.is_thorough() {
+            if done >= rounds + MORE_ROUNDS {
+                return Err(format!("no kill came where one has to: {:?}", world.tally));
+            }
             address = world.round(address)?;
             done += 1;
-            if done % ROUNDS_A_LINE == 0 || done == rounds {
+            if done % ROUNDS_A_LINE == 0 || done >= rounds {
                 let [messages, subscriptions, deliveries, repetitions] = world.counts();
                 println!(
                     "crash: {done} rounds in {:.0} s: {messages} messages and {subscriptions} subscriptions \

@@ -35,10 +35,21 @@ pub(crate) struct Tally {
     pub(crate) kills_under_load: u64,
     pub(crate) kills_during_start: u64,
     pub(crate) kills_while_settling: u64,
+    /// Of those under load: the store was merging sorted files.
+    pub(crate) kills_in_compaction: u64,
+    /// Of those during a start: it had begun to read what was left, and had not come to its end.
+    pub(crate) kills_in_recovery: u64,
     pub(crate) orderly_stops: u64,
     pub(crate) longest_start: Duration,
     /// The greatest number of a sorted file: flushes and compactions were going on while it was killed.
     pub(crate) sorted_files: u64,
+}
+
+impl Tally {
+    /// Whether it was killed in all the places where a kill needs some luck.
+    pub(crate) fn is_thorough(&self) -> bool {
+        self.kills_in_compaction > 0 && self.kills_in_recovery > 0
+    }
 }
 
 impl World {
@@ -79,13 +90,15 @@ impl World {
     pub(crate) fn round(&mut self, address: SocketAddr) -> Result<SocketAddr, String> {
         let phase = Phase::load(address);
         let time = Duration::from_millis(self.rng.within(20..400));
-        self.run_until_killed(&phase, time)?;
+        // A merge is over in a moment, and so the kill may come too late: until one has not, each round tries.
+        let hunts = self.tally.kills_in_compaction == 0 || self.rng.percent(30);
+        self.run_until_killed(&phase, time, hunts)?;
         self.tally.kills_under_load += 1;
         let mut address = self.restart()?;
         while self.rng.percent(25) {
             let phase = Phase::settle(address, self.goal(), self.publishers.len());
             let time = Duration::from_millis(self.rng.within(0..150));
-            self.run_until_killed(&phase, time)?;
+            self.run_until_killed(&phase, time, false)?;
             self.tally.kills_while_settling += 1;
             address = self.restart()?;
         }
@@ -107,14 +120,16 @@ impl World {
         [acknowledged, self.churner.acknowledged, deliveries, repetitions]
     }
 
-    fn run_until_killed(&mut self, phase: &Phase, time: Duration) -> Result<(), String> {
-        let Self { broker, publishers, subscribers, churner, flipper, mortals, .. } = self;
+    /// Kills after so long; in the next compaction after that, if that is what it hunts.
+    fn run_until_killed(&mut self, phase: &Phase, time: Duration, hunts: bool) -> Result<(), String> {
+        let Self { broker, publishers, subscribers, churner, flipper, mortals, tally, .. } = self;
         let clients = all(publishers, subscribers, churner, flipper, mortals);
         phase.run(clients, || {
             thread::sleep(time);
-            let killed = broker.kill();
+            let killed = if hunts { broker.kill_in_compaction(HUNT) } else { broker.kill().map(|()| false) };
             phase.end();
-            killed
+            tally.kills_in_compaction += u64::from(killed?);
+            Ok(())
         })
     }
 
@@ -125,6 +140,9 @@ impl World {
             self.broker.start_and_kill(Duration::from_micros(self.rng.within(0..most)))?;
             self.tally.kills_during_start += 1;
         }
+        if self.tally.kills_in_recovery == 0 || self.rng.percent(25) {
+            self.kill_in_recovery()?;
+        }
         let address = self.start()?;
         let phase = Phase::load(address);
         observer::check_retained(&phase, &self.publishers).map_err(told)?;
@@ -133,6 +151,19 @@ impl World {
         observer::probe(&phase, &probe).map_err(told)?;
         self.churner.verify(&phase, &probe).map_err(|why| format!("churner: {}", told(why)))?;
         Ok(address)
+    }
+
+    /// Again and again, until it was not too late: by then there is less to read.
+    fn kill_in_recovery(&mut self) -> Result<(), String> {
+        let mut most = self.start.as_micros() as u64;
+        loop {
+            self.tally.kills_during_start += 1;
+            if self.broker.start_and_kill_in_recovery(Duration::from_micros(self.rng.within(0..most)))? {
+                self.tally.kills_in_recovery += 1;
+                return Ok(());
+            }
+            most = most / 2 + 1;
+        }
     }
 
     fn start(&mut self) -> Result<SocketAddr, String> {
@@ -160,6 +191,9 @@ impl World {
         goal
     }
 }
+
+/// How long a kill waits for a compaction.
+const HUNT: Duration = Duration::from_secs(5);
 
 const SUBSCRIBERS: [(&str, &str, mqtt_codec::QoS, Habit); 5] = {
     use mqtt_codec::QoS::{AtLeastOnce, ExactlyOnce};
