@@ -155,7 +155,8 @@ impl Bench {
         fs::create_dir_all(&self.folder)?;
         let mut command = program(&self.binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--durability", mode]);
-        command.args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB"]);
+        // A line for each of the many connections would be a part of what is measured.
+        command.args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB", "--log-level", "warn"]);
         BrokerProcess::that_says_where(command.arg("--data-dir").arg(self.data()))
     }
 

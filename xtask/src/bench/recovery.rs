@@ -65,7 +65,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
 /// From its beginning until it listens, and the most memory that it had by then.
 fn start(binary: &Path, data: &Path) -> Result<(f64, f64)> {
     let mut command = program(binary);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--data-dir"]).arg(data);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--log-level", "warn", "--data-dir"]);
+    command.arg(data);
     let begun = Instant::now();
     let broker = BrokerProcess::that_says_where(&mut command)?;
     let seconds = begun.elapsed().as_secs_f64();
