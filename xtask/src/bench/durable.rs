@@ -156,7 +156,14 @@ impl Bench {
         let mut command = program(&self.binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--durability", mode]);
         // A line for each of the many connections would be a part of what is measured.
-        command.args(["--max-queued-messages", "10000000", "--max-queued-bytes", "4GiB", "--log-level", "warn"]);
+        command.args([
+            "--max-queued-messages",
+            "10000000",
+            "--max-queued-bytes",
+            "4GiB",
+            "--log-level",
+            "warn",
+        ]);
         BrokerProcess::that_says_where(command.arg("--data-dir").arg(self.data()))
     }
 
