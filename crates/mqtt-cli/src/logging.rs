@@ -65,7 +65,7 @@ impl LogLevels {
 
     pub(crate) fn change(&self, to: &Directives) -> anyhow::Result<()> {
         let mut in_force = self.in_force.lock();
-        self.handle.reload(EnvFilter::new(&to.0)).context("the levels of the log stay as they were")?;
+        self.handle.reload(filter(&to.0)).context("the levels of the log stay as they were")?;
         in_force.clone_from(to);
         Ok(())
     }
@@ -73,7 +73,7 @@ impl LogLevels {
 
 /// The log of a broker.
 pub(crate) fn start(settings: &LogSettings) -> LogLevels {
-    let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.level.0));
+    let (filter, handle) = reload::Layer::new(filter(&settings.level.0));
     // A closed stderr ends the log, and nothing else: complaining about it there would be a panic.
     let lines = fmt_layer().with_writer(io::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
@@ -82,6 +82,16 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
         LogFormat::Json => registry.with(lines.json()).init(),
     }
     LogLevels { handle, in_force: Arc::new(Mutex::new(settings.level.clone())) }
+}
+
+/// The levels of a text that was checked. The storage engine tells much at `info` that interests nobody who does not name it;
+/// its warnings are of interest to all.
+fn filter(text: &str) -> EnvFilter {
+    let filter = EnvFilter::new(text);
+    match filter.max_level_hint() {
+        Some(level) if level < LevelFilter::INFO => filter,
+        _ => EnvFilter::new(format!("fjall=warn,lsm_tree=warn,{text}")),
+    }
 }
 
 /// The log of a client: for a person who waits in front of it.
@@ -94,4 +104,18 @@ pub(crate) fn start_for_client(debug: bool, quiet: bool) {
     let log =
         tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
     log.without_time().with_target(false).with_ansi(false).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_quiet_unless_it_is_named() {
+        let targets = |text: &str| filter(text).to_string();
+        assert!(targets("info").contains("lsm_tree=warn"));
+        let named = targets("info,lsm_tree=trace");
+        assert!(named.contains("lsm_tree=trace") && !named.contains("lsm_tree=warn"), "{named}");
+        assert_eq!(targets("error"), "error");
+    }
 }
