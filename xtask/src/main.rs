@@ -16,6 +16,8 @@ mod dist;
 mod features;
 mod fuzz;
 mod interop;
+mod machine;
+mod marked;
 mod msrv;
 mod process;
 mod publish;

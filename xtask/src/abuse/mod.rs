@@ -2,20 +2,22 @@
 //!
 //! The attacks are those of `mqtt-abuse`, the pair is that of `gmqtt bench rate`; here they are started and judged.
 
+mod record;
 mod scene;
 mod table;
 
+use crate::machine;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
 use scene::Scene;
 use serde::Serialize;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Attacks the release binary on this machine's loopback network, and looks at the others.
+/// Attacks the broker, as it ships, on this machine's loopback network, and looks at the others.
 ///
 /// Each attack has a broker of its own. A pair of clients, 200 messages a second with QoS 1, is measured before it and
-/// beside it. A row fails if the pair loses a message, if its 99th percentile beside the attack is more than three times
+/// beside it. With three rounds all of it takes about nine minutes. A row fails if the pair loses a message, if its 99th percentile beside the attack is more than three times
 /// that before it (the medians of the rounds), if the broker's memory goes beyond the row's bound, or if the broker ends.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -31,6 +33,15 @@ pub(crate) struct Options {
     /// Two seconds each, and no judgement of latency: does the broker live, and does the pair get its messages?
     #[arg(long)]
     quick: bool,
+    /// Of `cargo build --profile`
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Take the programs that are there, and compile nothing
+    #[arg(long)]
+    no_build: bool,
+    /// Keep the table in docs/under-attack.md, whatever it says: with all attacks, judged
+    #[arg(long, conflicts_with_all = ["quick", "only", "list", "no_build"])]
+    record: bool,
     /// Write the results here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -57,6 +68,20 @@ const MEMORY_BOUNDS_MIB: &[(&str, u64)] = &[
     ("slow-reader", 48),
     ("unreleased-qos2", 32),
 ];
+
+/// What all attacks came to, and where.
+#[derive(Serialize)]
+struct Results {
+    at: String,
+    machine: String,
+    commit: String,
+    /// As cargo calls it.
+    profile: String,
+    rounds: usize,
+    /// How much the machine was busy with before, and at the end.
+    load: [f64; 2],
+    rows: Vec<Row>,
+}
 
 /// One attack and what came of it.
 #[derive(Serialize)]
@@ -86,10 +111,12 @@ struct Round {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     // One after the other: together they would share features, and the broker would not be the one that ships.
-    for package in ["mqtt-cli", "mqtt-abuse"] {
-        process::run(&mut cargo(&["build", "--release", "--package", package]))?;
+    let packages: &[&str] = if options.no_build { &[] } else { &["mqtt-cli", "mqtt-abuse"] };
+    for package in packages {
+        process::run(&mut cargo(&["build", "--profile", &options.profile, "--package", package]))?;
     }
-    let attacks = attacks()?;
+    let programs = process::target_folder().join(&options.profile);
+    let attacks = attacks(&programs)?;
     if options.list {
         for (name, about) in &attacks {
             println!("{name:<24} {about}");
@@ -100,29 +127,47 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("there is no attack {unknown}: --list prints them");
     }
     let rounds = options.rounds.map_or(if options.quick { 1 } else { 3 }, usize::from);
-    let scene = Scene::new(if options.quick { 2 } else { 5 })?;
-    let mut rows = Vec::new();
+    let scene = Scene::new(&programs, if options.quick { 2 } else { 5 })?;
+    let mut results = Results {
+        at: machine::now(),
+        machine: machine::machine(),
+        commit: machine::commit(),
+        profile: options.profile.clone(),
+        rounds,
+        load: [machine::load_average(); 2],
+        rows: Vec::new(),
+    };
     for (name, about) in attacks {
         if options.only.is_empty() || options.only.contains(&name) {
             let row = attack(&scene, name, about, rounds, !options.quick)?;
             eprintln!("{}", table::line(&row));
-            rows.push(row);
+            results.rows.push(row);
         }
     }
-    println!("{}", table::text(&rows));
+    results.load[1] = machine::load_average();
+    report(options, &results)
+}
+
+/// Shows and keeps them; an error if a row is out of its bounds.
+fn report(options: &Options, results: &Results) -> Result<()> {
+    println!("{}", table::text(&results.rows));
     if let Some(file) = &options.json {
-        fs::write(file, serde_json::to_string_pretty(&rows)?)
+        fs::write(file, serde_json::to_string_pretty(results)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    match rows.iter().filter(|row| !row.faults.is_empty()).count() {
+    if options.record {
+        record::keep(results)?;
+    }
+    match results.rows.iter().filter(|row| !row.faults.is_empty()).count() {
         0 => Ok(()),
-        failed => bail!("{failed} of {} attacks got out of bounds", rows.len()),
+        failed => bail!("{failed} of {} attacks got out of bounds", results.rows.len()),
     }
 }
 
 /// Names, and what they do.
-fn attacks() -> Result<Vec<(String, String)>> {
-    let output = program(scene::attacker()).arg("list").output().context("cannot start mqtt-abuse")?;
+fn attacks(programs: &Path) -> Result<Vec<(String, String)>> {
+    let output =
+        program(programs.join(scene::ATTACKER)).arg("list").output().context("cannot start mqtt-abuse")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.lines().filter_map(|line| line.split_once('\t')).map(|(a, b)| (a.into(), b.into())).collect())
 }

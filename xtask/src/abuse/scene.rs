@@ -8,19 +8,25 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// What takes longer has failed.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
+/// The program that attacks.
+pub(super) const ATTACKER: &str = "mqtt-abuse";
+/// The program that is attacked, and is the pair too.
+const GMQTT: &str = "gmqtt";
 /// Messages a second of the pair.
 const PAIR_RATE: &str = "200";
 
 /// What all rounds share. Its folder goes with it.
 pub(super) struct Scene {
     folder: PathBuf,
+    /// Where cargo has left the broker and the attacker.
+    programs: PathBuf,
     /// How long the pair is measured, and how much longer it is attacked.
     seconds: u64,
 }
@@ -38,21 +44,12 @@ struct Seen {
     fault: Option<String>,
 }
 
-/// The program that attacks.
-pub(super) fn attacker() -> PathBuf {
-    process::target_folder().join("release/mqtt-abuse")
-}
-
-fn gmqtt() -> PathBuf {
-    process::target_folder().join("release/gmqtt")
-}
-
 impl Scene {
-    pub(super) fn new(seconds: u64) -> Result<Self> {
+    pub(super) fn new(programs: &Path, seconds: u64) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("gmqtt-xtask-abuse-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let scene = Self { folder, seconds };
-        process::run(program(attacker()).arg("certificate").arg(&scene.folder))?;
+        let scene = Self { folder, programs: programs.to_path_buf(), seconds };
+        process::run(program(programs.join(ATTACKER)).arg("certificate").arg(&scene.folder))?;
         Ok(scene)
     }
 
@@ -80,7 +77,7 @@ impl Scene {
         let (data, log) = (self.folder.join("data"), File::create(self.folder.join("broker.log"))?);
         // Of an earlier round.
         let _ = fs::remove_dir_all(&data);
-        let mut command = program(gmqtt());
+        let mut command = program(self.programs.join(GMQTT));
         command.args(["serve", "--listen", "127.0.0.1:0", "--listen-tls", &tls.to_string()]);
         command.args(["--listen-ws", &websocket.to_string(), "--data-dir"]).arg(data);
         command.arg("--tls-cert").arg(self.folder.join("cert.pem"));
@@ -89,7 +86,7 @@ impl Scene {
     }
 
     fn pair(&self, victim: &Victim) -> Result<Seen> {
-        let mut command = program(gmqtt());
+        let mut command = program(self.programs.join(GMQTT));
         command.args([
             "bench",
             "rate",
@@ -113,7 +110,7 @@ impl Scene {
     }
 
     fn attack(&self, name: &str, victim: &Victim) -> Result<Running> {
-        let mut command = program(attacker());
+        let mut command = program(self.programs.join(ATTACKER));
         command.args(["run", name, "--seconds", &(self.seconds + 2).to_string()]);
         command.args(["--tcp", &victim.process.addr(), "--tls", &victim.tls.to_string()]);
         command.args(["--websocket", &victim.websocket.to_string()]);

@@ -1,6 +1,6 @@
-//! The table of the attacks, as text.
+//! The table of the attacks: as text for whoever runs them, and in Markdown for the docs.
 
-use super::Row;
+use super::{Results, Row};
 
 /// All rows under a heading, and what is wrong with each below it.
 pub(super) fn text(rows: &[Row]) -> String {
@@ -27,5 +27,37 @@ pub(super) fn line(row: &Row) -> String {
         row.peak_memory_mib,
         row.memory_bound_mib,
         if row.faults.is_empty() { "ok" } else { "FAILED" },
+    )
+}
+
+/// All rows with what they are about, what is wrong with them, and where they were measured.
+pub(super) fn markdown(results: &Results) -> String {
+    let mut lines = vec![
+        "| attack | what it does | acts | p99 before, ms | p99 beside, ms | ratio | peak, MiB | bound, MiB | |".to_owned(),
+        "|---|---|---:|---:|---:|---:|---:|---:|---|".to_owned(),
+    ];
+    lines.extend(results.rows.iter().map(|row| {
+        format!(
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {} | {} |",
+            row.name,
+            row.about,
+            row.acts,
+            row.quiet_p99_micros / 1e3,
+            row.attacked_p99_micros / 1e3,
+            row.attacked_p99_micros / row.quiet_p99_micros,
+            row.peak_memory_mib,
+            row.memory_bound_mib,
+            if row.faults.is_empty() { "ok".to_owned() } else { row.faults.join("; ").replace('|', "\\|") },
+        )
+    }));
+    let [before, after] = results.load;
+    format!(
+        "{}\n\n{} UTC, commit {}, profile `{}`, {} rounds each. {}. Load average {before:.1} before and {after:.1} at the end.\n",
+        lines.join("\n"),
+        results.at.trim_end_matches('Z').replace('T', " "),
+        results.commit,
+        results.profile,
+        results.rounds,
+        results.machine,
     )
 }

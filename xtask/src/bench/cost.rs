@@ -2,8 +2,9 @@
 //!
 //! Each path is run N times and 2 N times under callgrind; the difference, divided by N, is the cost of one.
 
-use super::{counting, machine, output, system_calls, table};
+use super::{counting, system_calls, table};
 use crate::debian;
+use crate::machine;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -66,10 +67,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     process::run(&mut cargo(&["build", "--release", "--package", "mqtt-benches", "--bin", "cost"]))?;
     let recorded = recorded().ok();
     let mut now = Costs {
-        machine: machine(),
+        machine: machine::machine(),
         architecture: std::env::consts::ARCH.into(),
-        rustc: output("rustc", &["--version"]),
-        commit: output("git", &["describe", "--always", "--dirty"]),
+        rustc: machine::output("rustc", &["--version"]),
+        commit: machine::commit(),
         instructions: BTreeMap::new(),
         system_calls: BTreeMap::new(),
     };

@@ -24,7 +24,8 @@ mod svg;
 mod system_calls;
 mod table;
 
-use crate::process::{self, cargo, program};
+use crate::machine;
+use crate::process::{self, cargo};
 use anyhow::{Context, Result};
 use cases::{CASES, Case};
 use measure::Generator;
@@ -140,21 +141,21 @@ fn measure(options: &Options) -> Result<Results> {
     let rounds = options.rounds.map_or(if options.quick { 1 } else { 5 }, usize::from);
     let chosen = |case: &&Case| options.case.is_empty() || options.case.iter().any(|name| name == case.name);
     let mut results = Results {
-        at: output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
-        machine: machine(),
-        commit: output("git", &["describe", "--always", "--dirty"]),
-        rustc: output("rustc", &["--version"]),
+        at: machine::now(),
+        machine: machine::machine(),
+        commit: machine::commit(),
+        rustc: machine::output("rustc", &["--version"]),
         command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         quick: options.quick,
         rounds,
-        load: [load_average(); 2],
+        load: [machine::load_average(); 2],
         servers: servers.iter().map(|server| server.measured.clone()).collect(),
         cases: Vec::new(),
     };
     for case in CASES.iter().filter(chosen) {
         results.cases.push(run_case(case, &servers, &generator, rounds));
     }
-    results.load[1] = load_average();
+    results.load[1] = machine::load_average();
     Ok(results)
 }
 
@@ -224,24 +225,4 @@ fn binary(named: Option<&Path>) -> Result<PathBuf> {
     }
     process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
     Ok(process::target_folder().join("release/gmqtt"))
-}
-
-/// What a command prints, without its line end; empty if it cannot be asked.
-fn output(command: &str, arguments: &[&str]) -> String {
-    let output = program(command).args(arguments).output();
-    output.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(out.stdout.trim_ascii()).into_owned())
-}
-
-fn machine() -> String {
-    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
-    let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = output("uname", &["-srm"]);
-    format!("{processors} x {}, {system}", model.trim_start_matches([':', ' ', '\t']))
-}
-
-/// Processes that wanted a processor in the last minute.
-fn load_average() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
