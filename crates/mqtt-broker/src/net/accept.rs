@@ -99,7 +99,8 @@ impl Reception {
         let core = &self.core;
         core.counters.connections_accepted.one();
         let accepted_at = now();
-        let berth = self.tasks.crew.new_berth();
+        let crew = &self.tasks.crew;
+        let berth = if transport.is_plain() { crew.new_berth() } else { crew.new_berth_for_life() };
         let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place, berth };
         if !transport.serves(peer) {
             self.refuse(peer, entrance, RefusalReason::NotAProxy);

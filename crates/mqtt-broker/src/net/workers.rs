@@ -2,8 +2,8 @@
 //!
 //! Each is meant to be a single thread. A connection's socket, its timers and its wakes are that thread's own, and no other
 //! thread is woken for them. As few are in use as the load needs, for two half idle threads spend more time in going to sleep
-//! and waking up than one; when that number changes, connections move. `docs/adr/0018-as-few-workers-as-needed.md` has the
-//! figures.
+//! and waking up than one; when that number changes, plain connections move, and others stay where they
+//! are, spread over all. `docs/adr/0018-as-few-workers-as-needed.md` has the reasons and figures.
 
 mod load;
 
@@ -41,7 +41,7 @@ struct Members {
 #[derive(Clone, Default)]
 pub(super) struct Berth {
     crew: Crew,
-    /// Its number among the connections: by that it belongs to one of the workers in use.
+    /// Its number among the connections that move: by that it belongs to one of the workers in use.
     number: u32,
     /// The worker that it is on.
     worker: u32,
@@ -56,9 +56,10 @@ pub(super) trait Movable: Sized + Send + 'static {
 }
 
 impl Builder {
-    /// Spreads the connections over these runtimes, over more of them the more there is to do. Make each a `current_thread`
-    /// one, with a thread that runs it for as long as the broker lives, and give it nothing that takes long: that would hold
-    /// up its connections. The first one listens, too.
+    /// Spreads the connections over these runtimes, over more of them the more there is to do; those within TLS, WebSocket or
+    /// the PROXY protocol, which cannot move, over all from the beginning. Make each a `current_thread` one, with a thread that
+    /// runs it for as long as the broker lives, and give it nothing that takes long: that would hold up its connections. The
+    /// first one listens, too.
     ///
     /// Without any, connections stay on the runtime that listens.
     pub fn workers(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
@@ -82,11 +83,17 @@ impl Crew {
         self.0.as_deref()?.handles.first()
     }
 
-    /// For a new connection: on the worker that it belongs to.
+    /// For a new connection that can move: on the worker that it belongs to.
     pub(super) fn new_berth(&self) -> Berth {
         let Some(members) = self.0.as_deref() else { return Berth::default() };
         let number = members.load.next_number();
         Berth { crew: self.clone(), number, worker: members.load.worker_of(number) }
+    }
+
+    /// For a new connection that stays for life on the worker that it is given.
+    pub(super) fn new_berth_for_life(&self) -> Berth {
+        let Some(members) = self.0.as_deref() else { return Berth::default() };
+        Berth { crew: self.clone(), number: 0, worker: members.load.next_for_life() }
     }
 }
 

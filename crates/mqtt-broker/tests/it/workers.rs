@@ -7,14 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mqtt_broker::{Broker, PublishDecision};
+use mqtt_broker::{Broker, PublishDecision, Transport};
 use mqtt_codec::{Packet, Puback};
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    runtime::{Builder, Handle},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Q1,
-    client::{Client, id, publish},
+    client::{Client, connect, id, publish},
     filter,
     journal::soon,
     local_message, start,
@@ -59,6 +63,28 @@ async fn the_first_worker_listens_and_serves_while_there_is_little_to_do() {
         Client::connected(address, name).await.publish("t", name, Q1).await;
     }
     assert_eq!(*seen.lock().unwrap(), HashSet::from([workers.threads[0]]));
+}
+
+/// They cannot move when there is more to do, so they are not all left to the first worker at a quiet time.
+#[tokio::test]
+async fn connections_that_cannot_move_are_spread_from_the_beginning() {
+    let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(Vec::new())));
+    let in_publish = Arc::clone(&seen);
+    let builder = Broker::builder().workers(workers.handles.clone()).on_publish(move |_| {
+        in_publish.lock().unwrap().push(thread::current().id());
+        PublishDecision::Pass
+    });
+    let broker = builder.build();
+    let behind_proxies = Transport::tcp().proxy_protocol("127.0.0.1".parse().unwrap());
+    let address = broker.listen_with("127.0.0.1:0", behind_proxies).await.unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 1883\r\n").await.unwrap();
+        let mut client = Client::over(stream);
+        client.connect(connect(name)).await;
+        client.publish("t", name, Q1).await;
+    }
+    assert_eq!(*seen.lock().unwrap(), [&workers.threads[..], &workers.threads[..]].concat());
 }
 
 /// Each message keeps its worker busy for a while, so that the second is needed. What is on the way then arrives once, in order.

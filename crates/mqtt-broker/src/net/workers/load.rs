@@ -19,8 +19,10 @@ pub(super) struct Load {
     began: Instant,
     workers: u32,
     in_use: AtomicU32,
-    /// Counts connections.
+    /// Counts connections that can move.
     numbers: AtomicU32,
+    /// Counts those that cannot: apart, so that they are spread evenly whatever comes between them.
+    fixed: AtomicU32,
     /// In nanoseconds since it began.
     looked_at: AtomicU64,
     past: Mutex<Past>,
@@ -42,6 +44,7 @@ impl Load {
             workers: u32::try_from(workers).unwrap_or(u32::MAX),
             in_use: AtomicU32::new(1),
             numbers: AtomicU32::new(0),
+            fixed: AtomicU32::new(0),
             looked_at: AtomicU64::new(0),
             past: Mutex::new(Past {
                 at: Duration::ZERO,
@@ -60,6 +63,11 @@ impl Load {
         number % self.in_use.load(Ordering::Relaxed)
     }
 
+    /// For a connection that stays where it is: all workers in turn, for who comes at a quiet time may have much to do later.
+    pub(super) fn next_for_life(&self) -> u32 {
+        self.fixed.fetch_add(1, Ordering::Relaxed) % self.workers.max(1)
+    }
+
     /// Looks, if it is time to, how busy the workers have been since the last time.
     ///
     /// Called by connections that have something to do: while none has, there is nothing to look at.
@@ -71,6 +79,9 @@ impl Load {
             return;
         }
         let Some(mut past) = self.past.try_lock() else { return };
+        if at.saturating_sub(past.at) < WINDOW {
+            return; // Another thread has just looked: what is left of the time is too short to judge by.
+        }
         self.looked_at.store(nanos, Ordering::Relaxed);
         let in_use = self.in_use.load(Ordering::Relaxed);
         self.in_use.store(past.decide(at, busy(), in_use, self.workers), Ordering::Relaxed);
@@ -168,5 +179,13 @@ mod tests {
     fn a_second_look_within_a_window_sees_nothing() {
         let workers = Workers::new(2);
         workers.load.look(workers.load.began + WINDOW / 2, || unreachable!());
+    }
+
+    #[test]
+    fn who_comes_second_to_the_same_look_sees_nothing() {
+        let mut workers = Workers::new(2);
+        assert_eq!(workers.after(WINDOW, &[0.5, 0.0]), 1);
+        workers.load.looked_at.store(0, Ordering::Relaxed); // As it was when the second one read it.
+        workers.load.look(workers.load.began + workers.now, || unreachable!());
     }
 }
