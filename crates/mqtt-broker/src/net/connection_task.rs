@@ -200,6 +200,7 @@ impl<S: ByteStream> Service<S> {
                 break;
             }
         }
+        self.arm_timer(cx); // A client that is never silent has its time, too.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -349,3 +350,6 @@ fn loss(error: &io::Error) -> CloseReason {
         kind => CloseReason::Io(kind),
     }
 }
+
+#[cfg(test)]
+mod tests;

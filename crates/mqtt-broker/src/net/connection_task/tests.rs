@@ -1,0 +1,81 @@
+//! The task of a connection alone, on a stream that no socket is like.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use mqtt_codec::{Connect, Packet, Pingreq, Utf8Bytes};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::*;
+use crate::{
+    broker::Broker,
+    client::Peer,
+    entrance::Entrance,
+    hooks::{Admission, ConnectDecision},
+    limits::Limits,
+    net::workers::Crew,
+};
+
+/// Has always something to read, and takes whatever is written.
+struct Endless {
+    /// Read first, and then PINGREQ for ever.
+    beginning: Vec<u8>,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = mem::take(&mut self.beginning);
+        if bytes.is_empty() {
+            Pingreq.encode(&mut bytes).unwrap();
+        }
+        buffer.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Its task is never idle, which is when timers used to be set.
+#[tokio::test]
+async fn a_client_that_is_never_silent_leaves_when_its_admission_ends() {
+    let builder = Broker::builder().on_connect(|request| async move {
+        let mut admission = Admission::default();
+        admission.ends_at = request.client.connected_at.checked_add(Duration::from_millis(50));
+        ConnectDecision::AcceptAs(admission)
+    });
+    let broker = builder.build();
+    let entrance = Arc::new(Entrance::without_listener(Limits::default()));
+    let newcomer = Newcomer {
+        peer: Peer::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+        accepted_at: now(),
+        certificate_user_name: None,
+        place: Place::take(broker.core(), &entrance).unwrap(),
+        berth: Crew::default().new_berth(),
+    };
+    let mut beginning = Vec::new();
+    let connect = Connect {
+        clean_session: true,
+        keep_alive_secs: 0,
+        client_id: Utf8Bytes::try_from("talker").unwrap(),
+        will: None,
+        credentials: None,
+    };
+    Packet::Connect(Box::new(connect)).encode(&mut beginning).unwrap();
+    let task = ConnectionTask::new(Endless { beginning }, newcomer, CancellationToken::new());
+    timeout(Duration::from_secs(60), task).await.unwrap();
+}
