@@ -3,13 +3,14 @@
 //! After every `handle_*`, call `poll_question`, then `poll_transmit` until it returns `false`, then read `poll_timeout`;
 //! once `closed` returns a reason, write what is left and close the socket.
 //!
-//! One file a kind of packet; what a packet means to others is in [`crate::core`].
+//! One file a kind of packet (`packets.rs` finds them in the bytes, and says which file is for which); what a packet means to others is in [`crate::core`].
 
 mod acknowledge;
 mod answers;
 mod connect;
 mod disconnect;
 mod filters;
+mod packets;
 mod phase;
 mod publish;
 mod publish_rate;
@@ -24,7 +25,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use mqtt_codec::{ConnectRefusal, EncodeError, Frame, PacketType, Pingreq, Pingresp};
+use mqtt_codec::{EncodeError, Frame, PacketType};
 
 pub(crate) use self::subscribe::deliver_retained;
 use self::{
@@ -34,7 +35,7 @@ use self::{
 use crate::{
     burst::Burst,
     client::Peer,
-    close_reason::{CloseReason, ProtocolViolation},
+    close_reason::CloseReason,
     core::Core,
     counters::Authentication,
     entrance::Entrance,
@@ -376,121 +377,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes from `bytes` what the first packet in `partial` lacks, and handles it if it is whole then.
-    fn complete_partial<'b>(&mut self, now: Instant, bytes: &'b [u8], burst: &mut Burst<'_>) -> &'b [u8] {
-        let missing = match Frame::announced_len(&self.partial, self.max_packet_size()) {
-            Ok(Some(len)) => len.saturating_sub(self.partial.len()),
-            Ok(None) => 1, // Its length is not known yet; it will be within four bytes.
-            Err(error) => {
-                self.end(now, error.into(), burst);
-                return &[];
-            }
-        };
-        let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
-        self.partial.extend_from_slice(taken);
-        let mut held = std::mem::take(&mut self.partial);
-        let used = self.handle_packets(now, &held, burst);
-        held.drain(..used);
-        if self.closed().is_none() && !held.is_empty() {
-            self.partial = held;
-        }
-        rest
-    }
-
-    /// Handles every whole packet at the head of `bytes`; returns how many bytes they were.
-    fn handle_packets(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst<'_>) -> usize {
-        let mut used = 0;
-        while self.wants_bytes() {
-            let rest = bytes.get(used..).unwrap_or_default();
-            if burst.is_spent() && !rest.is_empty() {
-                self.interrupted = true;
-                break;
-            }
-            match Frame::split(rest, self.max_packet_size()) {
-                Ok(None) => break,
-                Ok(Some(frame)) => {
-                    used += frame.len;
-                    self.last_received = now;
-                    burst.tally.received(frame.packet_type, frame.len);
-                    if self.core.traces.is_on() {
-                        self.trace(now, &frame);
-                    }
-                    if let Err(reason) = self.handle_packet(now, &frame, burst) {
-                        self.name_other_protocol(now, rest);
-                        self.end(now, reason, burst);
-                    }
-                }
-                Err(error) => {
-                    self.name_other_protocol(now, rest);
-                    self.end(now, error.into(), burst); // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
-                }
-            }
-        }
-        used
-    }
-
-    #[cold]
-    fn trace(&self, now: Instant, frame: &Frame<'_>) {
-        if let Phase::Open(open) = &self.phase {
-            self.core.traces.received(now, &open.attachment.info, frame);
-        }
-    }
-
-    /// A listener's port that was mistaken for another is worth a line of its own.
-    fn name_other_protocol(&self, now: Instant, bytes: &[u8]) {
-        let Phase::AwaitConnect { peer, .. } = &self.phase else { return };
-        let what = match bytes {
-            [0x16, 3, ..] => {
-                "TLS on a listener without: let the client speak plain MQTT (mqtt, ws), or use a TLS listener"
-            }
-            [b'G', b'E', ..] => "HTTP on a listener for plain MQTT: let the client use a WebSocket listener",
-            [b'P', b'R', b'O', ..] | [b'\r', b'\n', b'\r', ..] => {
-                "a PROXY protocol header on a listener that expects none: name its sender as a trusted proxy"
-            }
-            _ => return,
-        };
-        if let Some(left_out) = self.entrance.mistaken_ports.may_write(now) {
-            tracing::warn!(%peer, listener = self.entrance.name.as_deref(), left_out, "{what}");
-        }
-    }
-
-    fn handle_packet(
-        &mut self,
-        now: Instant,
-        frame: &Frame<'_>,
-        burst: &mut Burst<'_>,
-    ) -> Result<(), CloseReason> {
-        if let Phase::AwaitConnect { peer, certificate_user_name, is_beyond_the_limit, .. } = &mut self.phase
-        {
-            let (peer, certified) = (*peer, certificate_user_name.take());
-            return match frame.packet_type {
-                PacketType::Connect if *is_beyond_the_limit => {
-                    Err(self.refuse(ConnectRefusal::ServerUnavailable, burst))
-                }
-                PacketType::Connect => self.handle_connect(now, peer, certified, frame, burst),
-                _ => Err(ProtocolViolation::FirstPacketNotConnect.into()), // [MQTT-3.1.0-1]
-            };
-        }
-        match frame.packet_type {
-            PacketType::Publish => self.handle_publish(now, frame, burst),
-            PacketType::Puback | PacketType::Pubrec | PacketType::Pubrel | PacketType::Pubcomp => {
-                self.handle_acknowledgement(frame, burst)
-            }
-            PacketType::Subscribe => self.handle_subscribe(frame, burst),
-            PacketType::Unsubscribe => self.handle_unsubscribe(frame, burst),
-            PacketType::Pingreq => {
-                Pingreq::decode(frame.body)?;
-                // [MQTT-3.12.4-1]
-                self.answer(PacketType::Pingresp, burst, |out| Pingresp.encode(out))
-            }
-            PacketType::Disconnect => Err(disconnect::reason(frame)),
-            PacketType::Connect => Err(ProtocolViolation::SecondConnect.into()), // [MQTT-3.1.0-2]
-            PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
-                Err(ProtocolViolation::ServerPacket.into())
-            }
-        }
-    }
-
     /// Appends an answer to this client's own packets.
     fn answer(
         &mut self,
@@ -517,18 +403,11 @@ impl Connection {
             _ => Err(CloseReason::Internal),
         }
     }
-
-    fn max_packet_size(&self) -> usize {
-        match self.phase {
-            Phase::AwaitConnect { .. } => self.limits().max_connect_packet_size,
-            _ => self.limits().max_packet_size,
-        }
-    }
 }
 
 impl Drop for Connection {
-    /// Only a panic, or a runtime that is dropped, leaves a connection that has not ended; its session and its Will are settled all the same. A second
-    /// panic, here, must stay here: it would end the process.
+    /// Only a panic, or a runtime that is dropped, leaves a connection that has not ended; its session and its Will are settled
+    /// all the same. A second panic, here, must stay here: it would end the process.
     fn drop(&mut self) {
         if self.closed().is_some() {
             return;
