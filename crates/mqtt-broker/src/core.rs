@@ -280,7 +280,7 @@ impl Core {
         });
         drop(own);
         // What is retained from here on is published from here on too, and the router knows of the subscription.
-        if !shared && self.retained_len() > 0 {
+        if !shared && self.may_be_retained_for(filter) {
             session.lock().retained_due.add(filter, granted);
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });

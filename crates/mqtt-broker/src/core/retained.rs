@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_codec::TopicName;
+use mqtt_codec::{TopicFilter, TopicName};
 use mqtt_router::RetainedScan;
 
 use super::{Core, EXPIRED_AT_A_TIME};
@@ -77,6 +77,11 @@ impl Core {
         let size = message.size();
         // Full is full for the broker too: whoever subscribes is told the next time.
         let _ = self.retained.write().set(topic, message, size, None);
+    }
+
+    /// Hardly any filter has a retained message, and the look-up for each has to be kept until its turn comes.
+    pub(super) fn may_be_retained_for(&self, filter: &TopicFilter) -> bool {
+        self.retained.read().may_match(filter)
     }
 
     pub(crate) fn retained_len(&self) -> usize {

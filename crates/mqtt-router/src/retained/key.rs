@@ -15,6 +15,11 @@ pub(super) fn key_of(topic: &TopicName) -> Vec<u8> {
     swapped(topic.as_bytes(), b'/', SEPARATOR)
 }
 
+/// What the keys of all topics begin with that begin with these bytes.
+pub(super) fn prefix_of(beginning: &[u8]) -> Vec<u8> {
+    swapped(beginning, b'/', SEPARATOR)
+}
+
 /// The topic with this key. `None` only for bytes that [`key_of`] never gives.
 pub(super) fn topic_of(key: &[u8]) -> Option<TopicName> {
     TopicName::new(swapped(key, SEPARATOR, b'/')).ok()

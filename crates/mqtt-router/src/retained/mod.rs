@@ -23,7 +23,7 @@ use std::{
 use mqtt_codec::{TopicFilter, TopicName};
 
 use self::{
-    key::{key_of, topic_of},
+    key::{key_of, prefix_of, topic_of},
     scan::{FilterScan, Verdict},
 };
 use crate::sharded::ShardedTable;
@@ -250,6 +250,27 @@ impl<M: Clone> Retained<M> {
     /// When the next message expires, if any ever does.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Whether a look-up by this filter may find anything: `false` is certain, `true` is not. One step in the tree.
+    ///
+    /// For whoever would have to keep a look-up until its turn comes, for each of very many filters.
+    pub fn may_match(&self, filter: &TopicFilter) -> bool {
+        let any_from = |key: &[u8]| {
+            let mut topics = self.order.range::<[u8], _>((Bound::Included(key), Bound::Unbounded));
+            topics.next()
+        };
+        let before_wildcard = filter.as_bytes().split(|&byte| byte == b'+' || byte == b'#').next();
+        let literal = before_wildcard.unwrap_or_default();
+        // `a/#` matches `a` too.
+        let literal = literal.strip_suffix(b"/").filter(|_| filter.has_wildcard()).unwrap_or(literal);
+        if literal.is_empty() {
+            // Everything but what begins with `$` [MQTT-4.7.2-1], for the first level is a wildcard, or is empty.
+            let first_is_other = self.order.first().is_some_and(|first| !first.starts_with(b"$"));
+            return first_is_other || any_from(b"%").is_some();
+        }
+        let start = prefix_of(literal);
+        any_from(&start).is_some_and(|topic| topic.starts_with(&start))
     }
 
     /// How many messages are held; expired ones count until [`Retained::expire`] removes them.

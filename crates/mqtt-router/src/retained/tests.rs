@@ -138,3 +138,32 @@ fn a_filter_that_matches_nothing_is_answered_in_steps() {
     assert!(chunks >= 5_000 / LOOKS.0, "{chunks}");
     assert_eq!(store.matching(&filter("+/b"), None, 1, Instant::now()), []);
 }
+
+/// It may promise too much, never too little. [MQTT-4.7.2-1]
+#[test]
+fn what_may_match_is_all_that_does_and_little_else() {
+    let topics = ["a", "a/b", "a-b", "a/b/c", "/x", "/", "$SYS/broker/uptime", "$SYS", "ä/ö", "b"];
+    let filters = [
+        "#", "+", "+/+", "/#", "/+", "/x", "a", "a/#", "a/+", "a/b", "a/+/c", "a/b/c/#", "b/#", "$SYS/#",
+        "$SYS",
+    ];
+    let now = Instant::now();
+    for bits in 0..1 << topics.len() {
+        let mut store = store(10, 1_000);
+        for (_, topic) in topics.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0) {
+            store.set(&name(topic), "kept", 1, None).unwrap();
+        }
+        for text in filters {
+            let finds = !store.matching(&filter(text), None, usize::MAX, now).is_empty();
+            assert!(store.may_match(&filter(text)) || !finds, "{text} {bits:b}");
+        }
+    }
+    let mut store = store(10, 1_000);
+    store.set(&name("$SYS/broker/uptime"), "kept", 1, None).unwrap();
+    store.set(&name("a/b"), "kept", 1, None).unwrap();
+    for text in ["b", "b/#", "a/b/c", "a/c/#", "$SYS/a", "$SYS/broker/uptime/x"] {
+        assert!(!store.may_match(&filter(text)), "{text}");
+    }
+    store.clear(&name("a/b")).unwrap();
+    assert!(!store.may_match(&filter("#")) && !store.may_match(&filter("+/broker/#")));
+}
