@@ -2,6 +2,7 @@
 
 use crate::process::program;
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -96,7 +97,7 @@ impl BrokerProcess {
 
     /// Ends it by SIGTERM, and waits for a good end.
     pub(crate) fn stop(mut self) -> Result<()> {
-        crate::process::run(program("kill").args(["-TERM", &self.pid().to_string()]))?;
+        crate::process::signal(&self.child, Signal::TERM)?;
         let status = self.child.wait()?;
         if status.success() { Ok(()) } else { bail!("an orderly end of the broker failed ({status})") }
     }

@@ -1,9 +1,10 @@
 //! Starting other programs: always from the top of the workspace, always named in full before they run.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The top folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -38,6 +39,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{spelled}` failed ({status})");
     }
     Ok(())
+}
+
+/// Tells a process that we have started to end.
+pub(crate) fn signal(process: &Child, signal: Signal) -> Result<()> {
+    let id = Pid::from_child(process);
+    kill_process(id, signal).with_context(|| format!("cannot send {signal:?} to process {}", process.id()))
 }
 
 /// How many tests a run of `cargo test` says that it executed.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 /// beside it. With three rounds all of it takes about nine minutes. A row fails if the pair loses a message, if its 99th percentile beside the attack is more than three times
 /// that before it (the medians of the rounds), if the broker's memory goes beyond the row's bound, or if the broker ends.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// List the attacks and start nothing
     #[arg(long)]

@@ -4,6 +4,7 @@ use super::servers::{self, Server};
 use crate::debian;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -56,7 +57,7 @@ fn traced(binary: &Path, qos: &str, messages: u64) -> Result<BTreeMap<String, u6
         .stdout(Stdio::null())
         .status();
     // It lets go of the broker and writes its summary; killed, it would not.
-    program("kill").args(["-INT", &strace.id().to_string()]).status()?;
+    process::signal(&strace, Signal::INT)?;
     strace.wait()?;
     anyhow::ensure!(load?.success(), "the broker under strace lost messages");
     Ok(parse(&fs::read_to_string(summary)?))

@@ -106,10 +106,11 @@ async fn metrics_counts_what_each_client_loses() {
 #[cfg(unix)]
 #[tokio::test]
 async fn shutdown_closes_its_clients_and_ends() {
+    use rustix::process::{Pid, Signal};
+
     let mut example = Example::start("shutdown");
     let mut client = Client::connected(example.address, "a").await;
-    let pid = example.process.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    rustix::process::kill_process(Pid::from_child(&example.process), Signal::TERM).unwrap();
     assert_eq!(client.next().await, None);
     let lines: Vec<String> = (0..3).map(|_| example.next_line()).collect();
     assert_eq!(lines, ["ending", "a: the broker is shutting down", "no connection is left"]);
