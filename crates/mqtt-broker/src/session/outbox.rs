@@ -4,13 +4,15 @@
 //! is connected, keeps up and has its window open; else into the queue, and from there into `pending` when there is room.
 //! Whoever pushes does so on the publisher's task; the owner's task takes `pending` away in one piece.
 
+mod delivery;
+
 use std::{mem, task::Waker, time::Instant};
 
-use mqtt_codec::{Delivery as Wire, PacketId, Pubrel, QoS, encode_publish};
+use mqtt_codec::{Delivery as Wire, QoS};
 
 use super::{
     gate::Gate,
-    inflight::{Acknowledged, Delivery, Inflight, Stage},
+    inflight::{Inflight, Stage},
     queue::{PendingRead, Queue, Queued, Row},
 };
 use crate::{
@@ -244,12 +246,6 @@ impl Outbox {
         }
     }
 
-    /// Sends again what has waited for its acknowledgement since the previous call already.
-    pub(crate) fn retry(&mut self) {
-        let overdue = self.inflight.as_mut().map(|inflight| inflight.overdue());
-        self.resend(overdue.unwrap_or_default());
-    }
-
     /// Drops everything, and hands out the messages that waited or were not acknowledged; of others, which the store alone
     /// has, it says how many they were.
     pub(crate) fn clear(&mut self) -> (Vec<Message>, usize) {
@@ -263,18 +259,6 @@ impl Outbox {
         (sent.chain(waiting).collect(), unread)
     }
 
-    pub(crate) fn puback(&mut self, id: PacketId) -> (Acknowledged, Mark) {
-        self.acknowledge(id, Inflight::puback)
-    }
-
-    pub(crate) fn pubrec(&mut self, id: PacketId) -> (Acknowledged, Mark) {
-        self.acknowledge(id, Inflight::pubrec)
-    }
-
-    pub(crate) fn pubcomp(&mut self, id: PacketId) -> (Acknowledged, Mark) {
-        self.acknowledge(id, Inflight::pubcomp)
-    }
-
     pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }
@@ -286,11 +270,6 @@ impl Outbox {
     /// A message of this size waited in an earlier process, and waits in the store.
     pub(crate) fn restore_queued(&mut self, size: usize) {
         self.queue.restore(size);
-    }
-
-    /// Puts a delivery back that an earlier process had begun.
-    pub(crate) fn restore_sent(&mut self, packet_id: PacketId, stage: Stage, key: MessageKey) {
-        self.inflight.get_or_insert_default().restore(packet_id, stage, key);
     }
 
     /// The owner's task, to be woken for another reason than a message.
@@ -313,22 +292,6 @@ impl Outbox {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.bytes()
-    }
-
-    fn acknowledge(
-        &mut self,
-        id: PacketId,
-        step: impl FnOnce(&mut Inflight, PacketId) -> Acknowledged,
-    ) -> (Acknowledged, Mark) {
-        let inflight = self.inflight.get_or_insert_default();
-        let key = inflight.key_of(id);
-        let acknowledged = step(inflight, id);
-        let mark = match acknowledged {
-            Acknowledged::Complete => self.journal.done(key),
-            Acknowledged::Release => self.journal.released(key),
-            Acknowledged::Unknown | Acknowledged::WrongKind => Mark::NOTHING,
-        };
-        (acknowledged, mark)
     }
 
     /// Whether something is ready for the owner's task, or would be if it looked.
@@ -439,76 +402,11 @@ impl Outbox {
         dropped.push((reason, Dropped::Incoming));
         Pushed { dropped, ..Pushed::default() }
     }
-
-    /// Gives up deliveries that were begun for an earlier connection.
-    fn withhold_unacknowledged(&mut self, gate: Gate<'_>) -> Vec<Message> {
-        let mut withheld = Vec::new();
-        let Some(inflight) = self.inflight.as_mut().filter(|_| !gate.is_open()) else { return withheld };
-        for Delivery { packet_id, stage, .. } in inflight.in_order() {
-            let (message, qos, retain) = match stage {
-                Stage::Published1 { message, retain } => (message, QoS::AtLeastOnce, retain),
-                Stage::Published2 { message, retain } => (message, QoS::ExactlyOnce, retain),
-                Stage::Released => continue, // It is the receiver's already.
-            };
-            if !gate.lets_pass(&message, qos, retain) {
-                self.journal.done(inflight.give_up(packet_id));
-                withheld.push(message);
-            }
-        }
-        withheld
-    }
-
-    fn begin(&mut self, message: Message, key: MessageKey, qos: QoS, retain: bool) {
-        let packet_id = self.inflight.get_or_insert_default().begin(message.clone(), key, qos, retain);
-        let mark = self.journal.sent(key, packet_id);
-        if qos == QoS::ExactlyOnce {
-            self.hold_until(mark);
-        }
-        // [MQTT-4.3.2-1] [MQTT-4.3.3-1]: DUP is 0 the first time [MQTT-3.3.1-3].
-        self.encode(wire(qos, packet_id, false), retain, message.topic_bytes(), message.payload());
-    }
-
-    fn resend(&mut self, deliveries: Vec<Delivery>) {
-        for Delivery { packet_id, stage, .. } in deliveries {
-            // [MQTT-3.3.1-1]: DUP is 1 when it is repeated.
-            match stage {
-                Stage::Published1 { message, retain } => {
-                    let delivery = wire(QoS::AtLeastOnce, packet_id, true);
-                    self.encode(delivery, retain, message.topic_bytes(), message.payload());
-                }
-                Stage::Published2 { message, retain } => {
-                    let delivery = wire(QoS::ExactlyOnce, packet_id, true);
-                    self.encode(delivery, retain, message.topic_bytes(), message.payload());
-                }
-                Stage::Released => {
-                    if (Pubrel { packet_id }).encode(&mut self.pending).is_ok() {
-                        self.sent.pubrels += 1;
-                    }
-                }
-            }
-        }
-    }
-
-    fn encode(&mut self, delivery: Wire, retain: bool, topic: &[u8], payload: &[u8]) {
-        let qos = delivery.qos();
-        // It came in as a packet, so it fits one; if it did not, nothing was appended.
-        if encode_publish(&mut self.pending, delivery, retain, topic, payload).is_ok() {
-            self.sent.publishes[usize::from(qos.as_u8())] += 1;
-        }
-    }
 }
 
 impl Pushed {
     fn dropped(reason: DropReason, what: Dropped) -> Self {
         Self { dropped: vec![(reason, what)], ..Self::default() }
-    }
-}
-
-fn wire(qos: QoS, packet_id: PacketId, dup: bool) -> Wire {
-    match qos {
-        QoS::AtMostOnce => Wire::AtMostOnce,
-        QoS::AtLeastOnce => Wire::AtLeastOnce { packet_id, dup },
-        QoS::ExactlyOnce => Wire::ExactlyOnce { packet_id, dup },
     }
 }
 

@@ -10,7 +10,7 @@ use mqtt_codec::{Decoder, Packet, PacketId, Publish, TopicName};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::inflight::Acknowledged, *};
 use crate::store::{MemoryStore, Record, Store};
 
 const PUBLISHERS: usize = 3;

@@ -5,7 +5,7 @@ use mqtt_codec::{Decoder, Packet, PacketId, TopicName};
 
 use std::{iter, sync::Arc};
 
-use super::*;
+use super::{super::inflight::Acknowledged, *};
 use crate::{
     limits::QueueFullPolicy,
     store::{MemoryStore, Record, Store},
