@@ -85,12 +85,11 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
 }
 
 /// The levels of a text that was checked. The storage engine tells much at `info` that interests nobody who does not name it;
-/// its warnings are of interest to all.
+/// its warnings are of interest to all. That a batch could not be written is said by `mqtt_store`, and once is enough.
 fn filter(text: &str) -> EnvFilter {
-    let filter = EnvFilter::new(text);
-    match filter.max_level_hint() {
-        Some(level) if level < LevelFilter::INFO => filter,
-        _ => EnvFilter::new(format!("fjall=warn,lsm_tree=warn,{text}")),
+    match EnvFilter::new(text).max_level_hint() {
+        Some(level) if level < LevelFilter::INFO => EnvFilter::new(format!("fjall::batch=off,{text}")),
+        _ => EnvFilter::new(format!("fjall=warn,fjall::batch=off,lsm_tree=warn,{text}")),
     }
 }
 
@@ -116,6 +115,6 @@ mod tests {
         assert!(targets("info").contains("lsm_tree=warn"));
         let named = targets("info,lsm_tree=trace");
         assert!(named.contains("lsm_tree=trace") && !named.contains("lsm_tree=warn"), "{named}");
-        assert_eq!(targets("error"), "error");
+        assert_eq!(targets("error"), "fjall::batch=off,error");
     }
 }

@@ -306,11 +306,14 @@ async fn tcp_keep_alive_watches_silent_connections() {
         let (_broker, address) = start_with(|limits| limits.tcp_keep_alive = tcp_keep_alive).await;
         let mut client = Client::connected(address, "a").await;
         client.ping().await;
-        let own_port = format!(":{:04X}", client.stream.local_addr().unwrap().port());
+        let ports = [address, client.stream.local_addr().unwrap()].map(|end| format!(":{:04X}", end.port()));
         let is_watched = || {
             let table = fs::read_to_string("/proc/net/tcp").unwrap();
             let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            let mut sockets = table.lines().map(fields).filter(|fields| fields[2].ends_with(&own_port));
+            let mut sockets = table
+                .lines()
+                .map(fields)
+                .filter(|fields| fields[1].ends_with(&ports[0]) && fields[2].ends_with(&ports[1]));
             sockets.next().is_some_and(|fields| fields[5].starts_with(KEEP_ALIVE_TIMER))
         };
         match tcp_keep_alive {
