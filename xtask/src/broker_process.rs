@@ -2,7 +2,6 @@
 
 use crate::process::program;
 use anyhow::{Context, Result, bail};
-use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -97,7 +96,7 @@ impl BrokerProcess {
 
     /// Ends it by SIGTERM, and waits for a good end.
     pub(crate) fn stop(mut self) -> Result<()> {
-        crate::process::signal(&self.child, Signal::TERM)?;
+        crate::process::signal(&self.child, "TERM")?;
         let status = self.child.wait()?;
         if status.success() { Ok(()) } else { bail!("an orderly end of the broker failed ({status})") }
     }

@@ -1,7 +1,6 @@
 //! Starting other programs: always from the top of the workspace, always named in full before they run.
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,10 +40,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Tells a process that we have started to end.
-pub(crate) fn signal(process: &Child, signal: Signal) -> Result<()> {
-    let id = Pid::from_child(process);
-    kill_process(id, signal).with_context(|| format!("cannot send {signal:?} to process {}", process.id()))
+/// Sends a signal to a process that we have started. By the shell's own `kill`: a bare machine lacks the program.
+pub(crate) fn signal(process: &Child, name: &str) -> Result<()> {
+    run(program("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &process.id().to_string()]))
 }
 
 /// How many tests a run of `cargo test` says that it executed.

@@ -101,6 +101,13 @@ struct Row {
     faults: Vec<String>,
 }
 
+impl Row {
+    /// How many times what it was the pair's 99th percentile became.
+    fn ratio(&self) -> f64 {
+        self.attacked_p99_micros / self.quiet_p99_micros
+    }
+}
+
 /// One round of an attack.
 struct Round {
     acts: u64,
@@ -196,7 +203,7 @@ fn attack(scene: &Scene, name: String, about: String, rounds: usize, judge_laten
 
 #[allow(clippy::cast_precision_loss, reason = "bounds are small numbers")]
 fn judge(row: &mut Row, judge_latency: bool) {
-    let ratio = row.attacked_p99_micros / row.quiet_p99_micros;
+    let ratio = row.ratio();
     if judge_latency && (ratio.is_nan() || ratio > MAX_RATIO) {
         row.faults.push(format!("the pair's 99th percentile is {ratio:.1} times what it was"));
     }

@@ -17,16 +17,11 @@ pub(super) fn text(rows: &[Row]) -> String {
 
 /// One row.
 pub(super) fn line(row: &Row) -> String {
+    let [acts, quiet, attacked, ratio, peak, bound] = figures(row);
+    let verdict = if row.faults.is_empty() { "ok" } else { "FAILED" };
     format!(
-        "{:<24} {:>9} {:>7.2} ms {:>7.2} ms {:>6.2} {:>9.1} {:>9}  {}",
-        row.name,
-        row.acts,
-        row.quiet_p99_micros / 1e3,
-        row.attacked_p99_micros / 1e3,
-        row.attacked_p99_micros / row.quiet_p99_micros,
-        row.peak_memory_mib,
-        row.memory_bound_mib,
-        if row.faults.is_empty() { "ok" } else { "FAILED" },
+        "{:<24} {acts:>9} {quiet:>7} ms {attacked:>7} ms {ratio:>6} {peak:>9} {bound:>9}  {verdict}",
+        row.name
     )
 }
 
@@ -37,18 +32,9 @@ pub(super) fn markdown(results: &Results) -> String {
         "|---|---|---:|---:|---:|---:|---:|---:|---|".to_owned(),
     ];
     lines.extend(results.rows.iter().map(|row| {
-        format!(
-            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {} | {} |",
-            row.name,
-            row.about,
-            row.acts,
-            row.quiet_p99_micros / 1e3,
-            row.attacked_p99_micros / 1e3,
-            row.attacked_p99_micros / row.quiet_p99_micros,
-            row.peak_memory_mib,
-            row.memory_bound_mib,
-            if row.faults.is_empty() { "ok".to_owned() } else { row.faults.join("; ").replace('|', "\\|") },
-        )
+        let verdict =
+            if row.faults.is_empty() { "ok".to_owned() } else { row.faults.join("; ").replace('|', "\\|") };
+        format!("| {} | {} | {} | {verdict} |", row.name, row.about, figures(row).join(" | "))
     }));
     let [before, after] = results.load;
     format!(
@@ -60,4 +46,16 @@ pub(super) fn markdown(results: &Results) -> String {
         results.rounds,
         results.machine,
     )
+}
+
+/// Acts, milliseconds before and beside, their ratio, MiB at the peak and allowed.
+fn figures(row: &Row) -> [String; 6] {
+    [
+        row.acts.to_string(),
+        format!("{:.2}", row.quiet_p99_micros / 1e3),
+        format!("{:.2}", row.attacked_p99_micros / 1e3),
+        format!("{:.2}", row.ratio()),
+        format!("{:.1}", row.peak_memory_mib),
+        row.memory_bound_mib.to_string(),
+    ]
 }

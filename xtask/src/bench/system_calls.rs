@@ -4,7 +4,6 @@ use super::servers::{self, Server};
 use crate::debian;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result};
-use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -57,7 +56,7 @@ fn traced(binary: &Path, qos: &str, messages: u64) -> Result<BTreeMap<String, u6
         .stdout(Stdio::null())
         .status();
     // It lets go of the broker and writes its summary; killed, it would not.
-    process::signal(&strace, Signal::INT)?;
+    process::signal(&strace, "INT")?;
     strace.wait()?;
     anyhow::ensure!(load?.success(), "the broker under strace lost messages");
     Ok(parse(&fs::read_to_string(summary)?))

@@ -1,7 +1,8 @@
 //! The crash test: the real binary, killed again and again, never loses what it has acknowledged.
 //!
 //! Clients with records of their own publish, subscribe, come and go; the broker is killed (SIGKILL) at a random moment,
-//! also while it starts, and, in each run, while its store merges files and while it reads what was left; then everything that was promised is looked up. `docs/durability.md` says what that is.
+//! also while it starts, and, in each run, while its store merges files and while it reads what was left; then everything that
+//! was promised is looked up. `docs/durability.md` says what that is.
 //!
 //! `cargo xtask crash [--rounds N] [--seed S]` runs it for as long as you like. What a seed repeats is what the clients
 //! and the killer do; the machine's timing differs from run to run.

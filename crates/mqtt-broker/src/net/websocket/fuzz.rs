@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_tungstenite::{WebSocketStream, tokio::TokioAdapter, tungstenite::protocol::Role};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf, join, sink};
 
 use super::{ReadAhead, WebSocketBytes, config};
 
@@ -49,7 +49,8 @@ fn frames() {
 }
 
 /// What was read up to the end or an error.
-fn read_all(socket: Pieces) -> Vec<u8> {
+fn read_all(sent: Pieces) -> Vec<u8> {
+    let socket = join(sent, sink()); // Answers to pings and closes go nowhere.
     let mut cx = Context::from_waker(Waker::noop());
     let socket = WebSocketStream::from_raw_socket(
         TokioAdapter::new(ReadAhead::new(socket)),
@@ -147,21 +148,6 @@ impl AsyncRead for Pieces {
                 self.0.push_front(rest);
             }
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Answers to pings and closes go nowhere.
-impl AsyncWrite for Pieces {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
