@@ -1,6 +1,6 @@
 //! Starting other programs: always from the top of the workspace, always named in full before they run.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -42,7 +42,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Sends a signal to a process that we have started. By the shell's own `kill`: a bare machine lacks the program.
 pub(crate) fn signal(process: &Child, name: &str) -> Result<()> {
-    run(program("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &process.id().to_string()]))
+    let id = process.id().to_string();
+    let status = program("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status()?;
+    ensure!(status.success(), "cannot send {name} to process {id}");
+    Ok(())
 }
 
 /// How many tests a run of `cargo test` says that it executed.

@@ -21,11 +21,13 @@ mod local;
 mod log_lines;
 mod panics;
 mod proxies;
+mod publish_hooks;
 mod put_off;
 mod queue;
 mod regressions_2018;
 mod rights;
 mod sans_io;
+mod session_limits;
 mod shutdown;
 #[cfg(feature = "tls")]
 mod tls;
