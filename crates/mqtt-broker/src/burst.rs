@@ -14,16 +14,19 @@ pub(crate) struct Burst<'a> {
     /// When what is being handled came in, if that is known: the residence time of messages begins with it.
     pub(crate) now: Option<Instant>,
     wakers: Vec<Waker>,
+    has_woken: bool,
     /// How much was done for others, in messages handed over; what else takes as long counts as one too.
     work: usize,
 }
 
 /// So much work, a few milliseconds, before others of the thread have their turn.
 const WORK_A_TURN: usize = 8 * 1024;
+/// With more than this handed over, larger batches are worth more than an early arrival.
+const LITTLE_WORK: usize = 64;
 
 impl<'a> Burst<'a> {
     pub(crate) fn new(totals: &'a Counters) -> Self {
-        Self { tally: Tally::default(), totals, now: None, wakers: Vec::new(), work: 0 }
+        Self { tally: Tally::default(), totals, now: None, wakers: Vec::new(), has_woken: false, work: 0 }
     }
 
     /// Wakes this task when the burst is over.
@@ -41,8 +44,15 @@ impl<'a> Burst<'a> {
         self.work >= WORK_A_TURN
     }
 
+    /// Whether those who were woken should have their turn at once: with so little for them, a message had better leave before
+    /// its sender is answered, for each write takes longer than all the rest.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.has_woken && self.work <= LITTLE_WORK
+    }
+
     /// Wakes and counts what there is so far.
     pub(crate) fn settle(&mut self) {
+        self.has_woken |= !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
         self.tally.settle(self.totals);
     }

@@ -196,7 +196,7 @@ impl<S: ByteStream> Service<S> {
                 self.arm_timer(cx);
                 return Poll::Pending;
             }
-            if burst.is_spent() {
+            if burst.is_spent() || burst.gives_way() {
                 break;
             }
         }

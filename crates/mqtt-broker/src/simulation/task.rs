@@ -134,7 +134,7 @@ impl Task {
                 self.arm_timer(turn);
                 return None;
             }
-            if burst.is_spent() {
+            if burst.is_spent() || burst.gives_way() {
                 break;
             }
         }
