@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{
     handshake,
     listener::Listener,
-    newcomer::{Newcomer, Place},
+    newcomer::{Newcomer, Place, refuse},
     now,
     tasks::Tasks,
     transport::{Socket, Transport},
@@ -81,8 +81,10 @@ impl Reception {
                     let (entrance, transport) = self.way.now();
                     if let Some(newcomer) = self.admit(peer, &entrance, &transport) {
                         let (tasks, berth) = (self.tasks.clone(), newcomer.berth.clone());
-                        let go_on = move |socket| handshake::begin(&transport, socket, newcomer, &tasks);
-                        berth.place(socket, go_on);
+                        berth.place(socket, move |socket| match socket {
+                            Ok(socket) => handshake::begin(&transport, socket, newcomer, &tasks),
+                            Err(error) => newcomer.lose(&error),
+                        });
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -103,7 +105,7 @@ impl Reception {
         let berth = if transport.is_plain() { crew.new_berth() } else { crew.new_berth_for_life() };
         let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place, berth };
         if !transport.serves(peer) {
-            self.refuse(peer, entrance, RefusalReason::NotAProxy);
+            refuse(core, entrance, peer, RefusalReason::NotAProxy);
             return None;
         }
         match Place::take(core, entrance) {
@@ -112,10 +114,13 @@ impl Reception {
                 (transport.expects_introduction(peer) || newcomer.is_welcome()).then_some(newcomer)
             }
             Err(reason) => {
-                self.refuse(peer, entrance, reason);
-                // Told only where that takes no handshake: at the limit of connections nothing more is spent on them.
+                refuse(core, entrance, peer, reason);
+                // Told only where that takes no handshake: at the limit of connections nothing more is spent on them. And
+                // nobody is told who would not have been let in anyway.
                 let is_told = transport.is_plain();
-                is_told.then(|| Place::among_few(core, entrance)).flatten().map(newcomer)
+                let mut newcomer =
+                    is_told.then(|| Place::among_few(core, entrance)).flatten().map(newcomer)?;
+                newcomer.weigh().is_ok().then_some(newcomer)
             }
         }
     }
@@ -130,12 +135,6 @@ impl Reception {
                 "cannot accept connections for the moment; raise the limit of open files",
             );
         }
-    }
-
-    fn refuse(&self, peer: Peer, entrance: &Entrance, reason: RefusalReason) {
-        self.core.counters.connections_refused.one();
-        self.core.counters.refused(reason);
-        tracing::debug!(%peer, listener = entrance.name.as_deref(), %reason, "refused");
     }
 }
 

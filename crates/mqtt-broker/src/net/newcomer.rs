@@ -1,6 +1,7 @@
 //! [`Newcomer`]: a connection that was accepted, until its packets come.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     admission::{Entered, RefusalReason},
     client::Peer,
+    close_reason::CloseReason,
     core::Core,
     entrance::Entrance,
     hooks::{AcceptRequest, survive},
@@ -50,15 +52,12 @@ impl Newcomer {
     /// Whether it may stay. Asked once, as soon as it is known who is there: the same for every transport.
     pub(super) fn is_welcome(&mut self) -> bool {
         let Err(reason) = self.weigh() else { return true };
-        let Place { core, entrance, .. } = &self.place;
-        core.counters.connections_refused.one();
-        core.counters.refused(reason);
-        tracing::debug!(peer = %self.peer, listener = entrance.name.as_deref(), %reason, "refused");
+        refuse(&self.place.core, &self.place.entrance, self.peer, reason);
         false
     }
 
     /// Whether bans, the limits of its address and the hook agree.
-    fn weigh(&mut self) -> Result<(), RefusalReason> {
+    pub(super) fn weigh(&mut self) -> Result<(), RefusalReason> {
         let Place { core, entrance, entered, .. } = &mut self.place;
         *entered = core.admission.enter(self.accepted_at, self.peer, &entrance.limits)?;
         let Some(hook) = &core.hooks.on_accept else { return Ok(()) };
@@ -66,6 +65,13 @@ impl Newcomer {
             AcceptRequest { peer: self.peer, listener: entrance.name.as_deref().unwrap_or_default() };
         let agrees = survive("on_accept", || hook(request)) == Some(true);
         if agrees { Ok(()) } else { Err(RefusalReason::Hook) }
+    }
+
+    /// Its socket was lost on the way to its worker.
+    pub(super) fn lose(self, error: &io::Error) {
+        let Place { core, entrance, .. } = &self.place;
+        core.counters.closed(&CloseReason::Io(error.kind()));
+        tracing::debug!(peer = %self.peer, listener = entrance.name.as_deref(), %error, "lost before its first packet");
     }
 
     /// The size of the largest packet that it may send, now or later.
@@ -119,6 +125,13 @@ impl Drop for Place {
             self.entrance.leave();
         }
     }
+}
+
+/// Takes note of a connection that is not let in.
+pub(super) fn refuse(core: &Core, entrance: &Entrance, peer: Peer, reason: RefusalReason) {
+    core.counters.connections_refused.one();
+    core.counters.refused(reason);
+    tracing::debug!(%peer, listener = entrance.name.as_deref(), %reason, "refused");
 }
 
 /// Counts one more, unless there are so many.

@@ -106,15 +106,9 @@ impl Berth {
         (worker != self.worker).then(|| Self { worker, ..self.clone() })
     }
 
-    /// Goes on with a new socket here. Called where it was accepted: on the first worker.
-    pub(super) fn place<S: Socket>(&self, socket: S, go_on: impl FnOnce(S) + Send + 'static) {
-        if self.is_first() {
-            return go_on(socket);
-        }
-        self.take_over(socket, |socket| match socket {
-            Ok(socket) => go_on(socket),
-            Err(error) => tracing::warn!(%error, "a connection could not be given to its worker"),
-        });
+    /// Goes on with a new socket here, as [`Self::take_over`] does. Called where it was accepted: on the first worker.
+    pub(super) fn place<S: Socket>(&self, socket: S, go_on: impl FnOnce(io::Result<S>) + Send + 'static) {
+        if self.is_first() { go_on(Ok(socket)) } else { self.take_over(socket, go_on) }
     }
 
     /// Goes on with something on this berth's worker. The system refuses only a socket that is broken, or one too many to

@@ -6,6 +6,7 @@ use mqtt_broker::{
     Ban, BanError, BanOrigin, BanTarget, Broker, ConnectDecision, Limits, Network, RefusalReason,
 };
 use mqtt_codec::{Connack, Connect, ConnectRefusal};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, connect, credentials},
@@ -110,6 +111,18 @@ async fn a_ban_of_a_network_closes_before_a_byte_is_read_and_ends_who_is_connect
     assert!(broker.unban(&target) && !broker.unban(&target));
     assert_eq!(broker.bans(), []);
     Client::connected(address, "a").await.ping().await;
+}
+
+/// At the limit of connections too: he has none of the few places of those who are told of it.
+#[tokio::test]
+async fn who_is_banned_is_told_nothing_of_the_limit() {
+    let (broker, address) = start_with(|limits| limits.max_connections = 0).await;
+    broker.ban(BanTarget::Network("127.0.0.0/8".parse().unwrap()), "floods", None).unwrap();
+    let mut banned = Client::open(address).await;
+    banned.stream.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a").await.ok();
+    banned.expect_end().await;
+    assert_eq!(broker.counts().connects_refused, 0);
+    assert_eq!(refused(&broker, RefusalReason::TooManyConnections), 1);
 }
 
 #[tokio::test]
