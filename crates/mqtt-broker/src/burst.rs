@@ -63,3 +63,23 @@ impl Drop for Burst<'_> {
         self.settle();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_gives_way_to_who_was_woken_for_little() {
+        let totals = Counters::default();
+        let mut burst = Burst::new(&totals);
+        burst.spend(LITTLE_WORK);
+        burst.settle();
+        assert!(!burst.gives_way(), "nobody was woken");
+        burst.wake(Some(Waker::noop().clone()));
+        assert!(!burst.gives_way(), "nobody was woken yet");
+        burst.settle();
+        assert!(burst.gives_way());
+        burst.spend(1);
+        assert!(!burst.gives_way(), "larger batches are worth more");
+    }
+}
