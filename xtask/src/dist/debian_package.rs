@@ -12,8 +12,8 @@ const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", options: &["
 pub(super) fn pack(release: &Release, package: &Path, version: Option<&str>) -> Result<()> {
     let mut deb = program(tools::ensure(&CARGO_DEB)?);
     deb.args(["--package", "mqtt-cli", "--no-build", "--no-strip", "--output"]).arg(package);
-    if release.is_foreign {
-        deb.args(["--target", &release.target]);
+    if release.target.is_foreign {
+        deb.args(["--target", &release.target.name]);
     }
     if let Some(version) = version {
         deb.args(["--deb-version", version]);

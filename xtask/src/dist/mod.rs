@@ -5,20 +5,22 @@
 
 mod bill;
 mod debian_package;
+mod target;
 mod tree;
 mod trial;
 
 use crate::process::{self, cargo, program};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use target::Target;
 
 /// Builds what a release consists of below target/dist.
 ///
 /// A tarball and a .deb with the stripped binary, completions, manual pages, a systemd unit and an example configuration; a
-/// `CycloneDX` list of all crates in the binary; SHA256SUMS. If the toolchain has the target for musl, the binary is linked
-/// statically against that, else it needs the C library that it was built with, or a newer one.
+/// `CycloneDX` list of all crates in the binary; SHA256SUMS. If the toolchain has the target for musl, and a C compiler for it,
+/// the binary is linked statically, else it needs the C library that it was built with, or a newer one.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Try the .deb in a Debian that debootstrap makes below target/dist: install, start, upgrade, purge (root only)
@@ -33,11 +35,13 @@ pub(crate) struct Options {
 const WANTED_BINARY_BYTES: u64 = 12 * 1024 * 1024;
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let release = Release::of_this_machine()?;
-    if !options.no_build {
-        release.compile()?;
-    }
+    let make: fn(&Target) -> Result<()> = if options.no_build { find } else { compile };
+    let (target, passed_over) = target::first_that_works(target::of_this_machine()?, make)?;
+    let release = Release { version: env!("CARGO_PKG_VERSION").to_owned(), target };
     release.pack_all()?;
+    for reason in &passed_over {
+        println!("{reason}");
+    }
     if options.r#try {
         // What an upgrade is tried with: the same once more.
         let later = folder().join("later.deb");
@@ -50,36 +54,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// What is made, for which machine, and where.
 struct Release {
     version: String,
-    /// As rustc names the target.
-    target: String,
-    /// Whether cargo has to be told the target: it is not the toolchain's own.
-    is_foreign: bool,
+    target: Target,
 }
 
 impl Release {
-    fn of_this_machine() -> Result<Self> {
-        let host = first_line(Command::new("rustc").args(["--print", "host-tuple"]))?;
-        let musl = host.replace("-gnu", "-musl");
-        let has_musl = musl != host && has_standard_library(&musl);
-        if !has_musl {
-            println!("no {musl} in this toolchain (rustup target add {musl}): the binary needs a C library");
-        }
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(Self { version, target: if has_musl { musl } else { host }, is_foreign: has_musl })
-    }
-
-    fn compile(&self) -> Result<()> {
-        let mut build = cargo(&["build", "--release", "--locked", "-p", "mqtt-cli"]);
-        if self.is_foreign {
-            build.args(["--target", &self.target]);
-        }
-        process::run(&mut build)
-    }
-
     fn pack_all(&self) -> Result<()> {
         fs::create_dir_all(folder())?;
-        let tree = tree::plant(&self.products())?;
-        let bill = bill::write(&self.target, &folder().join(format!("{}.cdx.json", self.name())))?;
+        let tree = tree::plant(&self.target.products())?;
+        let bill = bill::write(&self.target.name, &folder().join(format!("{}.cdx.json", self.name())))?;
         let tarball = self.pack(&tree)?;
         let package = self.debian_package();
         debian_package::pack(self, &package, None)?;
@@ -88,17 +70,11 @@ impl Release {
     }
 
     fn name(&self) -> String {
-        format!("gmqtt-{}-{}", self.version, self.target)
+        format!("gmqtt-{}-{}", self.version, self.target.name)
     }
 
     fn debian_package(&self) -> PathBuf {
         folder().join(format!("{}.deb", self.name()))
-    }
-
-    /// Where cargo leaves the binary.
-    fn products(&self) -> PathBuf {
-        let target = process::target_folder();
-        if self.is_foreign { target.join(&self.target).join("release") } else { target.join("release") }
     }
 
     /// The same bytes for the same tree: names in order, nobody's files, the time of the commit.
@@ -119,7 +95,7 @@ impl Release {
             println!("{:>10}  {}", bytes(fs::metadata(file)?.len()), name_of(file));
         }
         let size = fs::metadata(binary)?.len();
-        println!("{:>10}  gmqtt itself, stripped, for {}", bytes(size), self.target);
+        println!("{:>10}  gmqtt itself, stripped, for {}", bytes(size), self.target.name);
         if let Some(version) = newest_glibc(binary) {
             println!("it runs where the GNU C library is {version} or newer");
         }
@@ -128,6 +104,21 @@ impl Release {
         }
         Ok(())
     }
+}
+
+fn compile(target: &Target) -> Result<()> {
+    let mut build = cargo(&["build", "--release", "--locked", "-p", "mqtt-cli"]);
+    if !target.is_foreign {
+        return process::run(&mut build);
+    }
+    process::run(build.args(["--target", &target.name]))
+        .context("is its C compiler missing? on Debian and Ubuntu: apt install musl-tools")
+}
+
+fn find(target: &Target) -> Result<()> {
+    let binary = target.products().join("gmqtt");
+    ensure!(binary.is_file(), "{} is not there", binary.display());
+    Ok(())
 }
 
 /// Where all of it goes.
@@ -143,11 +134,6 @@ fn checksums(files: &[&Path]) -> Result<()> {
         bail!("sha256sum failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     fs::write(folder().join("SHA256SUMS"), output.stdout).context("SHA256SUMS")
-}
-
-fn has_standard_library(target: &str) -> bool {
-    let folder = first_line(Command::new("rustc").args(["--print", "target-libdir", "--target", target]));
-    folder.is_ok_and(|folder| Path::new(&folder).is_dir())
 }
 
 /// The newest glibc that the binary asks for; `None` if it is static.
