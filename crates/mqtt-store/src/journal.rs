@@ -271,3 +271,41 @@ impl<'a> Journal<'a> {
 
 /// The bytes of an item before its key.
 const ITEM_HEAD: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::{Encoder, Table, Value};
+
+    const PAGE: usize = 4096;
+    const PIECE: usize = 1 << 18;
+
+    /// What is found in a file of zeros into which these bytes were written.
+    fn rest_of(len: usize, bytes: &[u8], at: usize) -> Rest {
+        let mut content = vec![0; len];
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        Journal::open(file.path()).unwrap().rest(0).unwrap()
+    }
+
+    #[test]
+    fn zeros_are_clean_however_many() {
+        for len in [0, 1, PAGE, PAGE + 1, PIECE, 2 * PIECE + 1] {
+            let rest = rest_of(len, &[], 0);
+            assert!(rest.is_clean && rest.latest.is_none(), "{len} zeros");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_batch_is_found_wherever_it_stands_among_zeros() {
+        let value = Value::Mark { number: 7, synced: true };
+        let mark = [MARK_KEY, &Encoder::default().encode(Table::Meta, MARK_KEY, &value)].concat();
+        let len = 2 * PIECE + 3 * PAGE;
+        for at in [0, PAGE - 1, PAGE, PIECE - mark.len(), PIECE - 1, PIECE, PIECE + 5, len - mark.len()] {
+            let rest = rest_of(len, &mark, at);
+            assert!(!rest.is_clean, "at byte {at}");
+            assert_eq!(rest.latest, Some((7, true)), "at byte {at}");
+        }
+    }
+}
