@@ -44,6 +44,7 @@ mod limits;
 mod local;
 mod message;
 mod net;
+mod place;
 mod recovery;
 mod route_cache;
 mod sans_io;

@@ -13,6 +13,7 @@ use crate::{
     close_reason::CloseReason,
     connection::{Connection, Question},
     entrance::Entrance,
+    place::Place,
 };
 
 /// One connection of a broker, without socket, runtime and clock: bytes go in, bytes come out, time is an argument.
@@ -47,7 +48,8 @@ impl SansIoConnection {
     pub fn new(broker: &Broker, from: SocketAddr, now: Instant) -> Self {
         let core = broker.core().clone();
         let entrance = Arc::new(Entrance::without_listener(core.limits.clone()));
-        Self { connection: Connection::new(core, entrance, Peer::Inet(from), now), asked: None }
+        let place = Place::uncounted(core, entrance);
+        Self { connection: Connection::new(place, Peer::Inet(from), now), asked: None }
     }
 
     /// Whether bytes may be handed in now. If not, hold the client back: what is handed in nevertheless is kept.

@@ -49,7 +49,9 @@ impl Connection {
             Acknowledged::Complete => {
                 burst.tally.acknowledged();
                 let client_id = &self.attachment()?.session.client_id;
-                self.core.observe_message(&Event::Acknowledged { client_id, packet_id: packet_id.get() });
+                self.place
+                    .core
+                    .observe_message(&Event::Acknowledged { client_id, packet_id: packet_id.get() });
             }
             Acknowledged::Release => {
                 // [MQTT-4.6.0-4]; the receiver forgets the message at PUBREL, so PUBLISH must never come again.

@@ -6,7 +6,7 @@ use mqtt_codec::{Connack, Connect, ConnectRefusal, DecodeError, Frame, PacketTyp
 
 use super::{
     Connection, owned_body,
-    phase::{Open, Phase, Retry},
+    phase::{Open, Phase, Retry, Terms},
     publish_rate::PublishRate,
 };
 use crate::{
@@ -52,17 +52,17 @@ impl Connection {
             return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
         }
         if let Some(will) = &connect.will {
-            self.core.limits.check_topic(will.topic.as_str())?;
+            self.place.core.limits.check_topic(will.topic.as_str())?;
         }
         let info = Arc::new(self.client_info(now, peer, certificate_user_name.as_ref(), &connect));
         let will = connect
             .will
             .as_ref()
             .map(|will| Message::from_parts(will.topic.as_bytes(), &will.message, will.qos, will.retain));
-        if self.core.admission.forbids(now, &info) {
+        if self.place.core.admission.forbids(now, &info) {
             return Err(self.turn_away(&info, RefusalReason::Banned, burst));
         }
-        let Some(hook) = &self.core.hooks.on_connect else {
+        let Some(hook) = &self.place.core.hooks.on_connect else {
             return self.accept(now, info, None, will, burst);
         };
         let request = ConnectRequest {
@@ -111,19 +111,19 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
         let user_place = match self.admit(now, &info) {
-            Ok(place) => place.map(Box::new),
+            Ok(place) => place,
             Err(reason) => return Err(self.turn_away(&info, reason, burst)),
         };
-        let Ok(attached) = self.core.sessions.attach(
+        let Ok(attached) = self.place.core.sessions.attach(
             &info,
             will,
-            &self.core.limits,
-            &self.core.hooks,
-            &self.core.durability,
+            &self.place.core.limits,
+            &self.place.core.hooks,
+            &self.place.core.durability,
         ) else {
             return Err(self.turn_away(&info, RefusalReason::TooManySessions, burst));
         };
-        if self.core.admission.forbids(now, &info) {
+        if self.place.core.admission.forbids(now, &info) {
             // Banned in this very moment: whoever did it may not have found the session yet.
             attached.attachment.session.close_connection_of(&info, CloseReason::Banned);
         }
@@ -137,19 +137,19 @@ impl Connection {
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;
         self.announce(&info, session_present, burst);
-        self.core.withheld(&info.client_id, &attached.withheld, burst);
-        let retry_interval = self.limits().retry_interval;
-        let retry =
-            retry_interval.map(|interval| Box::new(Retry { next: now.checked_add(interval), is_due: false }));
+        self.place.core.withheld(&info.client_id, &attached.withheld, burst);
+        let terms = Terms {
+            retry: self.limits().retry_interval.map(|interval| Retry::every(interval, now)),
+            publish_rate: PublishRate::limited_by(self.limits(), now),
+            user_place,
+            ends_at,
+        };
         let Attached { attachment, .. } = attached;
         self.phase = Phase::Open(Open {
             attachment,
-            retry,
-            publish_rate: PublishRate::limited_by(self.limits(), now),
-            _user_place: user_place,
-            ends_at,
+            terms: terms.unless_none(),
             // What an earlier connection subscribed to, perhaps another user's, is this one's only if it may.
-            rechecked: if session_present { 0 } else { self.core.recheck() },
+            rechecked: if session_present { 0 } else { self.place.core.recheck() },
             deciding: None,
         });
         Ok(())
@@ -157,7 +157,7 @@ impl Connection {
 
     /// What is known only now: what the hook took time for may have changed, so the bans are asked again.
     fn admit(&self, now: Instant, info: &ClientInfo) -> Result<Option<UserPlace>, RefusalReason> {
-        let core = &self.core;
+        let core = &self.place.core;
         if core.admission.forbids(now, info) {
             return Err(RefusalReason::Banned);
         }
@@ -177,7 +177,7 @@ impl Connection {
 
     /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
     fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) -> Mark {
-        let core = &self.core;
+        let core = &self.place.core;
         let mut group = Vec::new();
         if let Some(session) = &attached.discarded {
             core.forget(session, SessionEnd::Discarded, burst);
@@ -196,20 +196,20 @@ impl Connection {
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {
         burst.totals.connack(None);
-        if self.core.traces.is_on() {
-            self.core.traces.client(burst.now, info, Traced::Connected);
+        if self.place.core.traces.is_on() {
+            self.place.core.traces.client(burst.now, info, Traced::Connected);
         }
         let (client_id, user_name) = (&*info.client_id, info.user_name.as_deref());
         let listener = info.listener.as_deref();
         tracing::info!(client_id, peer = %info.peer, user_name, listener, session_present, "connected");
         if session_present {
             burst.totals.sessions_resumed.one();
-            self.core.observe(&Event::SessionResumed { client_id });
+            self.place.core.observe(&Event::SessionResumed { client_id });
         } else {
             burst.totals.sessions_created.one();
-            self.core.observe(&Event::SessionCreated { client_id });
+            self.place.core.observe(&Event::SessionCreated { client_id });
         }
-        self.core.observe(&Event::Connected { client: info, session_present });
+        self.place.core.observe(&Event::Connected { client: info, session_present });
     }
 
     /// CONNACK with a code that is not zero; the connection ends after it [MQTT-3.2.2-4] [MQTT-3.2.2-5].
@@ -241,7 +241,7 @@ impl Connection {
             client_id,
             user_name: certified.cloned().or_else(|| claimed.map(|user_name| user_name.as_str().into())),
             peer,
-            listener: self.entrance.name.clone(),
+            listener: self.place.entrance.name.clone(),
             clean_session: connect.clean_session,
             keep_alive_secs,
             connected_at: now,

@@ -37,7 +37,7 @@ impl Connection {
         burst.now = Some(now);
         burst.totals.closed(&reason);
         if let Phase::Open(open) = mem::replace(&mut self.phase, Phase::Closed(reason.clone())) {
-            leave(&self.core, &open.attachment, now, &reason, burst);
+            leave(&self.place.core, &open.attachment, now, &reason, burst);
         }
     }
 }

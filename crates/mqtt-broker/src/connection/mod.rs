@@ -30,7 +30,7 @@ use mqtt_codec::{EncodeError, Frame, PacketType};
 pub(crate) use self::subscribe::deliver_retained;
 use self::{
     answers::Answers,
-    phase::{Deciding, Open, Phase},
+    phase::{Deciding, Open, Phase, Stranger},
 };
 use crate::{
     burst::Burst,
@@ -38,17 +38,16 @@ use crate::{
     close_reason::CloseReason,
     core::Core,
     counters::Authentication,
-    entrance::Entrance,
     hooks::{ConnectDecision, HookFuture, PublishDecision, SubscribeDecision, survive},
     limits::Limits,
+    place::Place,
     route_cache::RouteCache,
     session::{Attachment, MOST_WITHHELD, Sent},
 };
 
 /// One network connection.
 pub(crate) struct Connection {
-    core: Arc<Core>,
-    entrance: Arc<Entrance>,
+    place: Place,
     phase: Phase,
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
@@ -100,17 +99,19 @@ const PUBREL_LEN: usize = 4;
 const MOST_UNSETTLED: usize = 1024 * 1024;
 
 impl Connection {
-    pub(crate) fn new(core: Arc<Core>, entrance: Arc<Entrance>, peer: Peer, now: Instant) -> Self {
-        let deadline = now.checked_add(entrance.limits.connect_timeout);
+    /// If its place is beyond the limits, its client will be told so, should it send its CONNECT soon.
+    pub(crate) fn new(place: Place, peer: Peer, now: Instant) -> Self {
+        let (limits, is_beyond_the_limit) = (&place.entrance.limits, place.is_beyond_the_limit());
+        let patience = if is_beyond_the_limit { PATIENCE_BEYOND_THE_LIMIT } else { Duration::MAX };
+        let deadline = now.checked_add(limits.connect_timeout.min(patience));
         Self {
-            core,
-            entrance,
-            phase: Phase::AwaitConnect {
+            place,
+            phase: Phase::AwaitConnect(Box::new(Stranger {
                 deadline,
                 peer,
                 certificate_user_name: None,
-                is_beyond_the_limit: false,
-            },
+                is_beyond_the_limit,
+            })),
             partial: Vec::new(),
             interrupted: false,
             answers: Answers::default(),
@@ -121,36 +122,26 @@ impl Connection {
 
     /// Its client has proved, before MQTT began, to be this user.
     pub(crate) fn certified_as(mut self, user_name: Option<Arc<str>>) -> Self {
-        if let Phase::AwaitConnect { certificate_user_name, .. } = &mut self.phase {
-            *certificate_user_name = user_name;
-        }
-        self
-    }
-
-    /// There is no place for its client, which will be told so if it sends its CONNECT soon.
-    pub(crate) fn beyond_the_limit(mut self, now: Instant) -> Self {
-        let patience = self.limits().connect_timeout.min(PATIENCE_BEYOND_THE_LIMIT);
-        if let Phase::AwaitConnect { deadline, is_beyond_the_limit, .. } = &mut self.phase {
-            *deadline = now.checked_add(patience);
-            *is_beyond_the_limit = true;
+        if let Phase::AwaitConnect(stranger) = &mut self.phase {
+            stranger.certificate_user_name = user_name;
         }
         self
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
+        &self.place.core
     }
 
     /// What it is held to alone. What it has in common with others is in the core's limits.
     pub(crate) fn limits(&self) -> &Limits {
-        &self.entrance.limits
+        &self.place.entrance.limits
     }
 
     /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
     pub(crate) fn wants_bytes(&self) -> bool {
         match &self.phase {
             _ if self.interrupted => false,
-            Phase::AwaitConnect { .. } => true,
+            Phase::AwaitConnect(_) => true,
             Phase::Open(open) => open.listens(),
             Phase::Authenticating(_) | Phase::Closed(_) => false,
         }
@@ -159,7 +150,7 @@ impl Connection {
     /// Whether the store keeps up with this client, and with all. If not, read nothing: `waker` is woken when it does, after
     /// `poll_transmit`.
     pub(crate) fn store_keeps_up(&self, waker: &Waker) -> bool {
-        self.answers.unsettled_bytes() < MOST_UNSETTLED && self.core.durability.keeps_up(waker)
+        self.answers.unsettled_bytes() < MOST_UNSETTLED && self.place.core.durability.keeps_up(waker)
     }
 
     /// Whether the client is connected: its session can be told to close it.
@@ -234,20 +225,24 @@ impl Connection {
         self.resume(now, burst);
         let last_received = self.last_received;
         match &mut self.phase {
-            Phase::AwaitConnect { deadline, .. } if deadline.is_some_and(|at| now >= at) => {
+            Phase::AwaitConnect(stranger) if stranger.deadline.is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::ConnectTimeout, burst);
             }
-            Phase::Open(open) if open.ends_at.is_some_and(|at| now >= at) => {
+            Phase::Open(open) if open.ends_at().is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::AdmissionEnded, burst);
             }
             // [MQTT-3.1.2-24]
             Phase::Open(open) if open.silence_ends(last_received).is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::KeepAliveTimeout, burst);
             }
-            Phase::Open(Open { retry: Some(retry), .. }) if retry.next.is_some_and(|at| now >= at) => {
-                let interval = self.entrance.limits.retry_interval;
-                retry.next = interval.and_then(|interval| now.checked_add(interval));
-                retry.is_due = true;
+            Phase::Open(Open { terms: Some(terms), .. }) => {
+                if let Some(retry) =
+                    terms.retry.as_mut().filter(|retry| retry.next.is_some_and(|at| now >= at))
+                {
+                    let interval = self.place.entrance.limits.retry_interval;
+                    retry.next = interval.and_then(|interval| now.checked_add(interval));
+                    retry.is_due = true;
+                }
             }
             _ => {}
         }
@@ -315,11 +310,12 @@ impl Connection {
     ) -> bool {
         let before = out.len();
         if let Phase::Open(open) = &mut self.phase
-            && let Err(reason) = Self::collect(&self.core, open, now, waker, &mut self.answers, out, burst)
+            && let Err(reason) =
+                Self::collect(&self.place.core, open, now, waker, &mut self.answers, out, burst)
         {
             self.end(now, reason, burst);
         }
-        self.answers.take_ready(&self.core.durability, waker, out);
+        self.answers.take_ready(&self.place.core.durability, waker, out);
         let sent = out.len() - before;
         burst.tally.bytes_sent += sent as u64;
         sent > 0
@@ -328,10 +324,10 @@ impl Connection {
     /// When `handle_timeout` is due, unless something else is handled before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitConnect { deadline, .. } => *deadline,
+            Phase::AwaitConnect(stranger) => stranger.deadline,
             Phase::Open(open) => {
                 let silence_ends = open.silence_ends(self.last_received);
-                let own = open.next_retry().into_iter().chain(open.paused_until()).chain(open.ends_at);
+                let own = open.next_retry().into_iter().chain(open.paused_until()).chain(open.ends_at());
                 silence_ends.into_iter().chain(own).min()
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
@@ -357,7 +353,8 @@ impl Connection {
         // Asked before the answers are: the store goes on meanwhile, and no message may overtake CONNACK [MQTT-3.2.0-1].
         let may_leave = state.outbox.may_leave(&core.durability, waker);
         answers.take_ready(&core.durability, waker, out);
-        if let Some(retry) = open.retry.as_mut().filter(|retry| retry.is_due)
+        if let Some(terms) = &mut open.terms
+            && let Some(retry) = terms.retry.as_mut().filter(|retry| retry.is_due)
             && answers.is_empty()
             && may_leave
         {
@@ -412,7 +409,7 @@ impl Drop for Connection {
         if self.closed().is_some() {
             return;
         }
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.place.core);
         survive("the end of a connection", || {
             let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
             self.end(self.last_received, reason, &mut core.burst());

@@ -52,7 +52,7 @@ impl Connection {
                     used += frame.len;
                     self.last_received = now;
                     burst.tally.received(frame.packet_type, frame.len);
-                    if self.core.traces.is_on() {
+                    if self.place.core.traces.is_on() {
                         self.trace(now, &frame);
                     }
                     if let Err(reason) = self.handle_packet(now, &frame, burst) {
@@ -72,13 +72,14 @@ impl Connection {
     #[cold]
     fn trace(&self, now: Instant, frame: &Frame<'_>) {
         if let Phase::Open(open) = &self.phase {
-            self.core.traces.received(now, &open.attachment.info, frame);
+            self.place.core.traces.received(now, &open.attachment.info, frame);
         }
     }
 
     /// A listener's port that was mistaken for another is worth a line of its own.
     fn name_other_protocol(&self, now: Instant, bytes: &[u8]) {
-        let Phase::AwaitConnect { peer, .. } = &self.phase else { return };
+        let Phase::AwaitConnect(stranger) = &self.phase else { return };
+        let peer = stranger.peer;
         let what = match bytes {
             [0x16, 3, ..] => {
                 "TLS on a listener without: let the client speak plain MQTT (mqtt, ws), or use a TLS listener"
@@ -89,8 +90,8 @@ impl Connection {
             }
             _ => return,
         };
-        if let Some(left_out) = self.entrance.mistaken_ports.may_write(now) {
-            tracing::warn!(%peer, listener = self.entrance.name.as_deref(), left_out, "{what}");
+        if let Some(left_out) = self.place.entrance.mistaken_ports.may_write(now) {
+            tracing::warn!(%peer, listener = self.place.entrance.name.as_deref(), left_out, "{what}");
         }
     }
 
@@ -100,11 +101,10 @@ impl Connection {
         frame: &Frame<'_>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        if let Phase::AwaitConnect { peer, certificate_user_name, is_beyond_the_limit, .. } = &mut self.phase
-        {
-            let (peer, certified) = (*peer, certificate_user_name.take());
+        if let Phase::AwaitConnect(stranger) = &mut self.phase {
+            let (peer, certified) = (stranger.peer, stranger.certificate_user_name.take());
             return match frame.packet_type {
-                PacketType::Connect if *is_beyond_the_limit => {
+                PacketType::Connect if stranger.is_beyond_the_limit => {
                     Err(self.refuse(ConnectRefusal::ServerUnavailable, burst))
                 }
                 PacketType::Connect => self.handle_connect(now, peer, certified, frame, burst),
@@ -133,7 +133,7 @@ impl Connection {
 
     fn max_packet_size(&self) -> usize {
         match self.phase {
-            Phase::AwaitConnect { .. } => self.limits().max_connect_packet_size,
+            Phase::AwaitConnect(_) => self.limits().max_connect_packet_size,
             _ => self.limits().max_packet_size,
         }
     }

@@ -21,14 +21,8 @@ use super::{connect::Pending, publish::HeldPublish, publish_rate::PublishRate, s
 use crate::{admission::UserPlace, client::Peer, close_reason::CloseReason, session::Attachment};
 
 pub(crate) enum Phase {
-    /// Nothing but CONNECT may come, and it must come before the deadline.
-    AwaitConnect {
-        deadline: Option<Instant>,
-        peer: Peer,
-        certificate_user_name: Option<Arc<str>>,
-        /// There is no place for it: its CONNECT is answered so.
-        is_beyond_the_limit: bool,
-    },
+    /// Nothing but CONNECT may come, and it must come before the deadline. Behind a pointer, because it does not last.
+    AwaitConnect(Box<Stranger>),
     /// A hook decides about the CONNECT. What the client sends meanwhile waits.
     Authenticating(Box<Pending>),
     /// CONNACK 0 was sent.
@@ -37,20 +31,34 @@ pub(crate) enum Phase {
     Closed(CloseReason),
 }
 
+/// A client that has not said yet who it is.
+pub(crate) struct Stranger {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) peer: Peer,
+    pub(crate) certificate_user_name: Option<Arc<str>>,
+    /// There is no place for it: its CONNECT is answered so.
+    pub(crate) is_beyond_the_limit: bool,
+}
+
 pub(crate) struct Open {
     pub(crate) attachment: Attachment,
-    /// Behind a pointer, because hardly any broker repeats what is under way on a live connection.
-    pub(crate) retry: Option<Box<Retry>>,
-    /// How fast it publishes, if that is limited.
-    pub(crate) publish_rate: Option<Box<PublishRate>>,
-    /// One of its user's connections, if those are limited.
-    pub(crate) _user_place: Option<Box<UserPlace>>,
-    /// When the client has been connected for as long as the hook that let it in allows.
-    pub(crate) ends_at: Option<Instant>,
+    /// Behind a pointer, because most connections have none.
+    pub(crate) terms: Option<Box<Terms>>,
     /// [`Core::recheck`](crate::core::Core::recheck) when its subscriptions were last found allowed.
     pub(crate) rechecked: u64,
     /// What a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
+}
+
+/// What only some brokers ask of a connection.
+pub(crate) struct Terms {
+    pub(crate) retry: Option<Retry>,
+    /// How fast it publishes, if that is limited.
+    pub(crate) publish_rate: Option<Box<PublishRate>>,
+    /// One of its user's connections, if those are limited.
+    pub(crate) user_place: Option<UserPlace>,
+    /// When the client has been connected for as long as the hook that let it in allows.
+    pub(crate) ends_at: Option<Instant>,
 }
 
 /// What waits for a hook's decision.
@@ -69,6 +77,20 @@ pub(crate) struct Retry {
     pub(crate) is_due: bool,
 }
 
+impl Terms {
+    pub(crate) fn unless_none(self) -> Option<Box<Self>> {
+        let Self { retry, publish_rate, user_place, ends_at } = &self;
+        let is_any = retry.is_some() || publish_rate.is_some() || user_place.is_some() || ends_at.is_some();
+        is_any.then(|| Box::new(self))
+    }
+}
+
+impl Retry {
+    pub(crate) fn every(interval: Duration, now: Instant) -> Self {
+        Self { next: now.checked_add(interval), is_due: false }
+    }
+}
+
 impl Open {
     /// Whether the client's packets are handled: not while a hook decides, nor while it is held back for its haste.
     pub(crate) fn listens(&self) -> bool {
@@ -77,12 +99,17 @@ impl Open {
 
     /// Until when it is held back.
     pub(crate) fn paused_until(&self) -> Option<Instant> {
-        self.publish_rate.as_ref()?.paused_until
+        self.terms.as_ref()?.publish_rate.as_ref()?.paused_until
     }
 
     /// When the next interval is over.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
-        self.retry.as_ref().and_then(|retry| retry.next)
+        self.terms.as_ref()?.retry.as_ref()?.next
+    }
+
+    /// When the client has been connected for as long as it may.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.terms.as_ref()?.ends_at
     }
 
     /// When the client will have been silent for too long. While nobody listens, nobody can tell.

@@ -42,7 +42,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         let publish = PublishRef::decode(frame)?;
         burst.tally.publish_received(publish.delivery.qos());
-        self.core.limits.check_topic(publish.topic)?;
+        self.place.core.limits.check_topic(publish.topic)?;
         self.meter(now, frame.len, burst)?;
         // [MQTT-4.3.2-2] [MQTT-4.3.3-2]: QoS 2 is passed on at the first arrival of its identifier.
         let is_new = match publish.delivery {
@@ -122,11 +122,11 @@ impl Connection {
     ) -> Result<Outcome, CloseReason> {
         let qos = publish.delivery.qos();
         let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
-        if self.core.limits.reserves(outgoing.topic) {
-            self.core.dropped("", outgoing.message(), DropReason::ReservedTopic, burst); // [MQTT-3.3.5-2]
+        if self.place.core.limits.reserves(outgoing.topic) {
+            self.place.core.dropped("", outgoing.message(), DropReason::ReservedTopic, burst); // [MQTT-3.3.5-2]
             return Ok(Outcome::Settled);
         }
-        let Some(hook) = &self.core.hooks.on_publish else {
+        let Some(hook) = &self.place.core.hooks.on_publish else {
             self.deliver(now, &outgoing, publish.retain, publish.delivery, burst)?;
             return Ok(Outcome::Settled);
         };
@@ -152,7 +152,7 @@ impl Connection {
                 self.deliver(now, &Outgoing::of(&message), message.retain(), delivery, burst)?;
             }
             PublishDecision::Drop => {
-                self.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
+                self.place.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
             }
             PublishDecision::Disconnect => return Err(CloseReason::Hook),
             PublishDecision::Later(question) => {
@@ -176,11 +176,11 @@ impl Connection {
         let session = &self.attachment()?.session;
         let (publisher, group) = (session.serial, self.received_record(session, delivery));
         if retain {
-            let mark = self.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
+            let mark = self.place.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
             self.answers.hold_message_until(mark, outgoing.size());
         }
         let cache = self.route_cache.get_or_insert_default();
-        let mark = self.core.publish(outgoing, publisher, group, cache, burst);
+        let mark = self.place.core.publish(outgoing, publisher, group, cache, burst);
         self.answers.hold_message_until(mark, outgoing.size());
         Ok(())
     }
@@ -188,7 +188,9 @@ impl Connection {
     /// What the store has to know together with the message: that a repetition of it is none.
     fn received_record(&self, session: &SessionRef, delivery: Delivery) -> Vec<Record> {
         match delivery {
-            Delivery::ExactlyOnce { packet_id, .. } if !session.clean && self.core.durability.is_on() => {
+            Delivery::ExactlyOnce { packet_id, .. }
+                if !session.clean && self.place.core.durability.is_on() =>
+            {
                 vec![Record::Received { session: session.serial, packet_id }]
             }
             _ => Vec::new(),

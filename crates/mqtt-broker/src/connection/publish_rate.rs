@@ -46,8 +46,9 @@ impl Connection {
         packet_len: usize,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let Phase::Open(Open { publish_rate: Some(rate), .. }) = &mut self.phase else { return Ok(()) };
-        let limits = &self.entrance.limits;
+        let Phase::Open(Open { terms: Some(terms), .. }) = &mut self.phase else { return Ok(()) };
+        let Some(rate) = &mut terms.publish_rate else { return Ok(()) };
+        let limits = &self.place.entrance.limits;
         let rest = rate.spend(now, packet_len, limits);
         if rest == Duration::ZERO {
             return Ok(());
@@ -65,7 +66,8 @@ impl Connection {
     /// Goes on with a client that was held back, if it is time.
     pub(super) fn resume(&mut self, now: Instant, burst: &mut Burst<'_>) {
         let Ok(open) = self.open() else { return };
-        let Some(rate) = &mut open.publish_rate else { return };
+        let rate = open.terms.as_mut().and_then(|terms| terms.publish_rate.as_mut());
+        let Some(rate) = rate else { return };
         if rate.paused_until.take_if(|until| now >= *until).is_some() {
             self.last_received = now; // Nobody listened: its keep alive starts again.
             self.handle_held(now, burst);

@@ -45,7 +45,7 @@ impl Connection {
         let subscribe = Subscribe::decode(&owned_body(frame))?;
         let Subscribe { packet_id, filters } = subscribe;
         let return_codes = Vec::with_capacity(filters.len());
-        if self.core.hooks.on_subscribe.is_some() {
+        if self.place.core.hooks.on_subscribe.is_some() {
             let filters =
                 Filters { question: None, asked_for: filters, packet_id: Some(packet_id), return_codes };
             return self.ask_next(filters, burst);
@@ -61,19 +61,19 @@ impl Connection {
     /// Begins to ask about the subscriptions that there are already, if rights may have changed since they were granted.
     pub(super) fn recheck_if_due(&mut self) {
         let Phase::Open(open) = &mut self.phase else { return };
-        let recheck = self.core.recheck();
+        let recheck = self.place.core.recheck();
         if open.rechecked == recheck || open.deciding.is_some() {
             return;
         }
         open.rechecked = recheck;
-        if self.core.hooks.on_subscribe.is_none() {
+        if self.place.core.hooks.on_subscribe.is_none() {
             return;
         }
         let own = open.attachment.session.subscriptions.lock();
         let asked_for: Vec<_> = own.iter().map(|granted| (granted.filter, granted.qos)).collect();
         drop(own);
         let mut filters = Filters { question: None, asked_for, packet_id: None, return_codes: Vec::new() };
-        if filters.ask(&self.core, &open.attachment.info) {
+        if filters.ask(&self.place.core, &open.attachment.info) {
             open.deciding = Some(Box::new(Deciding::Filters(filters)));
         }
     }
@@ -98,7 +98,7 @@ impl Connection {
 
     /// Asks the hook about the next filter, or answers the client if all are decided.
     fn ask_next(&mut self, mut filters: Filters, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.place.core);
         let open = self.open()?;
         if filters.ask(&core, &open.attachment.info) {
             open.deciding = Some(Box::new(Deciding::Filters(filters)));
@@ -123,7 +123,7 @@ impl Connection {
         }
         let client_id = &*attachment.info.client_id;
         tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
-        if let Some(mark) = self.core.unsubscribe(&attachment.session, filter) {
+        if let Some(mark) = self.place.core.unsubscribe(&attachment.session, filter) {
             self.answers.hold_until(mark);
         }
         Ok(SubscribeReturnCode::Failure)
@@ -144,7 +144,7 @@ impl Connection {
             SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
         };
         let granted = granted.min(requested);
-        match self.core.subscribe(&attachment.session, filter, granted, burst.now) {
+        match self.place.core.subscribe(&attachment.session, filter, granted, burst.now) {
             Ok(mark) => {
                 self.answers.hold_until(mark);
                 Ok(SubscribeReturnCode::Granted(granted))

@@ -15,10 +15,12 @@ use mqtt_codec::{
 use super::*;
 use crate::{
     durability::Durability,
+    entrance::Entrance,
     hooks::HookSet,
     limits::{Limits, PublishRatePolicy, QueueFullPolicy},
     message::{Message, Outgoing},
     net,
+    place::Place,
     simulation::SlowStore,
     store::{DeliverPage, Mark, QueueRead, Record, Store, StoreError},
 };
@@ -75,7 +77,11 @@ impl Fixture {
 
 fn connection(core: &Arc<Core>, now: Instant) -> Connection {
     let entrance = Arc::new(Entrance::without_listener(core.limits.clone()));
-    Connection::new(Arc::clone(core), entrance, Peer::Inet(([127, 0, 0, 1], 1883).into()), now)
+    Connection::new(
+        Place::uncounted(Arc::clone(core), entrance),
+        Peer::Inet(([127, 0, 0, 1], 1883).into()),
+        now,
+    )
 }
 
 /// Of the client, with a session that stays and a Will that goes to itself.

@@ -15,7 +15,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         check_count(frame.packet_type, frame.body, self.limits().max_filters_per_packet)?;
         let Unsubscribe { packet_id, filters } = Unsubscribe::decode(&owned_body(frame))?;
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.place.core);
         let attachment = self.attachment()?;
         attachment.check()?;
         let mut mark = Mark::NOTHING;

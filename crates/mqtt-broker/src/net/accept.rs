@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{
     handshake,
     listener::Listener,
-    newcomer::{Newcomer, Place, refuse},
+    newcomer::{Newcomer, refuse},
     now,
     tasks::Tasks,
     transport::{Socket, Transport},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     admission::RefusalReason, broker::Broker, client::Peer, complaints::Complaints, core::Core,
-    entrance::Entrance,
+    entrance::Entrance, place::Place,
 };
 
 /// How long to wait when the system has no file descriptor left: trying at once again would only burn the processor.

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    newcomer::{Newcomer, Place},
+    newcomer::Newcomer,
     now,
     question::Asked,
     transport::{ByteStream, Socket},
@@ -49,22 +49,31 @@ thread_local! {
 pub(super) struct ConnectionTask<S>(Option<Service<S>>);
 
 struct Service<S> {
-    /// Taken by the farewell.
-    socket: Option<S>,
+    link: Link<S>,
     connection: Connection,
-    /// Bytes on their way to the socket, and how many of them it has taken.
-    output: Vec<u8>,
-    written: usize,
+    /// What the socket has not taken yet. Behind a pointer, because most take everything at once.
+    unwritten: Option<Box<Unwritten>>,
     asked: Option<Box<Asked>>,
     timer: Option<Box<Timer>>,
     /// Watched until the client is connected; from then on its session is told.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// The connection has ended: its last bytes are being written.
-    farewell: Option<Box<Farewell>>,
-    _place: Place,
     berth: Berth,
     /// How it moves to another worker, if it can.
     go: Option<Go<S>>,
+}
+
+enum Link<S> {
+    Up(S),
+    /// The connection has ended: its last bytes are being written.
+    Closing(Box<Farewell>),
+    Gone,
+}
+
+/// Bytes on their way to the socket, and how many of them it has taken.
+#[derive(Default)]
+struct Unwritten {
+    bytes: Vec<u8>,
+    written: usize,
 }
 
 type Go<S> = fn(Service<S>, Berth);
@@ -82,6 +91,16 @@ struct Timer {
 enum Step {
     Progress,
     Idle,
+}
+
+impl<S> Link<S> {
+    /// The socket, unless it was taken before.
+    fn take(&mut self) -> Option<S> {
+        match mem::replace(self, Self::Gone) {
+            Self::Up(socket) => Some(socket),
+            Self::Closing(_) | Self::Gone => None,
+        }
+    }
 }
 
 impl<S: ByteStream> Future for ConnectionTask<S> {
@@ -104,22 +123,14 @@ impl<S: ByteStream> Future for ConnectionTask<S> {
 impl<S: ByteStream> ConnectionTask<S> {
     pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
         let Newcomer { peer, accepted_at, certificate_user_name, place, berth } = newcomer;
-        let (core, entrance) = (Arc::clone(&place.core), Arc::clone(&place.entrance));
-        let mut connection =
-            Connection::new(core, entrance, peer, accepted_at).certified_as(certificate_user_name);
-        if place.is_beyond_the_limit {
-            connection = connection.beyond_the_limit(accepted_at);
-        }
+        let connection = Connection::new(place, peer, accepted_at).certified_as(certificate_user_name);
         Self(Some(Service {
-            socket: Some(socket),
+            link: Link::Up(socket),
             connection,
-            output: Vec::new(),
-            written: 0,
+            unwritten: None,
             asked: None,
             timer: None,
             stop: Some(Box::pin(stop.cancelled_owned())),
-            farewell: None,
-            _place: place,
             berth,
             go: None,
         }))
@@ -139,12 +150,12 @@ impl<S: Socket> ConnectionTask<S> {
 impl<S: Socket> Service<S> {
     /// Goes on at another berth.
     fn go_to(mut self, berth: Berth) {
-        let Some(socket) = self.socket.take() else { return };
+        let Some(socket) = self.link.take() else { return };
         self.timer = None; // It is the old worker's. The next one will be the new one's.
         self.berth = berth.clone();
         berth.take_over(socket, move |socket| {
             match socket {
-                Ok(socket) => self.socket = Some(socket),
+                Ok(socket) => self.link = Link::Up(socket),
                 Err(error) => {
                     let core = Arc::clone(self.connection.core());
                     self.lose(now(), loss(&error), &mut core.burst());
@@ -159,17 +170,20 @@ impl<S: Socket> Service<S> {
 impl<S: ByteStream> Service<S> {
     /// Where it belongs now and how it gets there, unless it must stay: an answer comes to where it was asked for.
     fn moves(&self, now: Instant) -> Option<(Go<S>, Berth)> {
-        let go = self.go.filter(|_| self.asked.is_none() && self.farewell.is_none())?;
+        let go = self.go.filter(|_| self.asked.is_none() && matches!(self.link, Link::Up(_)))?;
         Some((go, self.berth.moved(now)?))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if self.farewell.is_none() {
+        if !matches!(self.link, Link::Closing(_)) {
             let reason = ready!(self.run(cx, now));
             tracing::debug!(%reason, "connection ended");
-            self.farewell = self.say_farewell();
+            self.say_farewell();
         }
-        self.farewell.as_mut().map_or(Poll::Ready(()), |farewell| farewell.0.as_mut().poll(cx))
+        match &mut self.link {
+            Link::Closing(farewell) => farewell.0.as_mut().poll(cx),
+            Link::Up(_) | Link::Gone => Poll::Ready(()),
+        }
     }
 
     /// Runs until the connection has ended: write what is ready, collect, decide, read, and again, until nothing moves.
@@ -208,28 +222,33 @@ impl<S: ByteStream> Service<S> {
     /// Writes until the socket takes no more, or nothing is left.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
         let mut step = Step::Idle;
+        // An idle connection owns no buffer.
+        let Unwritten { mut bytes, mut written } =
+            self.unwritten.take().map(|rest| *rest).unwrap_or_default();
         loop {
-            if self.written == self.output.len() {
-                self.output.clear();
-                self.written = 0;
-                if !self.connection.poll_transmit(now, cx.waker(), &mut self.output, burst) {
-                    self.output = Vec::new(); // An idle connection owns no buffer.
+            if written == bytes.len() {
+                bytes.clear();
+                written = 0;
+                if !self.connection.poll_transmit(now, cx.waker(), &mut bytes, burst) {
                     self.poll_flush(cx, now, burst);
                     return step;
                 }
             }
-            let unwritten = self.output.get(self.written..).unwrap_or_default();
-            let Some(socket) = &mut self.socket else { return step };
-            match Pin::new(socket).poll_write(cx, unwritten) {
+            let rest = bytes.get(written..).unwrap_or_default();
+            let Link::Up(socket) = &mut self.link else { return step };
+            match Pin::new(socket).poll_write(cx, rest) {
                 Poll::Pending => {
                     self.connection.handle_wake(now, burst);
+                    self.unwritten = Some(Box::new(Unwritten { bytes, written }));
                     return step;
                 }
                 Poll::Ready(Ok(0)) => self.lose(now, CloseReason::ConnectionLost, burst),
-                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Ok(count)) => written += count,
                 Poll::Ready(Err(error)) => self.lose(now, loss(&error), burst),
             }
             if self.connection.closed().is_some() {
+                // The farewell owes the client the rest.
+                self.unwritten = Some(Box::new(Unwritten { bytes, written }));
                 return Step::Progress;
             }
             step = Step::Progress;
@@ -238,7 +257,7 @@ impl<S: ByteStream> Service<S> {
 
     /// A stream within TLS or WebSocket may have taken more than its socket did. TCP has nothing to flush.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
-        if let Some(socket) = &mut self.socket
+        if let Link::Up(socket) = &mut self.link
             && let Poll::Ready(Err(error)) = Pin::new(socket).poll_flush(cx)
         {
             self.lose(now, loss(&error), burst);
@@ -260,8 +279,8 @@ impl<S: ByteStream> Service<S> {
 
     /// One read, into the buffer that the thread's connections share, handled to the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        let unwritten = self.output.len() - self.written + self.connection.unsent_answers();
-        if unwritten > MOST_UNWRITTEN {
+        let unwritten = self.unwritten.as_ref().map_or(0, |rest| rest.bytes.len() - rest.written);
+        if unwritten + self.connection.unsent_answers() > MOST_UNWRITTEN {
             return Step::Idle;
         }
         if self.connection.is_interrupted() {
@@ -272,7 +291,7 @@ impl<S: ByteStream> Service<S> {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {
-            let Some(socket) = &mut self.socket else { return Step::Idle };
+            let Link::Up(socket) = &mut self.link else { return Step::Idle };
             let mut buffer = ReadBuf::new(input);
             match Pin::new(socket).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Step::Idle,
@@ -324,10 +343,11 @@ impl<S: ByteStream> Service<S> {
     }
 
     /// Writes what is still owed (a CONNACK that refuses, say), and closes.
-    fn say_farewell(&mut self) -> Option<Box<Farewell>> {
-        let mut socket = self.socket.take()?;
+    fn say_farewell(&mut self) {
+        let Some(mut socket) = self.link.take() else { return };
         let core = Arc::clone(self.connection.core());
-        let mut rest = self.output.split_off(self.written);
+        let Unwritten { bytes, written } = self.unwritten.take().map(|rest| *rest).unwrap_or_default();
+        let mut rest = bytes.get(written..).unwrap_or_default().to_vec();
         self.connection.poll_transmit(now(), Waker::noop(), &mut rest, &mut core.burst());
         let farewell = async move {
             // A stream that was told to close takes no more bytes, but still has its own farewell to send.
@@ -335,7 +355,8 @@ impl<S: ByteStream> Service<S> {
             socket.shutdown().await
         };
         // Best effort: the connection is over, whether the client still listens or not.
-        Some(Box::new(Farewell(Box::pin(async move { drop(timeout(FAREWELL, farewell).await) }))))
+        let farewell = Box::pin(async move { drop(timeout(FAREWELL, farewell).await) });
+        self.link = Link::Closing(Box::new(Farewell(farewell)));
     }
 }
 

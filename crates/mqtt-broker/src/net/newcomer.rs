@@ -1,13 +1,6 @@
 //! [`Newcomer`]: a connection that was accepted, until its packets come.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 
 use super::{
     connection_task::ConnectionTask,
@@ -16,16 +9,14 @@ use super::{
     workers::Berth,
 };
 use crate::{
-    admission::{Entered, RefusalReason},
+    admission::RefusalReason,
     client::Peer,
     close_reason::CloseReason,
     core::Core,
     entrance::Entrance,
     hooks::{AcceptRequest, survive},
+    place::Place,
 };
-
-/// How many connections beyond the limit may wait for a CONNECT, to be answered that there is no place.
-const MOST_FAREWELLS: usize = 16;
 
 /// A connection that has a place, and whose packets are still to come.
 pub(super) struct Newcomer {
@@ -36,16 +27,6 @@ pub(super) struct Newcomer {
     pub(super) certificate_user_name: Option<Arc<str>>,
     pub(super) place: Place,
     pub(super) berth: Berth,
-}
-
-/// One of the connections that the limits allow; given back when dropped, by a panic too.
-pub(super) struct Place {
-    pub(super) core: Arc<Core>,
-    pub(super) entrance: Arc<Entrance>,
-    /// In the account of its address.
-    entered: Entered,
-    /// One of the few beyond the limit, which are there to be told so.
-    pub(super) is_beyond_the_limit: bool,
 }
 
 impl Newcomer {
@@ -93,49 +74,9 @@ impl Newcomer {
     }
 }
 
-impl Place {
-    pub(super) fn take(core: &Arc<Core>, entrance: &Arc<Entrance>) -> Result<Self, RefusalReason> {
-        if !entrance.enter() {
-            return Err(RefusalReason::TooManyOfListener);
-        }
-        if !grow(&core.connections, entrance.limits.max_connections) {
-            entrance.leave();
-            return Err(RefusalReason::TooManyConnections);
-        }
-        Ok(Self::new(core, entrance, false))
-    }
-
-    pub(super) fn among_few(core: &Arc<Core>, entrance: &Arc<Entrance>) -> Option<Self> {
-        grow(&core.farewells, MOST_FAREWELLS).then(|| Self::new(core, entrance, true))
-    }
-
-    fn new(core: &Arc<Core>, entrance: &Arc<Entrance>, is_beyond_the_limit: bool) -> Self {
-        let (core, entrance) = (Arc::clone(core), Arc::clone(entrance));
-        Self { core, entrance, entered: Entered::default(), is_beyond_the_limit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.core.admission.leave(&mut self.entered);
-        if self.is_beyond_the_limit {
-            self.core.farewells.fetch_sub(1, Ordering::Relaxed);
-        } else {
-            self.core.connections.fetch_sub(1, Ordering::Relaxed);
-            self.entrance.leave();
-        }
-    }
-}
-
 /// Takes note of a connection that is not let in.
 pub(super) fn refuse(core: &Core, entrance: &Entrance, peer: Peer, reason: RefusalReason) {
     core.counters.connections_refused.one();
     core.counters.refused(reason);
     tracing::debug!(%peer, listener = entrance.name.as_deref(), %reason, "refused");
-}
-
-/// Counts one more, unless there are so many.
-fn grow(count: &AtomicUsize, most: usize) -> bool {
-    let grown = |count| (count < most).then(|| count + 1);
-    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
 }

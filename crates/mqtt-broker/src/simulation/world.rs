@@ -30,6 +30,7 @@ use crate::{
     event::Event,
     hooks::{ConnectDecision, HookSet, PublishDecision, PublishRequest, SubscribeDecision, WillDecision},
     message::Message,
+    place::Place,
 };
 
 pub(super) struct World {
@@ -240,7 +241,8 @@ impl World {
         let link = self.links.len();
         self.links.push(Link::new(if self.is_calm { usize::MAX } else { self.plan.link_capacity }));
         let entrance = Arc::new(Entrance::without_listener(self.core.limits.clone()));
-        let connection = Connection::new(Arc::clone(&self.core), entrance, peer(link), self.instant());
+        let connection =
+            Connection::new(Place::uncounted(Arc::clone(&self.core), entrance), peer(link), self.instant());
         self.tasks.push(Some(Task::new(connection)));
         let will = (role.is_unsteady && self.rng.chance(400)).then(|| {
             self.next_mark += 1;
