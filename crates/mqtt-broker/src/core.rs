@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -63,7 +63,7 @@ pub(crate) struct Core {
     subscriptions: RwLock<Subscriptions<SessionRef>>,
     /// The generation of `subscriptions`, to be read without its lock.
     generation: AtomicU64,
-    recheck: AtomicU64,
+    recheck: AtomicU32,
     /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
 }
@@ -134,7 +134,7 @@ impl Core {
             farewells: AtomicUsize::new(0),
             generation: AtomicU64::new(subscriptions.generation()),
             subscriptions: RwLock::new(subscriptions),
-            recheck: AtomicU64::new(1),
+            recheck: AtomicU32::new(1),
             retained: RwLock::new(retained),
         })
     }
@@ -248,7 +248,7 @@ impl Core {
     }
 
     /// Counts the calls of [`Core::recheck_subscriptions`].
-    pub(crate) fn recheck(&self) -> u64 {
+    pub(crate) fn recheck(&self) -> u32 {
         self.recheck.load(Ordering::Acquire)
     }
 

@@ -51,8 +51,6 @@ pub(crate) struct Connection {
     phase: Phase,
     /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
     partial: Vec<u8>,
-    /// Whole packets may be among them: those before had made so much work that others had to have their turn.
-    interrupted: bool,
     /// Answers to this client's own packets, in their order.
     answers: Answers,
     last_received: Instant,
@@ -113,7 +111,6 @@ impl Connection {
                 is_beyond_the_limit,
             })),
             partial: Vec::new(),
-            interrupted: false,
             answers: Answers::default(),
             last_received: now,
             route_cache: None,
@@ -140,9 +137,8 @@ impl Connection {
     /// Whether bytes may be handed in now. If not, leave them in the socket: that holds the client back.
     pub(crate) fn wants_bytes(&self) -> bool {
         match &self.phase {
-            _ if self.interrupted => false,
             Phase::AwaitConnect(_) => true,
-            Phase::Open(open) => open.listens(),
+            Phase::Open(open) => !open.is_interrupted && open.listens(),
             Phase::Authenticating(_) | Phase::Closed(_) => false,
         }
     }
@@ -270,12 +266,14 @@ impl Connection {
 
     /// Whether packets wait for `handle_held`, and for nothing else: a burst, whose other packets made enough work.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted && self.closed().is_none()
+        matches!(&self.phase, Phase::Open(open) if open.is_interrupted)
     }
 
     /// Goes on with the packets that were on hold.
     pub(crate) fn handle_held(&mut self, now: Instant, burst: &mut Burst<'_>) {
-        self.interrupted = false;
+        if let Phase::Open(open) = &mut self.phase {
+            open.is_interrupted = false;
+        }
         let mut held = std::mem::take(&mut self.partial);
         let used = self.handle_packets(now, &held, burst);
         if self.closed().is_none() {

@@ -42,8 +42,11 @@ impl Connection {
         let mut used = 0;
         while self.wants_bytes() {
             let rest = bytes.get(used..).unwrap_or_default();
-            if burst.is_spent() && !rest.is_empty() {
-                self.interrupted = true;
+            if burst.is_spent()
+                && !rest.is_empty()
+                && let Phase::Open(open) = &mut self.phase
+            {
+                open.is_interrupted = true;
                 break;
             }
             match Frame::split(rest, self.max_packet_size()) {

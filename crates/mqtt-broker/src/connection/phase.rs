@@ -45,7 +45,9 @@ pub(crate) struct Open {
     /// Behind a pointer, because most connections have none.
     pub(crate) terms: Option<Box<Terms>>,
     /// [`Core::recheck`](crate::core::Core::recheck) when its subscriptions were last found allowed.
-    pub(crate) rechecked: u64,
+    pub(crate) rechecked: u32,
+    /// Whole packets may be among those on hold: those before had made so much work that others had to have their turn.
+    pub(crate) is_interrupted: bool,
     /// What a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,
 }
