@@ -3,7 +3,8 @@
 //! After every `handle_*`, call `poll_question`, then `poll_transmit` until it returns `false`, then read `poll_timeout`;
 //! once `closed` returns a reason, write what is left and close the socket.
 //!
-//! One file a kind of packet (`packets.rs` finds them in the bytes, and says which file is for which); what a packet means to others is in [`crate::core`].
+//! One file a kind of packet (`packets.rs` finds them in the bytes, and says which file is for which); what a packet means to
+//! others is in [`crate::core`].
 
 mod acknowledge;
 mod answers;
@@ -14,12 +15,13 @@ mod packets;
 mod phase;
 mod publish;
 mod publish_rate;
+mod question;
 mod subscribe;
 mod unsubscribe;
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::Waker,
     thread::panicking,
     time::{Duration, Instant},
 };
@@ -27,10 +29,13 @@ use std::{
 use bytes::Bytes;
 use mqtt_codec::{EncodeError, Frame, PacketType};
 
-pub(crate) use self::subscribe::deliver_retained;
 use self::{
     answers::Answers,
     phase::{Deciding, Open, Phase, Stranger},
+};
+pub(crate) use self::{
+    question::{Answer, Question},
+    subscribe::deliver_retained,
 };
 use crate::{
     burst::Burst,
@@ -38,7 +43,7 @@ use crate::{
     close_reason::CloseReason,
     core::Core,
     counters::Authentication,
-    hooks::{ConnectDecision, HookFuture, PublishDecision, SubscribeDecision, survive},
+    hooks::survive,
     limits::Limits,
     place::Place,
     route_cache::RouteCache,
@@ -56,34 +61,6 @@ pub(crate) struct Connection {
     last_received: Instant,
     /// Only publishers own one.
     route_cache: Option<Box<RouteCache>>,
-}
-
-/// A decision that a hook has to take before the connection can go on.
-pub(crate) enum Question {
-    Connect(HookFuture<ConnectDecision>),
-    Subscribe(HookFuture<SubscribeDecision>),
-    Publish(HookFuture<PublishDecision>),
-}
-
-/// What the hook decided.
-pub(crate) enum Answer {
-    Connect(ConnectDecision),
-    Subscribe(SubscribeDecision),
-    Publish(PublishDecision),
-    /// It took too long, or panicked.
-    Failed,
-}
-
-impl Question {
-    /// Lets the hook go on. If it panics, its own connection pays, and nobody else.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let answer = match self {
-            Self::Connect(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Connect)),
-            Self::Subscribe(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Subscribe)),
-            Self::Publish(future) => poll_hook(future, cx).map(|decision| decision.map(Answer::Publish)),
-        };
-        answer.map(|answer| answer.unwrap_or(Answer::Failed))
-    }
 }
 
 /// How long a client for which there is no place may take to send the CONNECT that is answered so.
@@ -428,14 +405,6 @@ fn count_sent(sent: &Sent, bytes: usize, now: Instant, burst: &mut Burst<'_>) {
     }
     if let Some(since) = sent.since {
         burst.tally.resided(sent.direct, now.saturating_duration_since(since), burst.totals);
-    }
-}
-
-/// `Ready(None)` if the hook panicked.
-fn poll_hook<T>(future: &mut HookFuture<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-    match survive("a hook", || future.as_mut().poll(cx)) {
-        Some(polled) => polled.map(Some),
-        None => Poll::Ready(None),
     }
 }
 

@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
+    asked::Asked,
     newcomer::Newcomer,
     now,
-    question::Asked,
     transport::{ByteStream, Socket},
     workers::Berth,
 };

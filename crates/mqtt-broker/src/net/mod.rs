@@ -1,6 +1,7 @@
 //! The network: sockets, tasks, timers and the clock. All of tokio is in this folder.
 
 mod accept;
+mod asked;
 mod connection_task;
 mod half_open;
 mod handshake;
@@ -8,7 +9,6 @@ mod housekeeping;
 mod listener;
 mod newcomer;
 mod proxy_protocol;
-mod question;
 mod queue_page;
 mod tasks;
 #[cfg(feature = "tls")]
