@@ -2,8 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use mqtt_codec::{Connect, Packet, Pingreq, Utf8Bytes};
-use tokio::io::{AsyncRead, join, sink};
+use mqtt_codec::{
+    Connect, Delivery, Packet, PacketId, Pingreq, Publish, QoS, Subscribe, TopicFilter, TopicName, Utf8Bytes,
+};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, duplex, join, sink},
+    task::yield_now,
+};
 
 use super::*;
 use crate::{
@@ -37,6 +43,55 @@ impl AsyncRead for Endless {
     }
 }
 
+/// Takes all that is written, and notes whose it was.
+struct Noted {
+    whose: &'static str,
+    log: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.log.lock().push(self.whose);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn task<S: ByteStream>(broker: &Broker, stream: S) -> ConnectionTask<S> {
+    let entrance = Arc::new(Entrance::without_listener(Limits::default()));
+    let newcomer = Newcomer {
+        peer: Peer::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+        accepted_at: now(),
+        certificate_user_name: None,
+        place: Place::take(broker.core(), &entrance).unwrap(),
+        berth: Crew::default().new_berth(),
+    };
+    ConnectionTask::new(stream, newcomer, CancellationToken::new())
+}
+
+fn encoded(packet: &Packet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn connect(client_id: &str) -> Vec<u8> {
+    encoded(&Packet::Connect(Box::new(Connect {
+        clean_session: true,
+        keep_alive_secs: 0,
+        client_id: Utf8Bytes::try_from(client_id).unwrap(),
+        will: None,
+        credentials: None,
+    })))
+}
+
 /// Its task is never idle, which is when timers used to be set.
 #[tokio::test]
 async fn a_client_that_is_never_silent_leaves_when_its_admission_ends() {
@@ -46,26 +101,45 @@ async fn a_client_that_is_never_silent_leaves_when_its_admission_ends() {
         ConnectDecision::AcceptAs(admission)
     });
     let broker = builder.build();
-    let entrance = Arc::new(Entrance::without_listener(Limits::default()));
-    let newcomer = Newcomer {
-        peer: Peer::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
-        accepted_at: now(),
-        certificate_user_name: None,
-        place: Place::take(broker.core(), &entrance).unwrap(),
-        berth: Crew::default().new_berth(),
+    let stream = join(Endless { beginning: connect("talker") }, sink());
+    timeout(Duration::from_mins(1), task(&broker, stream)).await.unwrap();
+}
+
+/// A write takes longer than all the rest: the receiver does not wait for the sender's.
+#[tokio::test]
+async fn a_message_leaves_before_its_sender_is_answered() {
+    let broker = Broker::builder().build();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let start = |whose| -> DuplexStream {
+        let (ours, theirs) = duplex(1024);
+        tokio::spawn(task(&broker, join(theirs, Noted { whose, log: Arc::clone(&log) })));
+        ours
     };
-    let mut beginning = Vec::new();
-    let connect = Connect {
-        clean_session: true,
-        keep_alive_secs: 0,
-        client_id: Utf8Bytes::try_from("talker").unwrap(),
-        will: None,
-        credentials: None,
+    let until_written = async |times| {
+        let written = async {
+            while log.lock().len() < times {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_mins(1), written).await.unwrap();
+        mem::take(&mut *log.lock())
     };
-    Packet::Connect(Box::new(connect)).encode(&mut beginning).unwrap();
-    let stream = join(Endless { beginning }, sink());
-    let task = ConnectionTask::new(stream, newcomer, CancellationToken::new());
-    timeout(Duration::from_mins(1), task).await.unwrap();
+
+    let mut subscriber = start("subscriber");
+    let filters = vec![(TopicFilter::try_from("a").unwrap(), QoS::AtMostOnce)];
+    let subscribe = encoded(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    subscriber.write_all(&[connect("subscriber"), subscribe].concat()).await.unwrap();
+    assert_eq!(until_written(1).await, ["subscriber"], "CONNACK and SUBACK");
+
+    let mut publisher = start("publisher");
+    let publish = encoded(&Packet::Publish(Publish {
+        delivery: Delivery::AtLeastOnce { packet_id: PacketId::FIRST, dup: false },
+        retain: false,
+        topic: TopicName::try_from("a").unwrap(),
+        payload: "x".into(),
+    }));
+    publisher.write_all(&[connect("publisher"), publish].concat()).await.unwrap();
+    assert_eq!(until_written(2).await, ["subscriber", "publisher"]);
 }
 
 /// With the 112 bytes that tokio adds, a cell of 384 bytes has room for 272; a larger one takes 512.
