@@ -76,17 +76,11 @@ const MOST_UNSETTLED: usize = 1024 * 1024;
 impl Connection {
     /// If its place is beyond the limits, its client will be told so, should it send its CONNECT soon.
     pub(crate) fn new(place: Place, peer: Peer, now: Instant) -> Self {
-        let (limits, is_beyond_the_limit) = (&place.entrance.limits, place.is_beyond_the_limit());
-        let patience = if is_beyond_the_limit { PATIENCE_BEYOND_THE_LIMIT } else { Duration::MAX };
-        let deadline = now.checked_add(limits.connect_timeout.min(patience));
+        let patience = if place.is_beyond_the_limit() { PATIENCE_BEYOND_THE_LIMIT } else { Duration::MAX };
+        let deadline = now.checked_add(place.entrance.limits.connect_timeout.min(patience));
         Self {
             place,
-            phase: Phase::AwaitConnect(Box::new(Stranger {
-                deadline,
-                peer,
-                certificate_user_name: None,
-                is_beyond_the_limit,
-            })),
+            phase: Phase::AwaitConnect(Box::new(Stranger { deadline, peer, certificate_user_name: None })),
             partial: Vec::new(),
             answers: Answers::default(),
             last_received: now,

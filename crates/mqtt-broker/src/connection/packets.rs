@@ -107,7 +107,7 @@ impl Connection {
         if let Phase::AwaitConnect(stranger) = &mut self.phase {
             let (peer, certified) = (stranger.peer, stranger.certificate_user_name.take());
             return match frame.packet_type {
-                PacketType::Connect if stranger.is_beyond_the_limit => {
+                PacketType::Connect if self.place.is_beyond_the_limit() => {
                     Err(self.refuse(ConnectRefusal::ServerUnavailable, burst))
                 }
                 PacketType::Connect => self.handle_connect(now, peer, certified, frame, burst),

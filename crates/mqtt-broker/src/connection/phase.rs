@@ -36,8 +36,6 @@ pub(crate) struct Stranger {
     pub(crate) deadline: Option<Instant>,
     pub(crate) peer: Peer,
     pub(crate) certificate_user_name: Option<Arc<str>>,
-    /// There is no place for it: its CONNECT is answered so.
-    pub(crate) is_beyond_the_limit: bool,
 }
 
 pub(crate) struct Open {
