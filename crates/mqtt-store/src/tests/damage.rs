@@ -178,6 +178,32 @@ fn a_hole_between_batches_that_were_not_synced_drops_those_after_it() {
     assert_eq!(verdict(image.lay_out().path()), Ok(10));
 }
 
+/// A journal's file is synced before the next one is begun, in every mode: no loss of power explains a hole in it.
+#[test]
+fn damage_in_a_journal_file_that_has_a_successor_is_refused() {
+    for durability in [Durability::Sync, Durability::Os] {
+        let (mut image, lengths) = history(durability, false);
+        let journal = image.journal();
+        let second = journal.split_off(lengths[16]);
+        journal[lengths[10]] = 0;
+        image.0.push(("db/1.jnl".into(), second));
+        let directory = image.lay_out();
+        let error = verdict(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("0.jnl") && error.contains("backup"), "{error}");
+        // And nothing was cut off: the next start says the same.
+        assert_eq!(verdict(directory.path()).unwrap_err().to_string(), error);
+    }
+}
+
+/// What the test above changes is what stops the store.
+#[test]
+fn a_journal_of_two_files_is_read_on() {
+    let (mut image, lengths) = history(Durability::Os, false);
+    let second = image.journal().split_off(lengths[16]);
+    image.0.push(("db/1.jnl".into(), second));
+    assert_eq!(verdict(image.lay_out().path()), Ok(GROUPS));
+}
+
 #[test]
 fn a_journal_that_is_gone_is_missed() {
     for closed in [false, true] {
