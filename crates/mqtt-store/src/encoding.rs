@@ -119,6 +119,11 @@ pub(crate) fn message_of(key: &[u8]) -> Option<MessageKey> {
     key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
+/// The packet identifier that a key of `Received` ends with.
+pub(crate) fn received_id(key: &[u8]) -> Option<PacketId> {
+    key.last_chunk().and_then(|bytes| PacketId::new(u16::from_be_bytes(*bytes)))
+}
+
 /// Builds values one after the other in one buffer.
 #[derive(Default)]
 pub(crate) struct Encoder(Vec<u8>);

@@ -30,6 +30,7 @@ mod lines;
 mod manifest;
 mod options;
 mod pages;
+mod patience;
 mod reader;
 mod store;
 mod writer;

@@ -16,7 +16,7 @@ use mqtt_codec::PacketId;
 use crate::{
     encoding::{
         Home, Presence, SessionId, State, Table, Value, damaged, decode, entry_key, filter_of, id_key,
-        message_key, message_of, session_of,
+        message_key, message_of, received_id, session_of,
     },
     engine::{Reads, Rows},
 };
@@ -54,8 +54,8 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
             Ok(())
         })?;
         received.visit(*id, |key, _| {
-            let packet_id = key.last_chunk().and_then(|bytes| PacketId::new(u16::from_be_bytes(*bytes)));
-            let packet_id = packet_id.ok_or_else(|| damaged(Table::Received, "has no packet identifier"))?;
+            let packet_id =
+                received_id(key).ok_or_else(|| damaged(Table::Received, "has no packet identifier"))?;
             visit(Record::Received { session, packet_id });
             Ok(())
         })?;

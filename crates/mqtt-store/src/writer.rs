@@ -1,7 +1,8 @@
 //! [`Writer`]: the one thread that writes, and those who wait for it.
 //!
 //! Appenders only push into a buffer. The thread takes all that is in it, makes one batch of it, commits that with one
-//! sync, and publishes the mark: while it syncs, the next batch gathers. Nobody ever waits for a batch to fill.
+//! sync, and publishes the mark: while it syncs, the next batch gathers. With a sync nobody ever waits for a batch to fill;
+//! without one the thread may wait a little, under load, for messages to be done with ([`Patience`]).
 //!
 //! A batch that fails is the last one: what was not durable then never becomes so, and everybody who waits is woken to see
 //! the failure. It is not tried again, because after a failed sync nobody knows what the disk has. A second thread looks
@@ -27,6 +28,7 @@ use crate::{
     ledger::Ledger,
     options::{Durability, StoreOptions},
     pages::{self, Job},
+    patience::Patience,
 };
 
 /// What a record costs in memory besides its message.
@@ -70,8 +72,29 @@ struct Inbox {
     bytes: usize,
     /// Groups taken so far: the mark of the latest.
     appended: u64,
-    writer_sleeps: bool,
+    /// Messages that came in, each once for each session.
+    queued: usize,
+    /// Messages that were done with meanwhile; among them may be some that came in before.
+    done: usize,
+    writer: WriterIs,
     closed: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum WriterIs {
+    #[default]
+    Busy,
+    /// Until something comes in.
+    Asleep,
+    /// Until most of what came in is done with.
+    Patient,
+}
+
+impl Inbox {
+    /// Seven in eight, not all: while messages keep coming, some are always on their way.
+    fn is_mostly_done(&self) -> bool {
+        self.done >= self.queued - self.queued / 8
+    }
 }
 
 impl Writer {
@@ -107,6 +130,8 @@ impl Writer {
 
     pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
         let bytes: usize = group.iter().map(size).sum();
+        let queued = group.iter().filter(|record| matches!(record, Record::Queued { .. })).count();
+        let done = group.iter().filter(|record| matches!(record, Record::Done { .. })).count();
         let mut inbox = self.desk.inbox.lock();
         while inbox.bytes >= self.desk.max_pending_bytes && !inbox.closed {
             self.desk.room.wait(&mut inbox);
@@ -124,7 +149,11 @@ impl Writer {
             self.desk.congested_until.store(mark.0, Ordering::Relaxed);
         }
         inbox.records.extend(group);
-        if inbox.writer_sleeps {
+        inbox.queued += queued;
+        inbox.done += done;
+        if inbox.writer == WriterIs::Asleep
+            || inbox.writer == WriterIs::Patient && !self.desk.has_time(&inbox)
+        {
             self.desk.work.notify_one();
         }
         mark
@@ -137,7 +166,7 @@ impl Writer {
             return;
         }
         inbox.reads.push((read, deliver));
-        if inbox.writer_sleeps {
+        if inbox.writer != WriterIs::Busy {
             self.desk.work.notify_one();
         }
     }
@@ -151,7 +180,13 @@ impl Writer {
     }
 
     pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
-        self.desk.waiters.lock().push((mark, waker.clone()));
+        {
+            let mut waiters = self.desk.waiters.lock();
+            // Who asks twice is woken once.
+            if !waiters.last().is_some_and(|(last, known)| *last == mark && known.will_wake(waker)) {
+                waiters.push((mark, waker.clone()));
+            }
+        }
         // The thread may have published between the caller's look and the push.
         if self.durable() >= mark || self.desk.failure.get().is_some() {
             self.desk.wake_satisfied();
@@ -209,20 +244,33 @@ impl Writer {
 
 impl Desk {
     /// What to write and read next; `None` at the end.
-    fn next(&self, emptied: Vec<Record>, may_sleep: bool) -> Option<Taken> {
+    fn next(&self, emptied: Vec<Record>, may_sleep: bool, patience: &Patience) -> Option<Taken> {
         let mut inbox = self.inbox.lock();
         while inbox.records.is_empty() && inbox.reads.is_empty() && !inbox.closed && may_sleep {
-            inbox.writer_sleeps = true;
+            inbox.writer = WriterIs::Asleep;
             self.work.wait(&mut inbox);
-            inbox.writer_sleeps = false;
         }
+        if let Some(deadline) = patience.deadline(Instant::now()) {
+            inbox.writer = WriterIs::Patient;
+            while self.has_time(&inbox) && !self.work.wait_until(&mut inbox, deadline).timed_out() {}
+        }
+        inbox.writer = WriterIs::Busy;
         if inbox.records.is_empty() && inbox.closed {
             return None;
         }
         let records = mem::replace(&mut inbox.records, emptied);
         inbox.bytes = 0;
+        (inbox.queued, inbox.done) = (0, 0);
         self.room.notify_all();
         Some(Taken { records, mark: inbox.appended, reads: mem::take(&mut inbox.reads) })
+    }
+
+    /// Whether what came in may wait to be done with: most of it is not, and nobody is held up.
+    fn has_time(&self, inbox: &Inbox) -> bool {
+        !inbox.is_mostly_done()
+            && inbox.reads.is_empty()
+            && !inbox.closed
+            && inbox.bytes < self.max_pending_bytes / 2
     }
 
     fn publish(&self, mark: u64) {
@@ -269,17 +317,22 @@ fn write_all<E: Engine, V: Reads>(
     view: &impl Fn() -> V,
     jobs: &Sender<Job<V>>,
 ) -> Option<u64> {
-    let mut records = Vec::new();
-    while let Some(Taken { records: taken, mark, reads }) = desk.next(records, !ledger.has_leftovers()) {
+    let (mut records, mut patience) = (Vec::new(), Patience::new(durability, Instant::now()));
+    while let Some(Taken { records: taken, mark, reads }) =
+        desk.next(records, !ledger.has_leftovers(), &patience)
+    {
         records = taken;
         desk.steps.fetch_add(1, Ordering::Relaxed);
         let (size, begun) = (records.len(), Instant::now());
         let written = ledger.write(&mut records, durability);
         desk.steps.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = written {
-            desk.fail(error);
-            return None;
-        }
+        let outcome = match written {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                desk.fail(error);
+                return None;
+            }
+        };
         if desk.failure.get().is_some() {
             return None; // It took too long, and everybody was told that it had failed.
         }
@@ -288,6 +341,7 @@ fn write_all<E: Engine, V: Reads>(
             desk.batches.add(size, begun.elapsed());
         }
         desk.publish(mark);
+        patience.learn(outcome, Instant::now());
         if !reads.is_empty() {
             let view = Arc::new(view());
             for (read, deliver) in reads {

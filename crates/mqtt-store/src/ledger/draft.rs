@@ -7,11 +7,11 @@ use mqtt_broker::{
     Message,
     store::{MessageKey, SessionKey},
 };
-use mqtt_codec::QoS;
+use mqtt_codec::{PacketId, QoS};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
+    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key, received_key},
     engine::Change,
 };
 
@@ -28,6 +28,10 @@ pub(super) struct Draft {
     pub(super) gone: FxHashSet<Entry>,
     /// How many entries refer to a message that is kept apart, where that changes.
     pub(super) shares: FxHashMap<(u32, MessageKey), Shares>,
+    /// Rows of the table `inflight` that change; `None` deletes. Made of when all is known: most messages come and go.
+    pub(super) inflight: FxHashMap<Entry, Option<Progress>>,
+    /// Identifiers of QoS 2 messages that came in, where it changes whether the engine has them.
+    pub(super) received: FxHashMap<(SessionId, PacketId), Known>,
     /// Sessions whose state is to be written.
     pub(super) states: FxHashSet<SessionKey>,
     /// Of keys that clients choose too: hashed so that they cannot choose them ill.
@@ -49,6 +53,20 @@ pub(super) struct NewMessage {
     pub(super) shared: bool,
 }
 
+/// How far the delivery of a message has come.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Progress {
+    pub(super) packet_id: Option<PacketId>,
+    pub(super) released: bool,
+}
+
+/// Whether the engine has a row, and is to have it.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) before: bool,
+    pub(super) now: bool,
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Shares {
     pub(super) before: u32,
@@ -63,15 +81,6 @@ impl Draft {
 
     pub(super) fn delete(&mut self, table: Table, key: Slice) {
         self.rows.insert((table, key), None);
-    }
-
-    /// Takes back what it was going to do to a row.
-    pub(super) fn leave(&mut self, table: Table, key: Slice) {
-        self.rows.remove(&(table, key));
-    }
-
-    pub(super) fn touches(&self, table: Table, key: Slice) -> bool {
-        self.rows.contains_key(&(table, key))
     }
 
     pub(super) fn queue(&mut self, entry: Entry, new: New, message: Message) {
@@ -95,8 +104,11 @@ impl Draft {
 
     /// All changes; what is left is empty.
     pub(super) fn take(&mut self, epoch: u32) -> Vec<Change> {
-        let mut changes = Vec::with_capacity(2 * self.new.len() + self.gone.len() + self.rows.len() + 1);
+        let of_sessions = self.gone.len() + self.inflight.len() + self.received.len();
+        let mut changes = Vec::with_capacity(2 * self.new.len() + of_sessions + self.rows.len() + 1);
         self.take_queue(epoch, &mut changes);
+        self.take_inflight(&mut changes);
+        self.take_received(&mut changes);
         self.take_shares(epoch, &mut changes);
         changes.extend(self.rows.drain().map(|((table, key), value)| Change { table, key, value }));
         changes
@@ -113,6 +125,26 @@ impl Draft {
         }
         let deleted = self.gone.drain().map(|(id, key)| entry_key(id, key));
         changes.extend(deleted.map(|key| Change { table: Table::Queue, key, value: None }));
+    }
+
+    fn take_inflight(&mut self, changes: &mut Vec<Change>) {
+        for ((id, key), progress) in self.inflight.drain() {
+            let key = entry_key(id, key);
+            let value = progress.map(|Progress { packet_id, released }| {
+                self.encoder.encode(Table::Inflight, &key, &Value::Inflight { packet_id, released })
+            });
+            changes.push(Change { table: Table::Inflight, key, value });
+        }
+    }
+
+    fn take_received(&mut self, changes: &mut Vec<Change>) {
+        for ((id, packet_id), Known { before, now }) in self.received.drain() {
+            if before != now {
+                let key = received_key(id, packet_id);
+                let value = now.then(|| self.encoder.encode(Table::Received, &key, &Value::Received));
+                changes.push(Change { table: Table::Received, key, value });
+            }
+        }
     }
 
     fn take_shares(&mut self, epoch: u32, changes: &mut Vec<Change>) {

@@ -19,14 +19,11 @@ use mqtt_codec::PacketId;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::{
-    draft::{Draft, Entry},
+    draft::{Draft, Entry, Known, Progress},
     leftovers::Leftovers,
 };
 use crate::{
-    encoding::{
-        MARK_KEY, Presence, SessionId, State, Table, Value, id_key, received_key, subscription,
-        subscription_key,
-    },
+    encoding::{MARK_KEY, Presence, SessionId, State, Table, Value, id_key, subscription, subscription_key},
     engine::Engine,
     options::Durability,
 };
@@ -50,6 +47,16 @@ pub(crate) struct Ledger<E> {
     /// Messages that are kept apart have keys from the first to the last of these; `None` if there are none.
     shared_keys: Option<(MessageKey, MessageKey)>,
     draft: Draft,
+    outcome: Outcome,
+}
+
+/// What became of the messages of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Queued for a session, each once.
+    pub(crate) queued: usize,
+    /// Of these, done with before they had to be written.
+    pub(crate) spared: usize,
 }
 
 /// A session that is not over.
@@ -63,11 +70,12 @@ struct Live {
     newest_done: MessageKey,
     done_since_head: u32,
     inflight: BTreeMap<MessageKey, Inflight>,
+    /// Identifiers of QoS 2 messages that came in.
+    received: FxHashSet<PacketId>,
 }
 
 struct Inflight {
-    packet_id: Option<PacketId>,
-    released: bool,
+    progress: Progress,
     /// The batch that wrote its row.
     written_by: u64,
 }
@@ -83,7 +91,7 @@ impl<E: Engine> Ledger<E> {
         &mut self,
         records: &mut Vec<Record>,
         durability: Durability,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         // To lose the deletion of what nobody can see is no loss.
         let durability = if records.is_empty() { Durability::Os } else { durability };
         self.sweep()?;
@@ -91,7 +99,8 @@ impl<E: Engine> Ledger<E> {
             self.apply(record)?;
         }
         self.commit(durability)?;
-        self.move_heads()
+        self.move_heads()?;
+        Ok(std::mem::take(&mut self.outcome))
     }
 
     fn apply(&mut self, record: Record) -> Result<(), StoreError> {
@@ -115,22 +124,14 @@ impl<E: Engine> Ledger<E> {
                 self.queue(session, key, draft::New { qos, retain }, message)?;
             }
             Record::Sent { session, key, packet_id } => {
-                self.advance(session, key, |inflight| inflight.packet_id = Some(packet_id));
+                self.advance(session, key, |progress| progress.packet_id = Some(packet_id));
             }
             Record::Released { session, key } => {
-                self.advance(session, key, |inflight| inflight.released = true);
+                self.advance(session, key, |progress| progress.released = true);
             }
             Record::Done { session, key } => self.finish(session, key)?,
-            Record::Received { session, packet_id } => {
-                if let Some(id) = self.id(session) {
-                    self.draft.put(Table::Received, received_key(id, packet_id), &Value::Received);
-                }
-            }
-            Record::Forgotten { session, packet_id } => {
-                if let Some(id) = self.id(session) {
-                    self.draft.delete(Table::Received, received_key(id, packet_id));
-                }
-            }
+            Record::Received { session, packet_id } => self.set_received(session, packet_id, true),
+            Record::Forgotten { session, packet_id } => self.set_received(session, packet_id, false),
             Record::Retained { message, expires_at } => {
                 let topic = message.topic_bytes().into();
                 self.draft.put(Table::Retained, topic, &Value::Retained { message, expires_at });
@@ -165,6 +166,14 @@ impl<E: Engine> Ledger<E> {
             live.presence = presence;
             self.draft.states.insert(session);
         }
+    }
+
+    fn set_received(&mut self, session: SessionKey, packet_id: PacketId, is_known: bool) {
+        let Some(live) = self.sessions.get_mut(&session) else { return };
+        let was_known =
+            if is_known { !live.received.insert(packet_id) } else { live.received.remove(&packet_id) };
+        let change = self.draft.received.entry((live.id, packet_id));
+        change.or_insert(Known { before: was_known, now: is_known }).now = is_known;
     }
 
     /// The session is gone with this batch; its rows go with those after.
@@ -208,6 +217,7 @@ impl Live {
             newest_done: 0,
             done_since_head: 0,
             inflight: BTreeMap::new(),
+            received: FxHashSet::default(),
         }
     }
 

@@ -8,11 +8,11 @@ use std::{
 use mqtt_broker::store::{MessageKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Draft, Inflight, Ledger, Leftovers, Live};
+use super::{Draft, Inflight, Ledger, Leftovers, Live, Outcome, Progress};
 use crate::{
     encoding::{
         EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, damaged, decode, message_of,
-        session_of,
+        received_id, session_of,
     },
     engine::{Engine, Reads},
     options::Durability,
@@ -51,6 +51,7 @@ impl<E: Engine> Ledger<E> {
             newest_shared: 0,
             shared_keys,
             draft: Draft::default(),
+            outcome: Outcome::default(),
         };
         ledger.read_sessions()?;
         ledger.draft.put(Table::Meta, EPOCH_KEY.into(), &Value::Epoch(epoch));
@@ -79,7 +80,16 @@ impl<E: Engine> Ledger<E> {
             if let (Some(session), Some(message)) = (session, message_of(&key))
                 && let Value::Inflight { packet_id, released } = decode(Table::Inflight, &key, &value)?
             {
-                session.inflight.insert(message, Inflight { packet_id, released, written_by: 0 });
+                let progress = Progress { packet_id, released };
+                session.inflight.insert(message, Inflight { progress, written_by: 0 });
+            }
+        }
+        for row in engine.rows(Table::Received, &[], None) {
+            let (key, _) = row?;
+            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            // It is checked when it is recovered.
+            if let (Some(session), Some(packet_id)) = (session, received_id(&key)) {
+                session.received.insert(packet_id);
             }
         }
         Ok(())

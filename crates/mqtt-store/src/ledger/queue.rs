@@ -10,7 +10,7 @@ use mqtt_broker::{
 
 use super::{
     Inflight, Ledger,
-    draft::{Entry, New, Shares},
+    draft::{Entry, New, Progress, Shares},
     open::read,
 };
 use crate::{
@@ -49,36 +49,38 @@ impl<E: Engine> Ledger<E> {
             self.finish(session, key)?;
         }
         self.draft.queue((id, key), new, message);
+        self.outcome.queued += 1;
         Ok(())
     }
 
     /// Notes how far the delivery of a message has come.
-    pub(super) fn advance(&mut self, session: SessionKey, key: MessageKey, step: impl FnOnce(&mut Inflight)) {
+    pub(super) fn advance(&mut self, session: SessionKey, key: MessageKey, step: impl FnOnce(&mut Progress)) {
         let Some(live) = self.sessions.get_mut(&session) else { return };
-        let row = entry_key(live.id, key);
+        let entry = (live.id, key);
         let inflight = live.inflight.entry(key).or_insert_with(|| {
             // If the draft already does something to the row, then to an earlier one that has to go.
-            let written_by =
-                if self.draft.touches(Table::Inflight, row.clone()) { 0 } else { self.number + 1 };
-            Inflight { packet_id: None, released: false, written_by }
+            let written_by = if self.draft.inflight.contains_key(&entry) { 0 } else { self.number + 1 };
+            Inflight { progress: Progress::default(), written_by }
         });
-        step(inflight);
-        let value = Value::Inflight { packet_id: inflight.packet_id, released: inflight.released };
-        self.draft.put(Table::Inflight, row, &value);
+        step(&mut inflight.progress);
+        self.draft.inflight.insert(entry, Some(inflight.progress));
     }
 
     pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let entry = (live.id, key);
         if let Some(inflight) = live.inflight.remove(&key) {
-            let row = entry_key(live.id, key);
             if inflight.written_by > self.number {
-                self.draft.leave(Table::Inflight, row);
+                self.draft.inflight.remove(&entry);
             } else {
-                self.draft.delete(Table::Inflight, row);
+                self.draft.inflight.insert(entry, None);
             }
         }
-        if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
+        if self.draft.unqueue(entry) {
+            self.outcome.spared += 1;
+            return Ok(());
+        }
+        if self.draft.gone.contains(&entry) {
             return Ok(());
         }
         live.newest_done = live.newest_done.max(key);
@@ -181,7 +183,7 @@ impl<E: Engine> Ledger<E> {
     pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
         let live = self.sessions.get(&read.session)?;
         let from = live.head.max(read.after.saturating_add(1));
-        let sent = live.inflight.range(from..).filter(|(_, inflight)| inflight.packet_id.is_some());
+        let sent = live.inflight.range(from..).filter(|(_, inflight)| inflight.progress.packet_id.is_some());
         Some(Place { id: live.id, from, sent: sent.map(|(&key, _)| key).collect() })
     }
 

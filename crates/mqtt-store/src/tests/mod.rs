@@ -3,6 +3,7 @@
 mod damage;
 mod encoding;
 mod model;
+mod patience;
 mod power_loss;
 mod records;
 

@@ -27,7 +27,7 @@ fn start_with(disk: &Disk, options: StoreOptions) -> Writer {
     Writer::start(Ledger::open(Arc::new(disk.clone()), 0).unwrap(), &options, move || viewed.clone()).unwrap()
 }
 
-fn start(disk: &Disk, durability: Durability) -> Writer {
+pub(super) fn start(disk: &Disk, durability: Durability) -> Writer {
     start_with(
         disk,
         StoreOptions { max_pending_bytes: usize::MAX, ..StoreOptions::new("").durability(durability) },
@@ -35,7 +35,7 @@ fn start(disk: &Disk, durability: Durability) -> Writer {
 }
 
 /// What a store opened on this disk says.
-fn reopened(disk: &Disk) -> Vec<Record> {
+pub(super) fn reopened(disk: &Disk) -> Vec<Record> {
     drop(Ledger::open(Arc::new(disk.clone()), 0).unwrap());
     sorted(|visit| recover(disk, visit).unwrap())
 }
