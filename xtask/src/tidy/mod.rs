@@ -2,6 +2,7 @@
 
 mod arrows;
 mod links;
+mod map;
 mod shape;
 mod words;
 
@@ -15,7 +16,7 @@ use std::fmt;
 /// Dependency arrows between the crates and what each may never depend on; a `//!` at the head of each module; no file
 /// over 600 lines, no function over 70; in mqtt-broker tokio only in net/, and no clock anywhere below it; no todo!,
 /// unimplemented!, dbg!; no `#[ignore]` without its reason; no link between the project's pages that leads nowhere, and
-/// no page that the book's contents forget.
+/// no page that the book's contents forget; docs/architecture.md names what is there, and nothing else.
 ///
 /// Each finding is one line: where, what, and what to do about it.
 #[derive(clap::Args)]
@@ -29,6 +30,7 @@ pub(crate) fn run(_options: &Options) -> Result<()> {
         words::check(file, &mut findings);
     }
     links::check(&process::root(), &mut findings)?;
+    map::check(&process::root(), &mut findings)?;
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for finding in &findings {
         println!("{finding}");
