@@ -9,7 +9,7 @@ use mqtt_codec::{QoS, TopicFilter};
 
 use self::{
     many::Many,
-    packed::{Entry, Grant, entries, set_grant, size_of_entry},
+    packed::{Entry, Grant, entries, set_grant},
 };
 
 /// A session's own list of what the router holds for it.
@@ -64,10 +64,10 @@ impl SessionSubscriptions {
         }
     }
 
-    /// Whether the list can hold another filter: 4 GiB of them are the end.
+    /// Whether the list can hold this filter, or does: 4 GiB of them are the end.
     pub(crate) fn has_room_for(&self, filter: &TopicFilter) -> bool {
         match &self.filters {
-            Filters::Many(many) => many.has_room_for(size_of_entry(filter.as_bytes())),
+            Filters::Many(many) => many.has_room_for(filter.as_bytes()),
             Filters::Few(_) | Filters::Ended => true,
         }
     }

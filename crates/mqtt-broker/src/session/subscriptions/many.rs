@@ -4,10 +4,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::{HashTable, hash_table::Entry as Slot};
 
-use super::packed::{Entry, entries, entry_at, set_grant};
+use super::packed::{Entry, entries, entry_at, set_grant, size_of_entry};
 
-/// A row, and where in it each filter stands. Places left by filters that went are closed once they are half of it.
-pub(super) struct Many {
+/// What a place can say: 4 GiB.
+const MOST_BYTES: usize = u32::MAX as usize;
+
+/// A row, and where in it each filter stands. Places left by filters that went are closed once they are half of it. It has
+/// `MOST` bytes at most: fewer in a test alone.
+pub(super) struct Many<const MOST: usize = MOST_BYTES> {
     row: Vec<u8>,
     places: HashTable<u32>,
     /// How many bytes of the row belong to filters that are there.
@@ -16,7 +20,7 @@ pub(super) struct Many {
     keys: RandomState,
 }
 
-impl Many {
+impl<const MOST: usize> Many<MOST> {
     /// Takes a row over from which nothing was removed.
     pub(super) fn new(row: &[u8]) -> Self {
         let mut many = Self { row: Vec::new(), places: HashTable::new(), used: 0, keys: RandomState::new() };
@@ -32,9 +36,9 @@ impl Many {
         self.places.find(self.keys.hash_one(filter), |&place| stands_at(&self.row, place, filter)).is_some()
     }
 
-    /// Whether another entry of this size can be found by its place.
-    pub(super) fn has_room_for(&self, size: usize) -> bool {
-        u32::try_from(self.row.len() + size).is_ok()
+    /// Whether the filter is held, or can be: at a place that can be said.
+    pub(super) fn has_room_for(&self, filter: &[u8]) -> bool {
+        self.row.len() + size_of_entry(filter) <= MOST || self.contains(filter)
     }
 
     pub(super) fn insert(&mut self, new: &Entry<'_>) {
@@ -100,4 +104,30 @@ fn stands_at(row: &[u8], place: u32, filter: &[u8]) -> bool {
 
 fn hash_at(row: &[u8], keys: &RandomState, place: u32) -> u64 {
     entry_at(row, place as usize).map_or(0, |entry| keys.hash_one(entry.filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::QoS;
+
+    use super::*;
+    use crate::session::subscriptions::packed::Grant;
+
+    /// A row that is full refuses what is new; what it holds is granted anew. [MQTT-3.8.4-3]
+    #[test]
+    fn a_full_row_takes_the_filters_that_it_holds() {
+        const LEN: usize = 9;
+        let mut many = Many::<{ 3 * LEN }>::new(&[]);
+        let entry = |filter, qos| Entry { filter, grant: Grant { qos, second: 0 } };
+        for filter in [b"a1", b"a2", b"a3"] {
+            assert!(many.has_room_for(filter) && size_of_entry(filter) == LEN);
+            many.insert(&entry(filter, QoS::AtMostOnce));
+        }
+        assert!(!many.has_room_for(b"a4"));
+        assert!(many.has_room_for(b"a2"), "it is held");
+        many.insert(&entry(b"a2", QoS::ExactlyOnce));
+        let granted = |filter| many.iter().find(|entry| entry.filter == filter).map(|entry| entry.grant.qos);
+        assert_eq!((many.len(), granted(b"a2")), (3, Some(QoS::ExactlyOnce)));
+        assert_eq!(granted(b"a1"), Some(QoS::AtMostOnce));
+    }
 }
