@@ -40,7 +40,7 @@ pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreE
     if files.is_empty() {
         return Err(damage(directory, "the engine's journal is missing"));
     }
-    let mut last = None;
+    let mut last: Option<u64> = None;
     let mut torn: Option<Torn> = None;
     for (path, _) in &files {
         let mut journal = Journal::open(path)?;
@@ -127,7 +127,7 @@ impl Torn {
 
 /// The journal's files, oldest first.
 fn files(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
-    let mut files = Vec::new();
+    let mut files: Vec<(PathBuf, u64)> = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(|error| failed("read", directory, &error))? {
         let path = entry.map_err(|error| failed("read", directory, &error))?.path();
         if path.extension().is_some_and(|extension| extension == "jnl") {
