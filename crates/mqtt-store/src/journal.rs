@@ -92,21 +92,21 @@ impl Torn {
     fn resolve(self, last: Option<u64>, synced: u64) -> Result<(), StoreError> {
         let Self { path, valid_len, later } = self;
         let place = format!("byte {valid_len} of {}", path.display());
-        let lost = |batches: String| {
+        let unreadable = |batches: String| {
             damage(&path, &format!("at byte {valid_len}: batches {batches} cannot be read"))
         };
         if let Some(last) = last
             && last < synced
         {
-            return Err(lost(format!("{} to {synced}", last + 1)));
+            return Err(unreadable(format!("{} to {synced}", last + 1)));
         }
         match (last, later) {
             // A batch is begun only when the one before it is synced.
             (Some(last), Some((later, true))) if later > last.saturating_add(1) => {
-                return Err(lost(format!("{} to {later}", last + 1)));
+                return Err(unreadable(format!("{} to {later}", last + 1)));
             }
             (None, Some((later, true))) if later > synced.saturating_add(1) => {
-                return Err(lost(format!("up to {later}")));
+                return Err(unreadable(format!("up to {later}")));
             }
             (_, Some((later, false))) => {
                 tracing::warn!(
