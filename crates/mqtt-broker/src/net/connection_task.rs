@@ -193,7 +193,7 @@ impl<S: ByteStream> Service<S> {
         let mut has_rung = self.poll_timer(cx);
         self.poll_stop(cx, now, &mut burst);
         for _ in 0..READS_A_TURN {
-            let written = self.poll_write(cx, now, &mut burst);
+            self.poll_write(cx, now, &mut burst);
             let answered = self.poll_answer(cx, now, &mut burst);
             let read = self.poll_read(cx, now, &mut burst);
             let timed_out = mem::take(&mut has_rung);
@@ -205,7 +205,8 @@ impl<S: ByteStream> Service<S> {
             if let Some(reason) = self.connection.closed() {
                 return Poll::Ready(reason.clone());
             }
-            if !timed_out && [written, answered, read] == [Step::Idle, Step::Idle, Step::Idle] {
+            // A write alone ends with nothing left to write: nothing that follows it has changed that.
+            if !timed_out && [answered, read] == [Step::Idle, Step::Idle] {
                 self.poll_stop(cx, now, &mut burst);
                 self.arm_timer(cx);
                 return Poll::Pending;
@@ -220,8 +221,7 @@ impl<S: ByteStream> Service<S> {
     }
 
     /// Writes until the socket takes no more, or nothing is left.
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        let mut step = Step::Idle;
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
         // An idle connection owns no buffer.
         let Unwritten { mut bytes, mut written } =
             self.unwritten.take().map(|rest| *rest).unwrap_or_default();
@@ -231,16 +231,16 @@ impl<S: ByteStream> Service<S> {
                 written = 0;
                 if !self.connection.poll_transmit(now, cx.waker(), &mut bytes, burst) {
                     self.poll_flush(cx, now, burst);
-                    return step;
+                    return;
                 }
             }
             let rest = bytes.get(written..).unwrap_or_default();
-            let Link::Up(socket) = &mut self.link else { return step };
+            let Link::Up(socket) = &mut self.link else { return };
             match Pin::new(socket).poll_write(cx, rest) {
                 Poll::Pending => {
                     self.connection.handle_wake(now, burst);
                     self.unwritten = Some(Box::new(Unwritten { bytes, written }));
-                    return step;
+                    return;
                 }
                 Poll::Ready(Ok(0)) => self.lose(now, CloseReason::ConnectionLost, burst),
                 Poll::Ready(Ok(count)) => written += count,
@@ -249,9 +249,8 @@ impl<S: ByteStream> Service<S> {
             if self.connection.closed().is_some() {
                 // The farewell owes the client the rest.
                 self.unwritten = Some(Box::new(Unwritten { bytes, written }));
-                return Step::Progress;
+                return;
             }
-            step = Step::Progress;
         }
     }
 
