@@ -16,9 +16,9 @@ use super::{
     newcomer::{Newcomer, refuse},
     now,
     tasks::Tasks,
-    transport::{Socket, Transport},
+    transport::Transport,
     way::Way,
-    workers::Movable,
+    workers::{Accepted, Movable},
 };
 use crate::{
     admission::RefusalReason, broker::Broker, client::Peer, complaints::Complaints, core::Core,
@@ -39,7 +39,7 @@ struct Reception {
 
 /// A socket that listens.
 pub(super) trait Listening: Movable + Sync {
-    type Accepted: Socket;
+    type Accepted: Accepted;
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Accepted, Peer)>>;
 }

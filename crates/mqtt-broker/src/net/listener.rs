@@ -4,22 +4,13 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
-    task::{Context, Poll},
-    time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs};
 
-use super::{
-    accept::Listening,
-    half_open,
-    transport::Transport,
-    workers::{Attach, Movable},
-};
+use super::{listening_tcp::ListeningTcp, transport::Transport};
 use crate::{
     broker::Broker,
-    client::Peer,
     entrance::{Entrance, ListenerLimits},
     limits::Limits,
 };
@@ -117,70 +108,7 @@ impl Broker {
     pub fn serve_with(&self, socket: TcpListener, listener: impl Into<Listener>) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
         let silence = self.core().limits.tcp_keep_alive;
-        if INHERITS_OPTIONS {
-            set_options(SockRef::from(&socket), silence);
-        }
-        self.accept(listener.into(), ListeningTcp { socket, silence })?;
+        self.accept(listener.into(), ListeningTcp::new(socket.into_std()?, silence)?)?;
         Ok(address)
-    }
-}
-
-struct ListeningTcp {
-    socket: TcpListener,
-    /// How long an accepted connection may be silent before the system asks whether it is still there.
-    silence: Option<Duration>,
-}
-
-impl Listening for ListeningTcp {
-    type Accepted = TcpStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Peer)>> {
-        self.socket.poll_accept(cx).map_ok(|(socket, address)| {
-            if !INHERITS_OPTIONS {
-                set_options(SockRef::from(&socket), self.silence);
-            }
-            // A socket for both versions of IP shows those of version 4 in the clothes of version 6.
-            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            (socket, Peer::Inet(address))
-        })
-    }
-}
-
-impl Movable for ListeningTcp {
-    fn detach(self) -> io::Result<Attach<Self>> {
-        let (socket, silence) = (self.socket.into_std()?, self.silence);
-        Ok(Box::new(move || Ok(Self { socket: TcpListener::from_std(socket)?, silence })))
-    }
-}
-
-/// Whether accepted sockets have the options of the one that listens. If not, each costs five system calls more.
-const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
-
-fn set_options(socket: SockRef<'_>, silence: Option<Duration>) {
-    if let Some(silence) = silence {
-        half_open::watch(&socket, silence);
-    }
-    // Packets are written in whole batches: waiting for more would only add delay.
-    if let Err(error) = socket.set_tcp_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is set once for all has to reach each: that is the system's doing.
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn accepted_sockets_inherit_what_the_listening_one_has() -> io::Result<()> {
-        let listening = TcpListener::bind("127.0.0.1:0").await?;
-        set_options(SockRef::from(&listening), Some(Duration::from_secs(70)));
-        let _client = tokio::net::TcpStream::connect(listening.local_addr()?).await?;
-        let (accepted, _) = listening.accept().await?;
-        let accepted = SockRef::from(&accepted);
-        assert!(accepted.tcp_nodelay()? && accepted.keepalive()?);
-        assert_eq!(accepted.tcp_keepalive_time()?, Duration::from_secs(70));
-        Ok(())
     }
 }

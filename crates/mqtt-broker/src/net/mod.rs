@@ -7,6 +7,7 @@ mod half_open;
 mod handshake;
 mod housekeeping;
 mod listener;
+mod listening_tcp;
 mod newcomer;
 mod proxy_protocol;
 mod queue_page;

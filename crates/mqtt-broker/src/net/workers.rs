@@ -55,6 +55,17 @@ pub(super) trait Movable: Sized + Send + 'static {
     fn detach(self) -> io::Result<Attach<Self>>;
 }
 
+/// A socket that has just been accepted, and whose worker is still to be found.
+pub(super) trait Accepted: Send + 'static {
+    type Socket: Socket;
+
+    /// Binds it to the current runtime.
+    fn attach(self) -> io::Result<Self::Socket>;
+
+    /// Binds it to another one, later.
+    fn detach(self) -> io::Result<Attach<Self::Socket>>;
+}
+
 impl Builder {
     /// Spreads the connections over these runtimes, over more of them the more there is to do; those within TLS, WebSocket or
     /// the PROXY protocol, which cannot move, over all from the beginning. Make each a `current_thread` one, with a thread that
@@ -107,22 +118,34 @@ impl Berth {
     }
 
     /// Goes on with a new socket here, as [`Self::take_over`] does. Called where it was accepted: on the first worker.
-    pub(super) fn place<S: Socket>(&self, socket: S, go_on: impl FnOnce(io::Result<S>) + Send + 'static) {
-        if self.is_first() { go_on(Ok(socket)) } else { self.take_over(socket, go_on) }
+    pub(super) fn place<A: Accepted>(
+        &self,
+        accepted: A,
+        go_on: impl FnOnce(io::Result<A::Socket>) + Send + 'static,
+    ) {
+        if self.is_first() { go_on(accepted.attach()) } else { self.go_on_here(accepted.detach(), go_on) }
     }
 
     /// Goes on with something on this berth's worker. The system refuses only a socket that is broken, or one too many to
     /// watch: then `go_on` gets the error, wherever.
     pub(super) fn take_over<T: Movable>(&self, thing: T, go_on: impl FnOnce(io::Result<T>) + Send + 'static) {
+        self.go_on_here(thing.detach(), go_on);
+    }
+
+    fn go_on_here<T: 'static>(
+        &self,
+        detached: io::Result<Attach<T>>,
+        go_on: impl FnOnce(io::Result<T>) + Send + 'static,
+    ) {
         let members = self.crew.0.as_deref();
-        let Some((members, handle)) =
-            members.and_then(|all| Some((all, all.handles.get(self.worker as usize)?)))
-        else {
-            return go_on(Ok(thing));
-        };
-        match thing.detach() {
-            Ok(attach) => drop(members.tracker.spawn_on(async { go_on(attach()) }, handle)),
-            Err(error) => go_on(Err(error)),
+        let worker = members.and_then(|all| Some((all, all.handles.get(self.worker as usize)?)));
+        match (worker, detached) {
+            (Some((members, handle)), Ok(attach)) => {
+                drop(members.tracker.spawn_on(async { go_on(attach()) }, handle));
+            }
+            // Only for a berth that is nowhere, and nobody moves to that.
+            (None, Ok(attach)) => go_on(attach()),
+            (_, Err(error)) => go_on(Err(error)),
         }
     }
 
@@ -145,8 +168,19 @@ fn busy(worker: &Handle) -> Duration {
 
 impl Movable for TcpStream {
     fn detach(self) -> io::Result<Attach<Self>> {
-        let socket = self.into_std()?;
-        Ok(Box::new(|| Self::from_std(socket)))
+        std::net::TcpStream::detach(self.into_std()?)
+    }
+}
+
+impl Accepted for std::net::TcpStream {
+    type Socket = TcpStream;
+
+    fn attach(self) -> io::Result<TcpStream> {
+        TcpStream::from_std(self)
+    }
+
+    fn detach(self) -> io::Result<Attach<TcpStream>> {
+        Ok(Box::new(|| TcpStream::from_std(self)))
     }
 }
 
@@ -155,5 +189,19 @@ impl Movable for UnixStream {
     fn detach(self) -> io::Result<Attach<Self>> {
         let socket = self.into_std()?;
         Ok(Box::new(|| Self::from_std(socket)))
+    }
+}
+
+/// Bound to where it was accepted: it knows who is at its other end only there.
+#[cfg(unix)]
+impl Accepted for UnixStream {
+    type Socket = Self;
+
+    fn attach(self) -> io::Result<Self> {
+        Ok(self)
+    }
+
+    fn detach(self) -> io::Result<Attach<Self>> {
+        Movable::detach(self)
     }
 }
