@@ -1,7 +1,5 @@
 //! Where the log goes and what is in it: stderr, since standard output belongs to results.
 
-mod line;
-
 use std::{fmt, io, str::FromStr, sync::Arc};
 
 use anyhow::Context;
@@ -80,13 +78,7 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
     let lines = fmt_layer().with_writer(io::stderr).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
-        LogFormat::Text if io::IsTerminal::is_terminal(&io::stderr()) => {
-            registry.with(lines.with_ansi(true)).init()
-        }
-        LogFormat::Text => {
-            let lines = lines.with_ansi(false).with_timer(line::Clock).fmt_fields(line::Fields);
-            registry.with(lines).init();
-        }
+        LogFormat::Text => registry.with(lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init(),
         LogFormat::Json => registry.with(lines.json()).init(),
     }
     LogLevels { handle, in_force: Arc::new(Mutex::new(settings.level.clone())) }
