@@ -48,6 +48,18 @@ impl Movable for Frail {
     }
 }
 
+impl Accepted for Frail {
+    type Socket = Self;
+
+    fn attach(self) -> io::Result<Self> {
+        Ok(self)
+    }
+
+    fn detach(self) -> io::Result<Attach<Self>> {
+        Movable::detach(self)
+    }
+}
+
 impl AsyncRead for Frail {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
