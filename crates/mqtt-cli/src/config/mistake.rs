@@ -34,7 +34,7 @@ impl Mistakes {
     }
 
     /// One that is about no place in particular.
-    pub(super) fn one(what: String) -> Self {
+    pub(crate) fn one(what: String) -> Self {
         Self { file: None, all: vec![Mistake { origin: Origin::Default, what }] }
     }
 

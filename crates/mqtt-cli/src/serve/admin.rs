@@ -83,7 +83,7 @@ impl AdminSettings {
     ) -> anyhow::Result<()> {
         let Parts { events, websockets, tokens, tls, program } = parts;
         let Some(listener) = self.listener().await? else { return Ok(()) };
-        let Some(tokens) = tokens.map_or_else(|| self.own_token(), |tokens| Ok(Some(tokens)))? else {
+        let Some(tokens) = self.tokens(tokens)? else {
             tracing::warn!(
                 "no HTTP API: there is no place for its token; name one: --data-dir or --admin-token-file"
             );
@@ -147,8 +147,13 @@ impl AdminSettings {
         }
     }
 
+    /// Those of the file that is named, or else the API's own token; `None` if there is no place for that.
+    pub(super) fn tokens(&self, of_the_file: Option<Tokens>) -> anyhow::Result<Option<Tokens>> {
+        of_the_file.map_or_else(|| self.own_token(), |tokens| Ok(Some(tokens)))
+    }
+
     /// The token that is kept for this machine's operator, made at the first time; `None` if there is no place for it.
-    pub(super) fn own_token(&self) -> anyhow::Result<Option<Tokens>> {
+    fn own_token(&self) -> anyhow::Result<Option<Tokens>> {
         let Some(file) = self.own_token_file() else { return Ok(None) };
         let secret =
             read_or_make(&file).with_context(|| format!("the token of the HTTP API, {}", file.display()))?;

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     access::Rules, admin::AdminAddress, ban_file::BanFile, key_arguments::KeyArguments,
-    listeners::ListenerArguments, operations::Program, reload::Reloader,
+    listeners::ListenerArguments, operations::Program, reload::Reloader, watch::Watch,
 };
 pub(crate) use crate::config::default_data_dir;
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     private_files,
     quantity::{Size, Span},
     runtime,
-    signals::{self, EndRequests},
+    signals::{self, EndRequests, Hangups},
     supervisor,
 };
 
@@ -82,17 +82,17 @@ impl Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let sources = options.sources()?;
     let (config, raw) = Config::of(&sources)?;
+    let path = sources.file.as_ref().map(|file| file.path.clone());
+    let watch = Watch::new(reload::watched(path.as_ref(), &raw));
     let files = config.load_files()?;
-    if let Some(file) = &sources.file {
-        say(&format!("configuration: {}", file.path.display()));
+    if let Some(path) = &path {
+        say(&format!("configuration: {}", path.display()));
     }
     let levels = logging::start(&config.log);
     private_files::from_here_on();
     let runtime = runtime::for_broker().context("cannot start the runtime")?;
-    let outcome = {
-        let file = sources.file.map(|file| file.path);
-        runtime.block_on(serve(options, Started { file, config, raw, files, levels }))
-    };
+    let started = Started { file: path, config, raw, files, levels, watch };
+    let outcome = runtime.block_on(serve(options, started));
     // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
     runtime.shutdown_background();
     outcome
@@ -106,11 +106,14 @@ struct Started {
     raw: Raw,
     files: Files,
     levels: LogLevels,
+    /// The files, as they were seen before they were read.
+    watch: Watch,
 }
 
 async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
-    // Before anything is promised to anybody: from here on a signal means a graceful end.
+    // Before anything is promised to anybody: from here on a signal means a graceful end, or a reload once all is up.
     let mut end_requests = EndRequests::new().context("cannot wait for signals")?;
+    let hangups = Hangups::new().context("cannot wait for signals")?;
     signals::take_size_limit_as_an_error().context("cannot wait for signals")?;
     let config = started.config.clone();
     let mut limits = config.limits.clone();
@@ -138,7 +141,7 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     let (tokens, tls) = (started.files.admin_tokens.take(), started.files.admin_tls.clone());
     let levels = started.levels.clone();
     let reloader = Reloader::new(&broker, options, started, rules);
-    reloader.start(config.watch_files).context("cannot wait for signals")?;
+    reloader.start(hangups, config.watch_files);
     introduce(&config, &limits, open_files);
     let stop_admin = CancellationToken::new();
     let program = Program { reloader, levels, bans, backups };

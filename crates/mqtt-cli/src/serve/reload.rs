@@ -41,6 +41,8 @@ pub(super) struct Reload {
     /// The HTTP API, and its certificate.
     admin: Option<Admin>,
     admin_tls: Option<Tls>,
+    /// Where its own token is: that of the start.
+    data_dir: Option<PathBuf>,
     levels: LogLevels,
     /// The configuration file.
     file: Option<PathBuf>,
@@ -59,8 +61,7 @@ pub(super) struct Report {
 impl Reloader {
     /// Within the runtime that is to hold clients against new rules.
     pub(super) fn new(broker: &Broker, options: &Options, started: Started, rules: Option<Rules>) -> Self {
-        let Started { file, config, raw, files, levels } = started;
-        let watched = file.iter().cloned().chain(raw.files()).collect();
+        let Started { file, config, raw, files, levels, watch } = started;
         let with_tls = config.listeners.into_iter().zip(files.tls);
         Self(Arc::new(Mutex::new(Reload {
             broker: broker.clone(),
@@ -72,8 +73,9 @@ impl Reloader {
             rules,
             admin: None,
             admin_tls: files.admin_tls,
+            data_dir: config.admin.data_dir,
             levels,
-            watch: Watch::new(watched),
+            watch,
             file,
         })))
     }
@@ -84,8 +86,7 @@ impl Reloader {
     }
 
     /// Reloads when files have changed, and at each SIGHUP, for as long as the program runs.
-    pub(super) fn start(&self, watch_files: bool) -> std::io::Result<()> {
-        let mut hangups = Hangups::new()?;
+    pub(super) fn start(&self, mut hangups: Hangups, watch_files: bool) {
         let reloader = self.clone();
         tokio::spawn(async move {
             loop {
@@ -101,7 +102,6 @@ impl Reloader {
                 }
             }
         });
-        Ok(())
     }
 
     /// Reloads now. It blocks for as long as files take to be read.
@@ -127,21 +127,23 @@ impl Reload {
     }
 
     fn reload_now(&mut self) -> Result<Report, Mistakes> {
-        // Before they are read: what changes from now on is seen as a change.
-        self.watch = self.watch_of(&self.last);
         let (config, raw, files) = self.read()?;
         Ok(self.put_into_force(&config, raw, files))
     }
 
-    fn watch_of(&self, raw: &Raw) -> Watch {
-        let files = self.file.iter().cloned().chain(raw.files());
-        Watch::new(files.collect())
-    }
-
     /// All that can fail.
-    fn read(&self) -> Result<(Config, Raw, Files), Mistakes> {
-        let (config, raw) = Config::of(&self.options.sources()?)?;
-        let files = config.load_files()?;
+    fn read(&mut self) -> Result<(Config, Raw, Files), Mistakes> {
+        self.watch.look_again();
+        let (mut config, raw) = Config::of(&self.options.sources()?)?;
+        // Whether they are good or not: those that are missing may come yet.
+        self.watch.look_at(watched(self.file.as_ref(), &raw));
+        let mut files = config.load_files()?;
+        // Another directory takes a restart.
+        config.admin.data_dir.clone_from(&self.data_dir);
+        if self.admin.is_some() {
+            let tokens = config.admin.tokens(files.admin_tokens.take());
+            files.admin_tokens = tokens.map_err(|error| Mistakes::one(format!("{error:#}")))?;
+        }
         Ok((config, raw, files))
     }
 
@@ -162,14 +164,8 @@ impl Reload {
             let (control, broker) = (rules.control().clone(), self.broker.clone());
             self.runtime.spawn(async move { control.recheck(&broker).await });
         }
-        if let Some(admin) = &self.admin {
-            match files.admin_tokens.map_or_else(|| config.admin.own_token(), |tokens| Ok(Some(tokens))) {
-                Ok(Some(tokens)) => admin.set_tokens(tokens),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "the API's token stays as it was");
-                }
-            }
+        if let (Some(admin), Some(tokens)) = (&self.admin, files.admin_tokens) {
+            admin.set_tokens(tokens);
         }
         // What somebody has set over the API meanwhile stays until the file says something new.
         if config.log.level != self.last.log.level.value
@@ -189,9 +185,6 @@ impl Reload {
             .collect();
         if !waiting.is_empty() {
             tracing::warn!(keys = list(&waiting), "a restart is needed for what has changed of these keys");
-        }
-        if raw.files() != self.last.files() {
-            self.watch = self.watch_of(&raw);
         }
         self.last = raw;
         Report { changed, waiting }
@@ -219,6 +212,11 @@ impl Reload {
             || (is_of_tls.contains(&changed.key.as_str())
                 && has_certificate(now) != has_certificate(&self.started))
     }
+}
+
+/// The configuration's file, and those that it names.
+pub(super) fn watched(file: Option<&PathBuf>, raw: &Raw) -> Vec<PathBuf> {
+    file.into_iter().cloned().chain(raw.files()).collect()
 }
 
 impl fmt::Display for Report {

@@ -2,8 +2,10 @@
 //! turned to another one (Kubernetes), a new file in the place of the old one (editors), and a network's file system, alike.
 
 use std::{
+    collections::HashMap,
     fs::{self, Metadata},
-    path::PathBuf,
+    mem,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -23,13 +25,27 @@ pub(super) struct Watch {
 impl Watch {
     /// Has seen these files as they are now. It blocks for as long as the system takes to say how they are.
     pub(super) fn new(files: Vec<PathBuf>) -> Self {
-        let seen = look(&files);
+        let seen = look_at_all(&files);
         Self { files, in_force: seen.clone(), last: seen }
+    }
+
+    /// What they hold now is about to be read: only what changes from now on is a change.
+    pub(super) fn look_again(&mut self) {
+        *self = Self::new(mem::take(&mut self.files));
+    }
+
+    /// Looks at these from now on. Those among them that it knows are as it has seen them.
+    pub(super) fn look_at(&mut self, files: Vec<PathBuf>) {
+        let known: HashMap<_, _> =
+            mem::take(&mut self.files).into_iter().zip(self.in_force.drain(..)).collect();
+        let as_known = |file: &PathBuf| known.get(file).copied().unwrap_or_else(|| look(file));
+        let seen: Vec<Seen> = files.iter().map(as_known).collect();
+        *self = Self { files, in_force: seen.clone(), last: seen };
     }
 
     /// Whether they have changed, and are not changing any more: two looks in a row saw the same. Says so once.
     pub(super) fn has_changed(&mut self) -> bool {
-        let seen = look(&self.files);
+        let seen = look_at_all(&self.files);
         let is_settled = seen == self.last;
         self.last.clone_from(&seen);
         let has_changed = is_settled && seen != self.in_force;
@@ -40,8 +56,12 @@ impl Watch {
     }
 }
 
-fn look(files: &[PathBuf]) -> Vec<Seen> {
-    files.iter().map(|file| fs::metadata(file).ok().map(|file| seen(&file))).collect()
+fn look_at_all(files: &[PathBuf]) -> Vec<Seen> {
+    files.iter().map(|file| look(file)).collect()
+}
+
+fn look(file: &Path) -> Seen {
+    fs::metadata(file).ok().map(|file| seen(&file))
 }
 
 #[cfg(unix)]
@@ -71,6 +91,22 @@ mod tests {
         assert!(!watch.has_changed(), "it may be changing still");
         assert!(watch.has_changed());
         assert!(!watch.has_changed());
+    }
+
+    #[test]
+    fn a_change_since_a_file_was_read_is_seen_though_others_are_looked_at_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let [known, new] = ["known", "new"].map(|name| folder.path().join(name));
+        fs::write(&known, "1").unwrap();
+        let mut watch = Watch::new(vec![known.clone()]);
+        fs::write(&known, "22").unwrap();
+        watch.look_at(vec![known.clone(), new.clone()]);
+        assert!(!watch.has_changed() && watch.has_changed());
+        fs::write(&new, "1").unwrap();
+        watch.look_again();
+        assert!(!watch.has_changed() && !watch.has_changed());
+        fs::write(&new, "22").unwrap();
+        assert!(!watch.has_changed() && watch.has_changed());
     }
 
     #[cfg(unix)]

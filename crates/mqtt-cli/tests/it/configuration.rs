@@ -204,9 +204,70 @@ fn a_configuration_of_mosquitto_is_migrated() {
 
 #[cfg(unix)]
 mod reload {
+    use std::{io::Write, sync::mpsc::channel, thread};
+
     use rustix::process::Signal;
 
-    use super::*;
+    use super::{super::harness::STUCK, *};
+
+    /// A broker that has read its files, and waits for somebody to write its bans before it listens.
+    struct Starting {
+        process: Gmqtt,
+        bans: fs::File,
+        _data: TempDir,
+    }
+
+    impl Starting {
+        fn by(file: &File) -> Self {
+            let data = tempfile::tempdir().unwrap();
+            let bans = data.path().join("bans.json");
+            assert!(Command::new("mkfifo").arg(&bans).status().unwrap().success());
+            let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+            command.args(["serve", "--config", &file.path()]);
+            command.env("GMQTT_DATA_DIR", data.path()).env("GMQTT_ADMIN", "off");
+            let process = Gmqtt::start_prepared(command, b"");
+            let (sender, opened) = channel();
+            // Opened when the broker opens it too.
+            thread::spawn(move || sender.send(fs::OpenOptions::new().write(true).open(bans)));
+            let bans = opened.recv_timeout(STUCK).expect("the broker reads its bans").unwrap();
+            Self { process, bans, _data: data }
+        }
+
+        fn go_on(&mut self) {
+            self.bans.write_all(b"{\"bans\": []}").unwrap();
+            self.bans = tempfile::tempfile().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_hangup_during_the_start_is_a_reload_after_it() {
+        let file = File::new(&format!("watch_files = false\n{LISTENER}"));
+        let mut starting = Starting::by(&file);
+        starting.process.signal(Signal::HUP);
+        starting.go_on();
+        starting.process.await_stderr("reloaded: ");
+    }
+
+    #[test]
+    fn a_change_during_the_start_is_seen_after_it() {
+        let file = File::new(LISTENER);
+        let mut starting = Starting::by(&file);
+        file.write(&format!("[log]\nlevel = \"debug\"\n{LISTENER}"));
+        starting.go_on();
+        starting.process.await_stderr("log.level");
+    }
+
+    /// Where files are brought one by one, the configuration may come first.
+    #[test]
+    fn a_file_that_comes_after_the_configuration_that_names_it_is_seen() {
+        let file = File::new(LISTENER);
+        let broker = file.serve(&[]);
+        broker.process.line();
+        file.write(&format!("[access]\nacl_file = \"rights\"\n{LISTENER}"));
+        broker.process.await_stderr("not reloaded");
+        fs::write(file.folder().join("rights"), "pattern readwrite #\n").unwrap();
+        broker.process.await_stderr("reloaded: ");
+    }
 
     #[test]
     fn what_takes_no_restart_comes_into_force_and_the_rest_is_named() {

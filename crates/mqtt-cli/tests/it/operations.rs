@@ -1,6 +1,6 @@
 //! What the HTTP API can do with the program itself: its configuration, a reload, the log, a backup, and its certificate.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,7 +31,10 @@ impl World {
     fn serve(folder: TempDir, scheme: &str) -> Self {
         let (file, data) = (folder.path().join("gmqtt.toml"), folder.path().join("data"));
         let arguments = ["serve", "-c", path(&file), "--admin", "127.0.0.1:0", "--data-dir", path(&data)];
-        let broker = Gmqtt::start(&arguments);
+        Self::of(folder, Gmqtt::start(&arguments), scheme)
+    }
+
+    fn of(folder: TempDir, broker: Gmqtt, scheme: &str) -> Self {
         let after = |beginning: &str| loop {
             if let Some(rest) = broker.line().strip_prefix(beginning) {
                 return rest.split([' ', '/']).next().unwrap().to_owned();
@@ -233,6 +236,41 @@ fn tokens_are_read_again() {
     with(&bob, &["reload"]).output();
     assert!(with(&ann, &["overview"]).complaint(1).contains("no longer"));
     assert!(!with(&bob, &["overview"]).output().is_empty());
+}
+
+#[test]
+fn a_token_of_its_own_that_is_no_use_stops_a_reload() {
+    let world = World::start("");
+    let file = world.folder.path().join("data/admin-token");
+    let token = fs::read_to_string(&file).unwrap();
+    // Its bearer shows it; the file is not for him.
+    let shown = world.folder.path().join("shown");
+    fs::write(&shown, &token).unwrap();
+    let as_before = ["--token-file", path(&shown)];
+    fs::write(&file, "word").unwrap();
+    write(&world.folder, "[limits]\nmax_inflight = 9\n");
+    let refused = world.admin(&[&["reload"], &as_before[..]].concat()).complaint(1);
+    assert!(
+        refused.contains("all stays as it was") && refused.contains("admin-token: delete it"),
+        "{refused}"
+    );
+    let config = world.admin(&[&["config", "--json"], &as_before[..]].concat()).output().join("\n");
+    assert!(!config.contains("\"max_inflight\": 9"), "{config}");
+}
+
+/// Another data directory takes a restart, and so does the token in it.
+#[test]
+fn the_token_is_where_the_start_found_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |data: &str| format!("[storage]\ndata_dir = \"{data}\"\n[admin]\naddress = \"127.0.0.1:0\"\n");
+    write(&folder, &text("data"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+    command.args(["serve", "-c", path(&folder.path().join("gmqtt.toml"))]);
+    let world = World::of(folder, Gmqtt::start_prepared(command, b""), "http");
+    write(&world.folder, &text("other"));
+    let report = world.admin(&["reload"]).output().join("\n");
+    assert!(report.contains("a restart is needed for: storage.data_dir"), "{report}");
+    world.admin(&["config"]).output();
 }
 
 #[test]
