@@ -61,25 +61,34 @@ impl Movable for ListeningTcp {
 }
 
 #[cfg(unix)]
-struct Door(tokio::io::unix::AsyncFd<mio::net::TcpListener>);
+struct Door {
+    socket: mio::net::TcpListener,
+    /// The same socket. It never carries a byte; what is asked of it is whether there is something to read, which with a
+    /// socket that listens is somebody to accept. Tokio's listener cannot be asked that, and `AsyncFd` not without `unsafe`.
+    readiness: tokio::net::TcpStream,
+}
 
 #[cfg(unix)]
 impl Door {
     fn new(socket: TcpListener) -> io::Result<Self> {
-        let socket = mio::net::TcpListener::from_std(socket);
-        tokio::io::unix::AsyncFd::with_interest(socket, tokio::io::Interest::READABLE).map(Self)
+        let same = std::os::fd::OwnedFd::from(socket.try_clone()?);
+        let readiness = tokio::net::TcpStream::from_std(same.into())?;
+        Ok(Self { socket: mio::net::TcpListener::from_std(socket), readiness })
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            if let Ok(accepted) = ready!(self.0.poll_read_ready(cx))?.try_io(|door| door.get_ref().accept()) {
-                return Poll::Ready(accepted.map(|(socket, address)| (socket.into(), address)));
+            ready!(self.readiness.poll_read_ready(cx))?;
+            match self.readiness.try_io(tokio::io::Interest::READABLE, || self.socket.accept()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return Poll::Ready(accepted.map(|(socket, address)| (socket.into(), address))),
             }
         }
     }
 
     fn into_std(self) -> io::Result<TcpListener> {
-        Ok(self.0.into_inner().into())
+        drop(self.readiness.into_std()?);
+        Ok(self.socket.into())
     }
 }
 
