@@ -281,7 +281,7 @@ impl Core {
         drop(own);
         // What is retained from here on is published from here on too, and the router knows of the subscription.
         if !shared && self.may_be_retained_for(filter) {
-            session.lock().retained_due.add(filter, granted);
+            session.lock().seldom.change(|parts| parts.retained_due.add(filter, granted));
         }
         self.observe(&Event::Subscribed { client_id: &session.client_id, filter, granted });
         Ok(mark)
@@ -337,7 +337,7 @@ impl Core {
         let (key, kept) = (session.serial, filter.clone());
         let mark = self.write_for(session, || Record::Unsubscribed { session: key, filter: kept });
         drop(own);
-        session.lock().retained_due.remove(filter);
+        session.lock().seldom.change_if_any(|parts| parts.retained_due.remove(filter));
         self.observe(&Event::Unsubscribed { client_id: &session.client_id, filter });
         Some(mark)
     }

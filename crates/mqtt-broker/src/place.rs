@@ -1,12 +1,16 @@
 //! [`Place`]: a connection's place in its broker, and in the counts that the limits are about.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use crate::{
     admission::{Entered, RefusalReason},
+    client::Peer,
     core::Core,
     entrance::Entrance,
 };
@@ -18,15 +22,22 @@ const MOST_FAREWELLS: usize = 16;
 pub(crate) struct Place {
     pub(crate) core: Arc<Core>,
     pub(crate) entrance: Arc<Entrance>,
-    /// In the account of its address.
-    pub(crate) entered: Entered,
+    /// `None` for one of those that the limits allow, in no account of its address: nearly all are.
+    unusual: Option<Box<Unusual>>,
+}
+
+#[derive(Default)]
+struct Unusual {
     among: Among,
+    /// In the account of its address.
+    entered: Entered,
 }
 
 /// Which count a connection is in.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Among {
     /// Those that the limits allow.
+    #[default]
     Allowed,
     /// The few beyond the limit, which are there to be told so.
     Few,
@@ -56,20 +67,36 @@ impl Place {
         Self::new(core, entrance, Among::Uncounted)
     }
 
+    /// Asks whether this peer may have it, and counts it in the account of its address if there is one.
+    pub(crate) fn enter(&mut self, now: Instant, peer: Peer) -> Result<(), RefusalReason> {
+        let entered = self.core.admission.enter(now, peer, &self.entrance.limits)?;
+        if entered.is_counted() {
+            self.unusual.get_or_insert_default().entered = entered;
+        }
+        Ok(())
+    }
+
     /// Whether its client is there only to be told that there is no place for it.
     pub(crate) fn is_beyond_the_limit(&self) -> bool {
-        self.among == Among::Few
+        self.among() == Among::Few
     }
 
     fn new(core: Arc<Core>, entrance: Arc<Entrance>, among: Among) -> Self {
-        Self { core, entrance, entered: Entered::default(), among }
+        let unusual = (among != Among::Allowed).then(|| Box::new(Unusual { among, ..Unusual::default() }));
+        Self { core, entrance, unusual }
+    }
+
+    fn among(&self) -> Among {
+        self.unusual.as_ref().map_or(Among::Allowed, |unusual| unusual.among)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.core.admission.leave(&mut self.entered);
-        match self.among {
+        if let Some(unusual) = &mut self.unusual {
+            self.core.admission.leave(&mut unusual.entered);
+        }
+        match self.among() {
             Among::Allowed => {
                 self.core.connections.fetch_sub(1, Ordering::Relaxed);
                 self.entrance.leave();

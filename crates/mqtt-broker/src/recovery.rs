@@ -78,7 +78,8 @@ impl<'a> Recovery<'a> {
             Record::Received { session, packet_id } => {
                 if let Some(session) = self.sessions.get(&session) {
                     // Within the limit when it was received; it must be remembered whatever the limit is now.
-                    let _ = session.lock().received.insert(packet_id, usize::MAX);
+                    let mut state = session.lock();
+                    let _ = state.seldom.change(|parts| parts.received.insert(packet_id, usize::MAX));
                 }
             }
             Record::SessionDetached { session, at } => {

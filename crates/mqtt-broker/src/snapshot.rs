@@ -8,8 +8,13 @@ use std::{
 use mqtt_codec::{QoS, TopicFilter};
 
 use crate::{
-    broker::Broker, client::ClientInfo, core::Core, counters::Counts, event::DropReason, net,
-    session::SessionRef,
+    broker::Broker,
+    client::ClientInfo,
+    core::Core,
+    counters::Counts,
+    event::DropReason,
+    net,
+    session::{Losses, SessionRef},
 };
 
 /// Which part of a list is wanted. Lists are in the order of client identifiers, so a page stays right while clients
@@ -214,7 +219,7 @@ impl Census {
             totals.inflight_messages += state.outbox.inflight_messages();
             totals.queued_messages += state.outbox.queued_messages();
             totals.queued_bytes += state.outbox.queued_bytes();
-            totals.unreleased_messages += state.received.len();
+            totals.unreleased_messages += state.unreleased_messages();
         }
         self.after = next.last().map(|session| Arc::clone(&session.client_id));
         self.after.is_some()
@@ -225,6 +230,7 @@ fn snapshot(session: &SessionRef) -> SessionSnapshot {
     let subscriptions = session.subscriptions.lock().len();
     let client = session.client();
     let state = session.lock();
+    let losses = state.seldom.get().map(|parts| &parts.losses);
     SessionSnapshot {
         client_id: Arc::clone(&session.client_id),
         client,
@@ -233,14 +239,14 @@ fn snapshot(session: &SessionRef) -> SessionSnapshot {
         inflight_messages: state.outbox.inflight_messages(),
         queued_messages: state.outbox.queued_messages(),
         queued_bytes: state.outbox.queued_bytes(),
-        unreleased_messages: state.received.len(),
+        unreleased_messages: state.unreleased_messages(),
         absent_since: state.absent_since(),
         messages_received: session.messages_received(),
         messages_sent: state.traffic.messages_sent,
         bytes_received: state.traffic.bytes_received,
         bytes_sent: state.traffic.bytes_sent,
-        dropped: state.losses.by_reason(),
-        last_drop: state.losses.last(),
+        dropped: losses.map(Losses::by_reason).unwrap_or_default(),
+        last_drop: losses.and_then(Losses::last),
     }
 }
 

@@ -55,6 +55,12 @@ pub(crate) struct UserPlace {
     user_name: Arc<str>,
 }
 
+impl Entered {
+    pub(crate) fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl AdmissionControl {
     /// A connection from this peer, of which nothing else is known. What is let in has to [`AdmissionControl::leave`].
     pub(crate) fn enter(&self, now: Instant, peer: Peer, limits: &Limits) -> Result<Entered, RefusalReason> {

@@ -55,7 +55,7 @@ impl Connection {
             }
             Acknowledged::Release => {
                 // [MQTT-4.6.0-4]; the receiver forgets the message at PUBREL, so PUBLISH must never come again.
-                self.answers.hold_until(mark);
+                self.hold_until(mark);
                 self.answer(PacketType::Pubrel, burst, |out| Pubrel { packet_id }.encode(out))?;
             }
             Acknowledged::Unknown => {}
@@ -68,10 +68,10 @@ impl Connection {
     /// client repeats PUBREL until it comes [MQTT-4.3.3-2].
     fn release(&mut self, packet_id: PacketId, burst: &mut Burst<'_>) -> Result<(), CloseReason> {
         let mut state = self.attachment()?.lock()?;
-        state.received.release(packet_id);
+        state.seldom.change_if_any(|parts| parts.received.release(packet_id));
         let mark = state.outbox.journal().forgotten(packet_id);
         drop(state);
-        self.answers.hold_until(mark);
+        self.hold_until(mark);
         // [MQTT-2.3.1-6]
         self.answer(PacketType::Pubcomp, burst, |out| Pubcomp { packet_id }.encode(out))
     }

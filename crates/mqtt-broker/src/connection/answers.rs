@@ -38,6 +38,11 @@ impl Answers {
         self.bytes.is_empty()
     }
 
+    /// Whether nothing waits, here or in the store.
+    pub(super) fn is_settled(&self) -> bool {
+        self.bytes.is_empty() && self.holds.is_none()
+    }
+
     /// Appends an answer.
     pub(super) fn push(
         &mut self,
@@ -46,20 +51,8 @@ impl Answers {
         encode(&mut self.bytes)
     }
 
-    /// The answers from here on promise what is durable only at `mark`.
-    pub(super) fn hold_until(&mut self, mark: Mark) {
-        self.hold_message_until(mark, 0);
-    }
-
-    /// The same for a message of so many bytes.
-    #[inline]
-    pub(super) fn hold_message_until(&mut self, mark: Mark, size: usize) {
-        if mark != Mark::NOTHING {
-            self.add_hold(mark, size);
-        }
-    }
-
-    fn add_hold(&mut self, mark: Mark, size: usize) {
+    /// The answers from here on promise what is durable only at `mark`: a message of so many bytes, or something else, of 0.
+    pub(super) fn hold_until(&mut self, mark: Mark, size: usize) {
         let Holds { queue, written } = &mut **self.holds.get_or_insert_default();
         *written += size;
         let from = self.bytes.len();
@@ -180,11 +173,11 @@ mod tests {
     fn an_answer_waits_for_its_mark_and_for_those_before_it() {
         let mut bench = Bench::new();
         bench.push(1);
-        bench.answers.hold_until(Mark(5));
+        bench.answers.hold_until(Mark(5), 0);
         bench.push(2);
-        bench.answers.hold_until(Mark(3)); // Durable earlier, but its answer is behind the other.
+        bench.answers.hold_until(Mark(3), 0); // Durable earlier, but its answer is behind the other.
         bench.push(3);
-        bench.answers.hold_until(Mark(7));
+        bench.answers.hold_until(Mark(7), 0);
         bench.push(4);
         assert_eq!(bench.ready(4), [1]);
         assert_eq!(bench.ready(4), [0; 0]);
@@ -197,9 +190,9 @@ mod tests {
     fn a_hold_without_an_answer_keeps_the_next_ones_back() {
         let mut bench = Bench::new();
         bench.push(1);
-        bench.answers.hold_until(Mark(5));
+        bench.answers.hold_until(Mark(5), 0);
         assert_eq!(bench.ready(4), [1]);
-        bench.answers.hold_until(Mark(6));
+        bench.answers.hold_until(Mark(6), 0);
         bench.push(2);
         assert_eq!(bench.ready(4), [0; 0]);
         assert_eq!(bench.ready(6), [2]);
@@ -209,11 +202,11 @@ mod tests {
     #[test]
     fn what_the_store_has_still_to_write_is_counted_until_it_has() {
         let mut bench = Bench::new();
-        for (mark, size) in [(5, 100), (5, 20), (6, 3), (0, 7)] {
-            bench.answers.hold_message_until(Mark(mark), size); // No answer comes between: they wait as one.
+        for (mark, size) in [(5, 100), (5, 20), (6, 3)] {
+            bench.answers.hold_until(Mark(mark), size); // No answer comes between: they wait as one.
         }
         bench.push(1);
-        bench.answers.hold_message_until(Mark(7), 40);
+        bench.answers.hold_until(Mark(7), 40);
         bench.push(2);
         assert_eq!((bench.ready(5), bench.answers.unsettled_bytes()), (vec![], 163));
         assert_eq!((bench.ready(6), bench.answers.unsettled_bytes()), (vec![1], 40));
@@ -226,7 +219,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.push(1);
         for mark in 1..1_000 {
-            bench.answers.hold_until(Mark(mark));
+            bench.answers.hold_until(Mark(mark), 0);
         }
         bench.push(2);
         assert_eq!(bench.answers.holds.as_ref().map(|holds| holds.queue.len()), Some(1));

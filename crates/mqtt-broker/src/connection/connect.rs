@@ -129,7 +129,7 @@ impl Connection {
         }
         let settled = self.settle_earlier(now, &attached, burst);
         let mark = attached.mark.max(settled);
-        self.answers.hold_until(mark);
+        self.hold_until(mark);
         // Not by the attachment's own lock: others may have told this connection to end already. Then it does so as one
         // that has the session, and gives it back.
         attached.attachment.session.lock().outbox.hold_until(mark);

@@ -32,8 +32,10 @@ impl Connection {
         if self.closed().is_some() {
             return;
         }
-        self.partial = Vec::new();
-        self.route_cache = None;
+        if let Some(inbound) = &mut self.inbound {
+            inbound.partial = Vec::new();
+            inbound.routes = None;
+        }
         burst.now = Some(now);
         burst.totals.closed(&reason);
         if let Phase::Open(open) = mem::replace(&mut self.phase, Phase::Closed(reason.clone())) {

@@ -11,6 +11,7 @@ mod answers;
 mod connect;
 mod disconnect;
 mod filters;
+mod inbound;
 mod packets;
 mod phase;
 mod publish;
@@ -31,6 +32,7 @@ use mqtt_codec::{EncodeError, Frame, PacketType};
 
 use self::{
     answers::Answers,
+    inbound::Inbound,
     phase::{Deciding, Open, Phase, Stranger},
 };
 pub(crate) use self::{
@@ -46,21 +48,18 @@ use crate::{
     hooks::survive,
     limits::Limits,
     place::Place,
-    route_cache::RouteCache,
     session::{Attachment, MOST_WITHHELD, Sent},
+    store::Mark,
 };
 
 /// One network connection.
 pub(crate) struct Connection {
     place: Place,
     phase: Phase,
-    /// The beginning of a packet whose end has not arrived, or packets on hold behind a hook's decision.
-    partial: Vec<u8>,
-    /// Answers to this client's own packets, in their order.
-    answers: Answers,
-    last_received: Instant,
-    /// Only publishers own one.
-    route_cache: Option<Box<RouteCache>>,
+    /// Behind a pointer, because a client that rests has none.
+    inbound: Option<Box<Inbound>>,
+    /// When something was last received, in nanoseconds of the broker's life: an [`Instant`] would take twice as much.
+    heard_at: u64,
 }
 
 /// How long a client for which there is no place may take to send the CONNECT that is answered so.
@@ -78,14 +77,10 @@ impl Connection {
     pub(crate) fn new(place: Place, peer: Peer, now: Instant) -> Self {
         let patience = if place.is_beyond_the_limit() { PATIENCE_BEYOND_THE_LIMIT } else { Duration::MAX };
         let deadline = now.checked_add(place.entrance.limits.connect_timeout.min(patience));
-        Self {
-            place,
-            phase: Phase::AwaitConnect(Box::new(Stranger { deadline, peer, certificate_user_name: None })),
-            partial: Vec::new(),
-            answers: Answers::default(),
-            last_received: now,
-            route_cache: None,
-        }
+        let stranger = Box::new(Stranger { deadline, peer, certificate_user_name: None });
+        let mut new = Self { place, phase: Phase::AwaitConnect(stranger), inbound: None, heard_at: 0 };
+        new.hear(now);
+        new
     }
 
     /// Its client has proved, before MQTT began, to be this user.
@@ -117,7 +112,8 @@ impl Connection {
     /// Whether the store keeps up with this client, and with all. If not, read nothing: `waker` is woken when it does, after
     /// `poll_transmit`.
     pub(crate) fn store_keeps_up(&self, waker: &Waker) -> bool {
-        self.answers.unsettled_bytes() < MOST_UNSETTLED && self.place.core.durability.keeps_up(waker)
+        let unsettled = self.inbound.as_ref().map_or(0, |inbound| inbound.answers.unsettled_bytes());
+        unsettled < MOST_UNSETTLED && self.place.core.durability.keeps_up(waker)
     }
 
     /// Whether the client is connected: its session can be told to close it.
@@ -138,16 +134,17 @@ impl Connection {
         burst.tally.bytes_received += bytes.len() as u64;
         burst.now = Some(now);
         if bytes.len() >= LARGE_READ {
-            self.last_received = now;
+            self.hear(now);
         }
         self.note_read(now, bytes.len(), burst);
         let before = burst.tally.publishes_received();
-        while !self.partial.is_empty() && !bytes.is_empty() && self.wants_bytes() {
+        while !bytes.is_empty() && self.has_partial() && self.wants_bytes() {
             bytes = self.complete_partial(now, bytes, burst);
         }
         let used = self.handle_packets(now, bytes, burst);
-        if self.closed().is_none() {
-            self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        let rest = bytes.get(used..).unwrap_or_default();
+        if !rest.is_empty() && self.closed().is_none() {
+            self.inbound.get_or_insert_default().partial.extend_from_slice(rest);
         }
         let publishes = burst.tally.publishes_received() - before;
         if publishes > 0
@@ -179,7 +176,7 @@ impl Connection {
 
     /// How many bytes of answers `poll_transmit` has not been asked for yet.
     pub(crate) fn unsent_answers(&self) -> usize {
-        self.answers.len()
+        self.inbound.as_ref().map_or(0, |inbound| inbound.answers.len())
     }
 
     /// The client's end of the connection is gone, or the broker's network layer gives up on it.
@@ -190,7 +187,7 @@ impl Connection {
     /// The moment that `poll_timeout` named has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
         self.resume(now, burst);
-        let last_received = self.last_received;
+        let last_received = self.last_received();
         match &mut self.phase {
             Phase::AwaitConnect(stranger) if stranger.deadline.is_some_and(|at| now >= at) => {
                 self.end(now, CloseReason::ConnectTimeout, burst);
@@ -217,7 +214,7 @@ impl Connection {
 
     /// A hook has decided.
     pub(crate) fn handle_answer(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
-        self.last_received = now; // The client was put on hold: its keep alive starts again.
+        self.hear(now); // The client was put on hold: its keep alive starts again.
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
             Answer::Subscribe(decision) => self.subscribe_decided(decision, burst),
@@ -245,14 +242,12 @@ impl Connection {
         if let Phase::Open(open) = &mut self.phase {
             open.is_interrupted = false;
         }
-        let mut held = std::mem::take(&mut self.partial);
+        let held = self.inbound.as_mut().map(|inbound| std::mem::take(&mut inbound.partial));
+        let mut held = held.unwrap_or_default();
         let used = self.handle_packets(now, &held, burst);
-        if self.closed().is_none() {
-            held.drain(..used);
-            self.partial = held;
-            if self.partial.is_empty() {
-                self.partial = Vec::new();
-            }
+        held.drain(..used);
+        if self.closed().is_none() && !held.is_empty() {
+            self.inbound.get_or_insert_default().partial = held;
         }
     }
 
@@ -278,13 +273,18 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> bool {
         let before = out.len();
+        let answers = self.inbound.as_mut().map(|inbound| &mut inbound.answers);
         if let Phase::Open(open) = &mut self.phase
-            && let Err(reason) =
-                Self::collect(&self.place.core, open, now, waker, &mut self.answers, out, burst)
+            && let Err(reason) = Self::collect(&self.place.core, open, now, waker, answers, out, burst)
         {
             self.end(now, reason, burst);
         }
-        self.answers.take_ready(&self.place.core.durability, waker, out);
+        if let Some(inbound) = &mut self.inbound {
+            inbound.answers.take_ready(&self.place.core.durability, waker, out);
+            if inbound.is_empty() {
+                self.inbound = None;
+            }
+        }
         let sent = out.len() - before;
         burst.tally.bytes_sent += sent as u64;
         sent > 0
@@ -295,7 +295,7 @@ impl Connection {
         match &self.phase {
             Phase::AwaitConnect(stranger) => stranger.deadline,
             Phase::Open(open) => {
-                let silence_ends = open.silence_ends(self.last_received);
+                let silence_ends = open.silence_ends(self.last_received());
                 let own = open.next_retry().into_iter().chain(open.paused_until()).chain(open.ends_at());
                 silence_ends.into_iter().chain(own).min()
             }
@@ -309,7 +309,7 @@ impl Connection {
         open: &mut Open,
         now: Instant,
         waker: &Waker,
-        answers: &mut Answers,
+        mut answers: Option<&mut Answers>,
         out: &mut Vec<u8>,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
@@ -321,10 +321,12 @@ impl Connection {
         }
         // Asked before the answers are: the store goes on meanwhile, and no message may overtake CONNACK [MQTT-3.2.0-1].
         let may_leave = state.outbox.may_leave(&core.durability, waker);
-        answers.take_ready(&core.durability, waker, out);
+        if let Some(answers) = &mut answers {
+            answers.take_ready(&core.durability, waker, out);
+        }
         if let Some(terms) = &mut open.terms
             && let Some(retry) = terms.retry.as_mut().filter(|retry| retry.is_due)
-            && answers.is_empty()
+            && answers.is_none_or(|answers| answers.is_empty())
             && may_leave
         {
             retry.is_due = false;
@@ -350,10 +352,39 @@ impl Connection {
         burst: &mut Burst<'_>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), CloseReason> {
-        let before = self.answers.len();
-        self.answers.push(encode).map_err(|_| CloseReason::Internal)?;
-        burst.tally.sent(packet_type, 1, self.answers.len() - before);
+        let answers = &mut self.inbound.get_or_insert_default().answers;
+        let before = answers.len();
+        answers.push(encode).map_err(|_| CloseReason::Internal)?;
+        burst.tally.sent(packet_type, 1, answers.len() - before);
         Ok(())
+    }
+
+    /// Answers from here on promise what is durable only at `mark`.
+    fn hold_until(&mut self, mark: Mark) {
+        self.hold_message_until(mark, 0);
+    }
+
+    /// The same for a message of so many bytes.
+    #[inline]
+    fn hold_message_until(&mut self, mark: Mark, size: usize) {
+        if mark != Mark::NOTHING {
+            self.inbound.get_or_insert_default().answers.hold_until(mark, size);
+        }
+    }
+
+    fn has_partial(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|inbound| !inbound.partial.is_empty())
+    }
+
+    /// Takes note of a sign of life.
+    fn hear(&mut self, now: Instant) {
+        let age = now.saturating_duration_since(self.place.core.started_at);
+        self.heard_at = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// When the client gave the last sign of life.
+    fn last_received(&self) -> Instant {
+        self.place.core.started_at + Duration::from_nanos(self.heard_at)
     }
 
     fn open(&mut self) -> Result<&mut Open, CloseReason> {
@@ -381,7 +412,7 @@ impl Drop for Connection {
         let core = Arc::clone(&self.place.core);
         survive("the end of a connection", || {
             let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
-            self.end(self.last_received, reason, &mut core.burst());
+            self.end(self.last_received(), reason, &mut core.burst());
         });
     }
 }

@@ -18,8 +18,10 @@ impl Connection {
         bytes: &'b [u8],
         burst: &mut Burst<'_>,
     ) -> &'b [u8] {
-        let missing = match Frame::announced_len(&self.partial, self.max_packet_size()) {
-            Ok(Some(len)) => len.saturating_sub(self.partial.len()),
+        let largest = self.max_packet_size();
+        let partial = &mut self.inbound.get_or_insert_default().partial;
+        let missing = match Frame::announced_len(partial, largest) {
+            Ok(Some(len)) => len.saturating_sub(partial.len()),
             Ok(None) => 1, // Its length is not known yet; it will be within four bytes.
             Err(error) => {
                 self.end(now, error.into(), burst);
@@ -27,12 +29,12 @@ impl Connection {
             }
         };
         let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
-        self.partial.extend_from_slice(taken);
-        let mut held = std::mem::take(&mut self.partial);
+        partial.extend_from_slice(taken);
+        let mut held = std::mem::take(partial);
         let used = self.handle_packets(now, &held, burst);
         held.drain(..used);
         if self.closed().is_none() && !held.is_empty() {
-            self.partial = held;
+            self.inbound.get_or_insert_default().partial = held;
         }
         rest
     }
@@ -53,7 +55,6 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
                     used += frame.len;
-                    self.last_received = now;
                     burst.tally.received(frame.packet_type, frame.len);
                     if self.place.core.traces.is_on() {
                         self.trace(now, &frame);
@@ -68,6 +69,9 @@ impl Connection {
                     self.end(now, error.into(), burst); // [MQTT-2.2.2-2] [MQTT-4.8.0-1]
                 }
             }
+        }
+        if used > 0 {
+            self.hear(now);
         }
         used
     }

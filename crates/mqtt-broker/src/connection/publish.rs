@@ -99,7 +99,7 @@ impl Connection {
     fn receive(&mut self, packet_id: mqtt_codec::PacketId) -> Result<bool, CloseReason> {
         let max_unreleased = self.limits().max_unreleased;
         let mut state = self.attachment()?.lock()?;
-        let received = state.received.insert(packet_id, max_unreleased);
+        let received = state.seldom.change(|parts| parts.received.insert(packet_id, max_unreleased));
         received.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
     }
 
@@ -109,7 +109,7 @@ impl Connection {
             && let Ok(attachment) = self.attachment()
             && let Ok(mut state) = attachment.lock()
         {
-            state.received.release(packet_id);
+            state.seldom.change_if_any(|parts| parts.received.release(packet_id));
         }
     }
 
@@ -177,11 +177,11 @@ impl Connection {
         let (publisher, group) = (session.serial, self.received_record(session, delivery));
         if retain {
             let mark = self.place.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
-            self.answers.hold_message_until(mark, outgoing.size());
+            self.hold_message_until(mark, outgoing.size());
         }
-        let cache = self.route_cache.get_or_insert_default();
-        let mark = self.place.core.publish(outgoing, publisher, group, cache, burst);
-        self.answers.hold_message_until(mark, outgoing.size());
+        let routes = self.inbound.get_or_insert_default().routes.get_or_insert_default();
+        let mark = self.place.core.publish(outgoing, publisher, group, routes, burst);
+        self.hold_message_until(mark, outgoing.size());
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl Connection {
         let rate = open.terms.as_mut().and_then(|terms| terms.publish_rate.as_mut());
         let Some(rate) = rate else { return };
         if rate.paused_until.take_if(|until| now >= *until).is_some() {
-            self.last_received = now; // Nobody listened: its keep alive starts again.
+            self.hear(now); // Nobody listened: its keep alive starts again.
             self.handle_held(now, burst);
         }
     }

@@ -124,7 +124,7 @@ impl Connection {
         let client_id = &*attachment.info.client_id;
         tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
         if let Some(mark) = self.place.core.unsubscribe(&attachment.session, filter) {
-            self.answers.hold_until(mark);
+            self.hold_until(mark);
         }
         Ok(SubscribeReturnCode::Failure)
     }
@@ -146,7 +146,7 @@ impl Connection {
         let granted = granted.min(requested);
         match self.place.core.subscribe(&attachment.session, filter, granted, burst.now) {
             Ok(mark) => {
-                self.answers.hold_until(mark);
+                self.hold_until(mark);
                 Ok(SubscribeReturnCode::Granted(granted))
             }
             Err(refusal) => {
@@ -201,7 +201,8 @@ pub(crate) fn deliver_retained(
         let (mut due, room) = {
             let mut state = attachment.lock()?;
             let room = state.outbox.room(&core.limits).min(RETAINED_CHUNK);
-            let next = if room == 0 { None } else { state.retained_due.take() };
+            let next =
+                if room == 0 { None } else { state.seldom.change_if_any(|parts| parts.retained_due.take()) };
             let Some(due) = next else { return Ok(()) };
             (due, room)
         };
@@ -227,7 +228,7 @@ pub(crate) fn deliver_retained(
 fn keep_due(attachment: &Attachment, due: Lookup) {
     let mut state = attachment.session.lock();
     if !state.has_ended() {
-        state.retained_due.put_back(due);
+        state.seldom.change(|parts| parts.retained_due.put_back(due));
     }
     drop(state);
     if attachment.check().is_err() {

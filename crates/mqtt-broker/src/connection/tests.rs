@@ -254,7 +254,7 @@ fn retained_messages_that_are_due_outlive_the_connection() {
     client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
     client.say();
     assert_eq!(client.connection.closed(), Some(&CloseReason::SlowConsumer));
-    assert!(!client.core.sessions.get("client").unwrap().lock().retained_due.is_empty());
+    assert!(client.core.sessions.get("client").unwrap().lock().has_retained_due());
 }
 
 /// A waker that counts.

@@ -28,7 +28,7 @@ impl Connection {
             let unsubscribed = core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
             mark = mark.max(unsubscribed.unwrap_or_default());
         }
-        self.answers.hold_until(mark);
+        self.hold_until(mark);
         // [MQTT-3.10.4-4] [MQTT-3.10.4-5]: also if there was nothing to remove. [MQTT-2.3.1-7]
         self.answer(PacketType::Unsuback, burst, |out| Unsuback { packet_id }.encode(out))
     }

@@ -75,7 +75,7 @@ impl Core {
         let now = burst.now.filter(|_| !retain);
         let pushed = state.push(outgoing, qos, retain, now, &self.limits, &self.hooks);
         for (reason, _) in &pushed.dropped {
-            state.losses.add(*reason, burst.now);
+            state.lose(*reason, burst.now);
         }
         let peer = self.traces.is_on().then(|| state.peer());
         drop(state);
@@ -154,7 +154,7 @@ impl Core {
             }
             let pushed = state.outbox.add_page(number, page, &core.limits);
             for (reason, _) in &pushed.dropped {
-                state.losses.add(*reason, None);
+                state.lose(*reason, None);
             }
             drop(state);
             core.settle(&session, pushed, None, &mut core.burst());

@@ -51,12 +51,9 @@ pub(super) struct ConnectionTask<S>(Option<Service<S>>);
 struct Service<S> {
     link: Link<S>,
     connection: Connection,
-    /// What the socket has not taken yet. Behind a pointer, because most take everything at once.
-    unwritten: Option<Box<Unwritten>>,
-    asked: Option<Box<Asked>>,
+    /// Behind a pointer, because a connection at rest has none.
+    transient: Option<Box<Transient>>,
     timer: Option<Box<Timer>>,
-    /// Watched until the client is connected; from then on its session is told.
-    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     berth: Berth,
     /// How it moves to another worker, if it can.
     go: Option<Go<S>>,
@@ -64,9 +61,18 @@ struct Service<S> {
 
 enum Link<S> {
     Up(S),
-    /// The connection has ended: its last bytes are being written.
-    Closing(Box<Farewell>),
-    Gone,
+    /// The connection has ended: its last bytes are being written, if there is anybody to write them to.
+    Closing(Option<Box<Farewell>>),
+}
+
+/// What a connection has for a while.
+#[derive(Default)]
+struct Transient {
+    /// What the socket has not taken yet.
+    unwritten: Unwritten,
+    asked: Option<Asked>,
+    /// Watched until the client is connected; from then on its session is told.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 /// Bytes on their way to the socket, and how many of them it has taken.
@@ -96,10 +102,26 @@ enum Step {
 impl<S> Link<S> {
     /// The socket, unless it was taken before.
     fn take(&mut self) -> Option<S> {
-        match mem::replace(self, Self::Gone) {
+        match mem::replace(self, Self::Closing(None)) {
             Self::Up(socket) => Some(socket),
-            Self::Closing(_) | Self::Gone => None,
+            Self::Closing(_) => None,
         }
+    }
+}
+
+impl Transient {
+    fn is_over(&self) -> bool {
+        self.unwritten.is_empty() && self.asked.is_none() && self.stop.is_none()
+    }
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.written
     }
 }
 
@@ -127,10 +149,11 @@ impl<S: ByteStream> ConnectionTask<S> {
         Self(Some(Service {
             link: Link::Up(socket),
             connection,
-            unwritten: None,
-            asked: None,
+            transient: Some(Box::new(Transient {
+                stop: Some(Box::pin(stop.cancelled_owned())),
+                ..Transient::default()
+            })),
             timer: None,
-            stop: Some(Box::pin(stop.cancelled_owned())),
             berth,
             go: None,
         }))
@@ -170,7 +193,8 @@ impl<S: Socket> Service<S> {
 impl<S: ByteStream> Service<S> {
     /// Where it belongs now and how it gets there, unless it must stay: an answer comes to where it was asked for.
     fn moves(&self, now: Instant) -> Option<(Go<S>, Berth)> {
-        let go = self.go.filter(|_| self.asked.is_none() && matches!(self.link, Link::Up(_)))?;
+        let has_asked = self.transient.as_ref().is_some_and(|transient| transient.asked.is_some());
+        let go = self.go.filter(|_| !has_asked && matches!(self.link, Link::Up(_)))?;
         Some((go, self.berth.moved(now)?))
     }
 
@@ -181,8 +205,8 @@ impl<S: ByteStream> Service<S> {
             self.say_farewell();
         }
         match &mut self.link {
-            Link::Closing(farewell) => farewell.0.as_mut().poll(cx),
-            Link::Up(_) | Link::Gone => Poll::Ready(()),
+            Link::Closing(Some(farewell)) => farewell.0.as_mut().poll(cx),
+            Link::Up(_) | Link::Closing(None) => Poll::Ready(()),
         }
     }
 
@@ -209,6 +233,7 @@ impl<S: ByteStream> Service<S> {
             if !timed_out && [answered, read] == [Step::Idle, Step::Idle] {
                 self.poll_stop(cx, now, &mut burst);
                 self.arm_timer(cx);
+                self.transient.take_if(|transient| transient.is_over());
                 return Poll::Pending;
             }
             if burst.is_spent() || burst.gives_way() {
@@ -223,8 +248,7 @@ impl<S: ByteStream> Service<S> {
     /// Writes until the socket takes no more, or nothing is left.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
         // An idle connection owns no buffer.
-        let Unwritten { mut bytes, mut written } =
-            self.unwritten.take().map(|rest| *rest).unwrap_or_default();
+        let Unwritten { mut bytes, mut written } = self.take_unwritten();
         loop {
             if written == bytes.len() {
                 bytes.clear();
@@ -239,7 +263,7 @@ impl<S: ByteStream> Service<S> {
             match Pin::new(socket).poll_write(cx, rest) {
                 Poll::Pending => {
                     self.connection.handle_wake(now, burst);
-                    self.unwritten = Some(Box::new(Unwritten { bytes, written }));
+                    self.transient().unwritten = Unwritten { bytes, written };
                     return;
                 }
                 Poll::Ready(Ok(0)) => self.lose(now, CloseReason::ConnectionLost, burst),
@@ -248,7 +272,7 @@ impl<S: ByteStream> Service<S> {
             }
             if self.connection.closed().is_some() {
                 // The farewell owes the client the rest.
-                self.unwritten = Some(Box::new(Unwritten { bytes, written }));
+                self.transient().unwritten = Unwritten { bytes, written };
                 return;
             }
         }
@@ -264,21 +288,22 @@ impl<S: ByteStream> Service<S> {
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        if self.asked.is_none() {
-            let question = self.connection.poll_question();
+        let has_asked = self.transient.as_ref().is_some_and(|transient| transient.asked.is_some());
+        if !has_asked && let Some(question) = self.connection.poll_question() {
             let time_limit = self.connection.limits().hook_timeout;
-            self.asked = question.map(|question| Box::new(Asked::new(question, time_limit)));
+            self.transient().asked = Some(Asked::new(question, time_limit));
         }
-        let Some(asked) = &mut self.asked else { return Step::Idle };
+        let Some(transient) = &mut self.transient else { return Step::Idle };
+        let Some(asked) = &mut transient.asked else { return Step::Idle };
         let Poll::Ready(answer) = asked.poll(cx) else { return Step::Idle };
-        self.asked = None;
+        transient.asked = None;
         self.connection.handle_answer(now, answer, burst);
         Step::Progress
     }
 
     /// One read, into the buffer that the thread's connections share, handled to the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        let unwritten = self.unwritten.as_ref().map_or(0, |rest| rest.bytes.len() - rest.written);
+        let unwritten = self.transient.as_ref().map_or(0, |transient| transient.unwritten.len());
         if unwritten + self.connection.unsent_answers() > MOST_UNWRITTEN {
             return Step::Idle;
         }
@@ -326,15 +351,24 @@ impl<S: ByteStream> Service<S> {
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) {
-        let Some(stop) = &mut self.stop else { return };
+        let Some(transient) = &mut self.transient else { return };
+        let Some(stop) = &mut transient.stop else { return };
         if stop.as_mut().poll(cx).is_ready() {
-            self.stop = None;
+            transient.stop = None;
             self.connection.handle_loss(now, CloseReason::Shutdown, burst);
             cx.waker().wake_by_ref();
         } else if self.connection.is_open() {
             // A shutdown that begins from now on finds the session, and tells it.
-            self.stop = None;
+            transient.stop = None;
         }
+    }
+
+    fn transient(&mut self) -> &mut Transient {
+        self.transient.get_or_insert_default()
+    }
+
+    fn take_unwritten(&mut self) -> Unwritten {
+        self.transient.as_mut().map(|transient| mem::take(&mut transient.unwritten)).unwrap_or_default()
     }
 
     fn lose(&mut self, now: Instant, reason: CloseReason, burst: &mut Burst<'_>) {
@@ -345,7 +379,7 @@ impl<S: ByteStream> Service<S> {
     fn say_farewell(&mut self) {
         let Some(mut socket) = self.link.take() else { return };
         let core = Arc::clone(self.connection.core());
-        let Unwritten { bytes, written } = self.unwritten.take().map(|rest| *rest).unwrap_or_default();
+        let Unwritten { bytes, written } = self.take_unwritten();
         let mut rest = bytes.get(written..).unwrap_or_default().to_vec();
         self.connection.poll_transmit(now(), Waker::noop(), &mut rest, &mut core.burst());
         let farewell = async move {
@@ -355,7 +389,7 @@ impl<S: ByteStream> Service<S> {
         };
         // Best effort: the connection is over, whether the client still listens or not.
         let farewell = Box::pin(async move { drop(timeout(FAREWELL, farewell).await) });
-        self.link = Link::Closing(Box::new(Farewell(farewell)));
+        self.link = Link::Closing(Some(Box::new(Farewell(farewell))));
     }
 }
 

@@ -39,8 +39,8 @@ impl Newcomer {
 
     /// Whether bans, the limits of its address and the hook agree.
     pub(super) fn weigh(&mut self) -> Result<(), RefusalReason> {
-        let Place { core, entrance, entered, .. } = &mut self.place;
-        *entered = core.admission.enter(self.accepted_at, self.peer, &entrance.limits)?;
+        self.place.enter(self.accepted_at, self.peer)?;
+        let Place { core, entrance, .. } = &self.place;
         let Some(hook) = &core.hooks.on_accept else { return Ok(()) };
         let request =
             AcceptRequest { peer: self.peer, listener: entrance.name.as_deref().unwrap_or_default() };

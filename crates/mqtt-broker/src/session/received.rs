@@ -37,6 +37,10 @@ impl Received {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |ids| ids.0.len())
     }

@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Absence, Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
+use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will, seldom::Absence};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
@@ -165,7 +165,7 @@ impl Registry {
         let left = limits.session_expiry.map(|expiry| expiry.saturating_sub(age));
         let mut state = session.lock();
         let expires_at = left.and_then(|left| now.checked_add(left));
-        state.absence = Some(Box::new(Absence { since: now.checked_sub(age), expires_at }));
+        state.be_absent(Absence { since: now.checked_sub(age), expires_at });
         drop(state);
         self.schedule(session);
     }

@@ -27,8 +27,7 @@ pub(crate) struct Lookup {
 }
 
 impl RetainedDue {
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 

@@ -12,9 +12,12 @@ use self::{
     packed::{Entry, Grant, entries, set_grant},
 };
 
-/// A session's own list of what the router holds for it.
+/// A session's own list of what the router holds for it. Owns memory only while there is something to say.
 #[derive(Default)]
-pub(crate) struct SessionSubscriptions {
+pub(crate) struct SessionSubscriptions(Option<Box<List>>);
+
+#[derive(Default)]
+struct List {
     filters: Filters,
     /// How many of them have a wildcard.
     wildcards: u32,
@@ -41,34 +44,34 @@ const FEW: usize = 16;
 
 impl SessionSubscriptions {
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.filters, Filters::Ended)
+        matches!(self.filters(), Some(Filters::Ended))
     }
 
     pub(crate) fn len(&self) -> usize {
-        match &self.filters {
-            Filters::Few(row) => entries(row).count(),
-            Filters::Many(many) => many.len(),
-            Filters::Ended => 0,
+        match self.filters() {
+            Some(Filters::Few(row)) => entries(row).count(),
+            Some(Filters::Many(many)) => many.len(),
+            Some(Filters::Ended) | None => 0,
         }
     }
 
     pub(crate) fn wildcards(&self) -> usize {
-        self.wildcards as usize
+        self.0.as_ref().map_or(0, |list| list.wildcards as usize)
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
-        match &self.filters {
-            Filters::Few(row) => find(row, filter).is_some(),
-            Filters::Many(many) => many.contains(filter.as_bytes()),
-            Filters::Ended => false,
+        match self.filters() {
+            Some(Filters::Few(row)) => find(row, filter).is_some(),
+            Some(Filters::Many(many)) => many.contains(filter.as_bytes()),
+            Some(Filters::Ended) | None => false,
         }
     }
 
     /// Whether the list can hold this filter, or does: 4 GiB of them are the end.
     pub(crate) fn has_room_for(&self, filter: &TopicFilter) -> bool {
-        match &self.filters {
-            Filters::Many(many) => many.has_room_for(filter.as_bytes()),
-            Filters::Few(_) | Filters::Ended => true,
+        match self.filters() {
+            Some(Filters::Many(many)) => many.has_room_for(filter.as_bytes()),
+            Some(Filters::Few(_) | Filters::Ended) | None => true,
         }
     }
 
@@ -76,10 +79,10 @@ impl SessionSubscriptions {
     pub(crate) fn insert(&mut self, filter: &TopicFilter, qos: QoS, at: Option<Duration>) {
         let second = at.and_then(|at| u32::try_from(at.as_secs() + 1).ok()).unwrap_or_default();
         let new = Entry { filter: filter.as_bytes(), grant: Grant { qos, second } };
-        if filter.has_wildcard() && !self.contains(filter) && !self.is_ended() {
-            self.wildcards += 1;
-        }
-        if let Filters::Few(row) = &mut self.filters {
+        let is_new_wildcard = filter.has_wildcard() && !self.is_ended() && !self.contains(filter);
+        let List { filters, wildcards } = &mut **self.0.get_or_insert_default();
+        *wildcards += u32::from(is_new_wildcard);
+        if let Filters::Few(row) = filters {
             if let Some((place, _)) = find(row, filter) {
                 set_grant(row, place, new.grant);
                 return;
@@ -91,16 +94,17 @@ impl SessionSubscriptions {
                 *row = longer.into();
                 return;
             }
-            self.filters = Filters::Many(Box::new(Many::new(row)));
+            *filters = Filters::Many(Box::new(Many::new(row)));
         }
-        if let Filters::Many(many) = &mut self.filters {
+        if let Filters::Many(many) = filters {
             many.insert(&new);
         }
     }
 
     /// Filters are compared byte for byte [MQTT-3.10.4-1].
     pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
-        let was_there = match &mut self.filters {
+        let Some(list) = &mut self.0 else { return false };
+        let was_there = match &mut list.filters {
             Filters::Few(row) => {
                 let found = find(row, filter).map(|(place, entry)| (place, place + entry.size()));
                 if let Some((from, to)) = found {
@@ -113,16 +117,19 @@ impl SessionSubscriptions {
             Filters::Ended => false,
         };
         if was_there && filter.has_wildcard() {
-            self.wildcards -= 1;
+            list.wildcards -= 1;
+        }
+        if matches!(&list.filters, Filters::Few(row) if row.is_empty()) {
+            self.0 = None;
         }
         was_there
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Granted> {
-        let (few, many) = match &self.filters {
-            Filters::Few(row) => (Some(entries(row)), None),
-            Filters::Many(many) => (None, Some(many.iter())),
-            Filters::Ended => (None, None),
+        let (few, many) = match self.filters() {
+            Some(Filters::Few(row)) => (Some(entries(row)), None),
+            Some(Filters::Many(many)) => (None, Some(many.iter())),
+            Some(Filters::Ended) | None => (None, None),
         };
         let few = few.into_iter().flatten().map(|(_, entry)| entry);
         // Each was a filter when it was put in.
@@ -135,8 +142,12 @@ impl SessionSubscriptions {
     /// Ends it, and hands out what the router still has to forget.
     pub(crate) fn end(&mut self) -> Vec<TopicFilter> {
         let filters = self.iter().map(|granted| granted.filter).collect();
-        *self = Self { filters: Filters::Ended, wildcards: 0 };
+        self.0 = Some(Box::new(List { filters: Filters::Ended, wildcards: 0 }));
         filters
+    }
+
+    fn filters(&self) -> Option<&Filters> {
+        self.0.as_ref().map(|list| &list.filters)
     }
 }
 
@@ -157,12 +168,16 @@ mod tests {
     /// There is one of these a client, and most have one filter.
     #[test]
     fn few_filters_take_their_bytes_and_seven_each() {
-        assert_eq!(size_of::<SessionSubscriptions>(), 32);
+        assert_eq!((size_of::<SessionSubscriptions>(), size_of::<List>()), (8, 32));
         let mut subscriptions = SessionSubscriptions::default();
         for text in ["a/b", "c/#"] {
             subscriptions.insert(&TopicFilter::try_from(text).unwrap(), QoS::AtLeastOnce, None);
         }
-        assert!(matches!(&subscriptions.filters, Filters::Few(row) if row.len() == 2 * (3 + 7)));
+        assert!(matches!(subscriptions.filters(), Some(Filters::Few(row)) if row.len() == 2 * (3 + 7)));
+        assert!(
+            ["a/b", "c/#"].iter().all(|text| subscriptions.remove(&TopicFilter::try_from(*text).unwrap()))
+        );
+        assert!(subscriptions.0.is_none(), "the last one leaves nothing behind");
     }
 
     /// Places are moved when gaps are closed: what is left must still be found, and what went must not.
@@ -184,7 +199,7 @@ mod tests {
         left.sort_unstable();
         expected.sort_unstable();
         assert_eq!(left, expected);
-        let Filters::Many(many) = &subscriptions.filters else { panic!("it has too many for a list") };
+        let Some(Filters::Many(many)) = subscriptions.filters() else { panic!("it has too many for a list") };
         assert!(many.bytes() < 3 * expected.iter().map(|filter| filter.as_bytes().len() + 7).sum::<usize>());
     }
 

@@ -41,6 +41,10 @@ impl Losses {
         counted.last = Some((reason, now));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn by_reason(&self) -> [u64; DropReason::ALL.len()] {
         self.0.as_ref().map(|counted| counted.by_reason).unwrap_or_default()
     }

@@ -98,7 +98,7 @@ impl World {
             return Err("a message waits, and could go".into());
         }
         let is_held = state.outbox.pending_bytes() > 0; // For the store: then the task looks again when it is let go.
-        if !is_held && !state.retained_due.is_empty() && state.outbox.room(limits) > 0 {
+        if !is_held && state.has_retained_due() && state.outbox.room(limits) > 0 {
             return Err("retained messages wait, and could go".into());
         }
         Ok(())
@@ -146,7 +146,7 @@ impl World {
             };
             let state = session.lock();
             let waiting = (state.outbox.inflight_messages(), state.outbox.queued_messages());
-            if waiting != (0, 0) || state.received.len() != 0 {
+            if waiting != (0, 0) || state.unreleased_messages() != 0 {
                 return Err(format!("{} is at rest, and (inflight, queued) are {waiting:?}", client.name));
             }
         }
