@@ -21,7 +21,7 @@ fn check(test: impl Fn() + Send + Sync + 'static) {
 }
 
 fn session() -> SessionRef {
-    SessionRef(Arc::new(Session::new(1, "client".into(), false)))
+    SessionRef::new(Session::new(1, "client".into(), false))
 }
 
 /// A window of one, so that a second message has to wait for it.

@@ -38,10 +38,9 @@ pub(crate) struct Outbox {
     /// The owner's task found nothing to do and waits: the first push must see to it that it is woken.
     asleep: bool,
     sent: Sent,
-    journal: Journal,
-    /// Nothing of `pending` may leave before the store has made this durable: a QoS 2 identifier, once used, must survive;
+    /// Nothing of `pending` may leave before what it says to wait for is durable: a QoS 2 identifier, once used, must survive;
     /// and CONNACK, which waits too, is first.
-    hold: Mark,
+    journal: Journal,
 }
 
 /// More messages than this are not withheld at a time: whoever publishes to this client waits meanwhile.
@@ -203,12 +202,12 @@ impl Outbox {
 
     /// Whether the store keeps nothing back. If it does, `waker` is woken when that is over.
     pub(crate) fn may_leave(&self, durability: &Durability, waker: &Waker) -> bool {
-        durability.is_durable(self.hold, waker)
+        durability.is_durable(self.journal.hold(), waker)
     }
 
     /// Nothing leaves before `mark` is durable.
     pub(crate) fn hold_until(&mut self, mark: Mark) {
-        self.hold = self.hold.max(mark);
+        self.journal.hold_until(mark);
     }
 
     /// The oldest message that waits for a subscriber in this process; `None` says that `waker` is woken when one comes.

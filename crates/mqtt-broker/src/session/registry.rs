@@ -114,8 +114,7 @@ impl Registry {
             self.reserve(limits.max_sessions)?;
         }
         let serial = self.next_serial();
-        let session =
-            SessionRef(Arc::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session)));
+        let session = SessionRef::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session));
         session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
         let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
         // A clean session writes nothing, unless it has a Will.
@@ -145,7 +144,7 @@ impl Registry {
     /// Puts a persistent session back that an earlier process had, with its key.
     pub(crate) fn restore(&self, serial: SessionKey, client_id: Arc<str>, journal: Journal) -> Restored {
         self.skip_serial(serial);
-        let session = SessionRef(Arc::new(Session::new(serial, Arc::clone(&client_id), false)));
+        let session = SessionRef::new(Session::new(serial, Arc::clone(&client_id), false));
         session.lock().outbox.set_journal(journal);
         let earlier = self.shard(&client_id).lock().replace(ByClientId(session.clone()));
         let earlier = earlier.map(|earlier| earlier.0);

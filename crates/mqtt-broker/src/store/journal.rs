@@ -9,10 +9,16 @@ use super::{Mark, MessageKey, Record, SessionKey, Store};
 /// Writes for one session; the journal of a session that is not durable writes nothing.
 ///
 /// Every write is made under the lock of the session's state, so that the store sees a session's changes in their order.
-#[derive(Clone, Default)]
-pub(crate) struct Journal(Option<Box<Durable>>);
+#[derive(Default)]
+pub(crate) struct Journal(Option<Box<Inner>>);
 
-#[derive(Clone)]
+/// Behind a pointer, because without a store there is nothing to write, and nothing to wait for.
+#[derive(Default)]
+struct Inner {
+    durable: Option<Durable>,
+    hold: Mark,
+}
+
 struct Durable {
     store: Arc<dyn Store>,
     session: SessionKey,
@@ -20,12 +26,24 @@ struct Durable {
 
 impl Journal {
     pub(crate) fn new(store: Arc<dyn Store>, session: SessionKey) -> Self {
-        Self(Some(Box::new(Durable { store, session })))
+        Self(Some(Box::new(Inner { durable: Some(Durable { store, session }), hold: Mark::NOTHING })))
     }
 
     /// Whose changes it writes; `None` if it writes nothing.
     pub(crate) fn session(&self) -> Option<SessionKey> {
-        self.0.as_deref().map(|durable| durable.session)
+        self.durable().map(|durable| durable.session)
+    }
+
+    /// What the session's messages have to wait for.
+    pub(crate) fn hold(&self) -> Mark {
+        self.0.as_ref().map_or(Mark::NOTHING, |inner| inner.hold)
+    }
+
+    /// They wait for this one too. A session that is not durable may have to: for its Will.
+    pub(crate) fn hold_until(&mut self, mark: Mark) {
+        if mark > self.hold() {
+            self.0.get_or_insert_default().hold = mark;
+        }
     }
 
     /// A message is sent under this identifier. Key 0 stands for a message that is not in the store.
@@ -50,9 +68,13 @@ impl Journal {
     }
 
     fn write(&self, record: impl FnOnce(SessionKey) -> Record) -> Mark {
-        match self.0.as_deref() {
+        match self.durable() {
             Some(Durable { store, session }) => store.append(vec![record(*session)]),
             None => Mark::NOTHING,
         }
+    }
+
+    fn durable(&self) -> Option<&Durable> {
+        self.0.as_ref()?.durable.as_ref()
     }
 }
