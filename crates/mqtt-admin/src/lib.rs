@@ -29,6 +29,6 @@ pub use self::{
 };
 
 /// The description of the API in the OpenAPI format, as JSON.
-pub fn openapi_json() -> String {
-    api::description().to_pretty_json().unwrap_or_default()
+pub fn openapi_json() -> &'static str {
+    include_str!("../openapi.json")
 }

@@ -1,15 +1,14 @@
 //! What needs no token: whether the process lives and serves, and the description of the API.
 
 use axum::{
-    Json,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 
 use crate::{
     admin::Admin,
-    dashboard,
+    dashboard, openapi_json,
     problem::{Problem, Result},
 };
 
@@ -35,7 +34,7 @@ pub(super) async fn readyz(State(admin): State<Admin>) -> Result<&'static str> {
 #[utoipa::path(get, path = "/api/openapi.json", tag = "health", security(()),
     responses((status = 200, description = "OpenAPI 3.1")))]
 pub(super) async fn openapi() -> impl IntoResponse {
-    Json(super::description())
+    ([(CONTENT_TYPE, "application/json")], openapi_json())
 }
 
 /// A page to try the API.

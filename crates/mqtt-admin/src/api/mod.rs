@@ -20,17 +20,15 @@ use std::{convert::Infallible, time::Instant};
 use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Request, State},
+    handler::Handler,
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response, sse::Event},
+    routing::{MethodFilter, on},
 };
 use serde::Serialize;
 use tokio::time::timeout;
-use utoipa::{
-    OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{PathItemExt, paste};
 
 use crate::{
     admin::Admin,
@@ -39,19 +37,84 @@ use crate::{
     problem::Problem,
 };
 
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "gmqtt",
-    description = "Look at an MQTT broker, and act on it. Every request needs `Authorization: Bearer TOKEN`; a token is for \
-                   reading, or for all. Errors are `application/problem+json` (RFC 9457). Times are RFC 3339.",
-))]
-struct Description;
+/// Of each list of handlers a router, on the paths and methods that stand above the handlers; and of all lists together the
+/// description that `openapi.json` is, which no program carries the making of: with its schemas that is ten times the file.
+macro_rules! routes {
+    ($($(#[$about:meta])* fn $list:ident() { $($module:ident::$handler:ident,)* })*) => {
+        $(
+            $(#[$about])*
+            fn $list() -> Router<Admin> {
+                let router = Router::new();
+                $(let router = paste! { serve::<$module::[<__path_ $handler>], _, _>(router, $module::$handler) };)*
+                router
+            }
+        )*
+
+        #[cfg(test)]
+        #[derive(utoipa::OpenApi)]
+        #[openapi(
+            paths($($($module::$handler,)*)*),
+            info(
+                title = "gmqtt",
+                description = "Look at an MQTT broker, and act on it. Every request needs `Authorization: Bearer TOKEN`; \
+                               a token is for reading, or for all. Errors are `application/problem+json` (RFC 9457). \
+                               Times are RFC 3339.",
+            ),
+        )]
+        struct Described;
+    };
+}
+
+routes! {
+    /// What needs a token.
+    fn guarded() {
+        metrics::metrics,
+        system::overview,
+        history::history,
+        system::websockets,
+        watch::messages,
+        watch::topics,
+        clients::list,
+        clients::get,
+        clients::disconnect,
+        clients::events,
+        sessions::list,
+        sessions::queue,
+        retained::list,
+        retained::forget,
+        retained::get,
+        bans::list,
+        bans::ban,
+        bans::forgive,
+        trace::trace,
+        sessions::get,
+        sessions::end,
+        subscriptions::list,
+        subscriptions::of_client,
+        subscriptions::subscribe,
+        subscriptions::unsubscribe,
+        messages::publish,
+        messages::publish_batch,
+        messages::broadcast,
+        system::config,
+        system::reload,
+        system::log_level,
+        system::set_log_level,
+        system::backup,
+    }
+
+    /// What needs none.
+    fn open() {
+        health::livez,
+        health::readyz,
+        health::openapi,
+        health::page,
+    }
+}
 
 /// All routes, ready to be served.
 pub(crate) fn router(admin: &Admin) -> Router {
-    let guarded: OpenApiRouter<Admin> = guarded();
-    let (guarded, _) = guarded.split_for_parts();
-    let guarded = guarded
+    let guarded = guarded()
         .fallback(async || Problem::not_found("there is nothing at this path; see /api/openapi.json"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "see /api/openapi.json for what may be done here")
@@ -60,60 +123,19 @@ pub(crate) fn router(admin: &Admin) -> Router {
         .layer(from_fn_with_state(admin.clone(), in_time))
         .layer(from_fn_with_state(admin.clone(), authorize))
         .with_state(admin.clone());
-    let (open, _) = open().split_for_parts();
-    open.merge(dashboard::router()).with_state(admin.clone()).merge(guarded).layer(from_fn(plainly))
+    open().merge(dashboard::router()).with_state(admin.clone()).merge(guarded).layer(from_fn(plainly))
 }
 
-/// The API's own description.
-pub(crate) fn description() -> utoipa::openapi::OpenApi {
-    let all: OpenApiRouter<Admin> = guarded().merge(open());
-    let mut description =
-        OpenApiRouter::<Admin>::with_openapi(Description::openapi()).merge(all).into_openapi();
-    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    description.components.get_or_insert_default().add_security_scheme("token", bearer);
-    description.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", [])]);
-    description
-}
-
-/// What needs a token.
-fn guarded() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new()
-        .routes(routes!(metrics::metrics))
-        .routes(routes!(system::overview))
-        .routes(routes!(history::history))
-        .routes(routes!(system::websockets))
-        .routes(routes!(watch::messages))
-        .routes(routes!(watch::topics))
-        .routes(routes!(clients::list))
-        .routes(routes!(clients::get, clients::disconnect))
-        .routes(routes!(clients::events))
-        .routes(routes!(sessions::list))
-        .routes(routes!(sessions::queue))
-        .routes(routes!(retained::list, retained::forget))
-        .routes(routes!(retained::get))
-        .routes(routes!(bans::list, bans::ban, bans::forgive))
-        .routes(routes!(trace::trace))
-        .routes(routes!(sessions::get, sessions::end))
-        .routes(routes!(subscriptions::list))
-        .routes(routes!(subscriptions::of_client))
-        .routes(routes!(subscriptions::subscribe))
-        .routes(routes!(subscriptions::unsubscribe))
-        .routes(routes!(messages::publish))
-        .routes(routes!(messages::publish_batch))
-        .routes(routes!(messages::broadcast))
-        .routes(routes!(system::config))
-        .routes(routes!(system::reload))
-        .routes(routes!(system::log_level, system::set_log_level))
-        .routes(routes!(system::backup))
-}
-
-/// What needs none.
-fn open() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new()
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::openapi))
-        .routes(routes!(health::page))
+/// A handler where its description says.
+fn serve<D, H, T>(router: Router<Admin>, handler: H) -> Router<Admin>
+where
+    D: utoipa::Path,
+    H: Handler<T, Admin>,
+    T: 'static,
+{
+    let methods = D::methods().into_iter().map(|method| method.to_method_filter());
+    let methods = methods.reduce(MethodFilter::or).unwrap_or(MethodFilter::GET);
+    router.route(&D::path(), on(methods, handler))
 }
 
 /// Lets through who shows a token that allows it, and writes down who changed what.
@@ -203,4 +225,38 @@ async fn plainly(request: Request, next: Next) -> Response {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use serde::Serialize as _;
+    use serde_json::{Serializer, ser::PrettyFormatter};
+    use utoipa::{
+        OpenApi,
+        openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    };
+
+    use super::Described;
+
+    /// Mend it with: `GMQTT_WRITE=1 cargo test -p mqtt-admin --lib the_description`.
+    #[test]
+    fn the_description_is_that_of_the_handlers() {
+        let mut all = Described::openapi();
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        all.components.get_or_insert_default().add_security_scheme("token", bearer);
+        all.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("token", [])]);
+        let mut made = Vec::new();
+        // A line for each thing, so that a change can be read, and no more of it than that: it is in the program.
+        let mut lines = Serializer::with_formatter(&mut made, PrettyFormatter::with_indent(b" "));
+        all.serialize(&mut lines).unwrap();
+        made.push(b'\n');
+        if env::var_os("GMQTT_WRITE").is_some() {
+            fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), &made).unwrap();
+            return;
+        }
+        let kept = include_str!("../../openapi.json");
+        assert!(kept.as_bytes() == made, "run: GMQTT_WRITE=1 cargo test -p mqtt-admin --lib the_description");
+    }
 }
