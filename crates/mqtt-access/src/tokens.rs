@@ -17,6 +17,13 @@ use jsonwebtoken::{
 };
 use mqtt_broker::{ClientInfo, ConnectRefusal, ConnectRequest, HookFuture};
 use serde_json::{Map, Value};
+use x509_parser::{
+    oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION},
+    pem::parse_x509_pem,
+    prelude::FromDer,
+    public_key::RSAPublicKey,
+    x509::SubjectPublicKeyInfo,
+};
 
 use crate::{
     acl::Acl,
@@ -114,12 +121,11 @@ impl TokenKeys {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
                 let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                 check_secret(secret)?;
-                Ok(DecodingKey::from_secret(secret))
+                Some(DecodingKey::from_secret(secret))
             }
-            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(bytes),
-            _ => DecodingKey::from_rsa_pem(bytes),
+            _ => public_key(bytes, algorithm),
         };
-        let key = key.map_err(|_| format!("no public key for {algorithm:?} in PEM"))?;
+        let key = key.ok_or_else(|| format!("no public key for {algorithm:?} in PEM"))?;
         Ok(Self(vec![Key { id: None, algorithm, decoding: key }]))
     }
 
@@ -251,6 +257,25 @@ fn rights(claim: &Value) -> Result<Acl, String> {
     let lines = lines.ok_or_else(|| format!("its rights are no list of at most {MOST_LINES} strings"))?;
     Acl::for_one_client(lines)
         .map_err(|errors| errors.first().map_or_else(String::new, |error| format!("its rights, {error}")))
+}
+
+/// A public key out of PEM: by itself, in a certificate, or, for RSA, as PKCS#1 has it.
+fn public_key(pem: &[u8], algorithm: Algorithm) -> Option<DecodingKey> {
+    let (_, pem) = parse_x509_pem(pem).ok()?;
+    let rsa = |der: &[u8]| RSAPublicKey::from_der(der).is_ok().then(|| DecodingKey::from_rsa_der(der));
+    let is_elliptic = matches!(algorithm, Algorithm::ES256 | Algorithm::ES384);
+    let key = match pem.label.as_str() {
+        "PUBLIC KEY" => SubjectPublicKeyInfo::from_der(&pem.contents).ok()?.1,
+        "CERTIFICATE" => pem.parse_x509().ok()?.tbs_certificate.subject_pki,
+        "RSA PUBLIC KEY" if !is_elliptic => return rsa(&pem.contents),
+        _ => return None,
+    };
+    let (kind, bits) = (&key.algorithm.algorithm, &key.subject_public_key.data);
+    if is_elliptic {
+        (*kind == OID_KEY_TYPE_EC_PUBLIC_KEY).then(|| DecodingKey::from_ec_der(bits))
+    } else {
+        (*kind == OID_PKCS1_RSAENCRYPTION).then(|| rsa(bits)).flatten()
+    }
 }
 
 fn check_secret(secret: &[u8]) -> Result<(), String> {

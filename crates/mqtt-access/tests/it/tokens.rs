@@ -6,10 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mqtt_access::{Access, AccessControl, Acl, TokenKeys, TokenOptions, Tokens};
 use mqtt_broker::ConnectRefusal;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -118,6 +119,28 @@ fn strict() -> AccessControl {
     let mut options = TokenOptions::default();
     (options.issuer, options.audience) = (Some("us".into()), Some("mqtt".into()));
     access(secret_key(&Files::new()), options)
+}
+
+/// PEM says what is in it; a key of another kind, a private one and half of one are found when they are loaded, not when the
+/// first client is refused.
+#[test]
+fn a_public_key_may_stand_by_itself_and_in_a_certificate() {
+    let files = Files::new();
+    let load = |name: &str, pem: &str| TokenKeys::load(&files.write("key", pem), name.parse().unwrap());
+    let elliptic = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    for (name, other, pair) in [("ES256", "RS256", &elliptic), ("RS256", "ES256", &rsa)] {
+        let certificate = CertificateParams::default().self_signed(pair).unwrap().pem();
+        for pem in [pair.public_key_pem(), certificate] {
+            assert!(load(name, &pem).is_ok(), "{pem}");
+            assert!(load(other, &pem).unwrap_err().to_string().contains("no public key for"), "{pem}");
+            assert!(load(name, &pem[..pem.len() / 2]).is_err());
+        }
+        assert!(load(name, &pair.serialize_pem()).is_err(), "a private key");
+    }
+    let pkcs1 = STANDARD.encode(rsa.der_bytes());
+    let pkcs1 = format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n");
+    assert!(load("RS256", &pkcs1).is_ok() && load("ES256", &pkcs1).is_err());
 }
 
 /// The classic: a public key is known to all, and must not be taken for the secret of an HMAC.
