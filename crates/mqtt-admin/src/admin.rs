@@ -36,7 +36,8 @@ pub struct AdminOptions {
     pub max_connections: usize,
     /// The body of a request, in bytes.
     pub max_body_size: usize,
-    /// How long a request may take, the reading of its body included; live traces are not bound by it.
+    /// How long a request may take, the reading of its body included; live traces are not bound by it. And how long an answer
+    /// may lie there before whoever asked reads on: then the connection is closed, traces too.
     pub request_timeout: Duration,
     /// The same for a backup, one of which is made at a time.
     pub backup_timeout: Duration,

@@ -15,6 +15,7 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{admin::Admin, api};
@@ -31,23 +32,30 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Admin {
     /// Serves the API over plain HTTP on a listener, until `stop` is cancelled.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        self.accept(listener, stop, serve_connection).await;
+        let patience = self.patience();
+        let serve = move |socket, router, stop| serve_connection(socket, router, patience, stop);
+        self.accept(listener, stop, serve).await;
     }
 
     /// The same over TLS, with whatever certificates `tls` has at each handshake.
     pub async fn serve_tls(&self, listener: TcpListener, tls: Tls, stop: CancellationToken) {
+        let patience = self.patience();
         let shake_hands = move |socket, router, stop: CancellationToken| {
             let tls = tls.clone();
             async move {
                 let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept_https(socket));
                 match stop.run_until_cancelled(handshake).await {
-                    Some(Ok(Ok(socket))) => serve_connection(socket, router, stop).await,
+                    Some(Ok(Ok(socket))) => serve_connection(socket, router, patience, stop).await,
                     Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake of the API"),
                     Some(Err(_)) | None => {}
                 }
             }
         };
         self.accept(listener, stop, shake_hands).await;
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared().options.request_timeout
     }
 
     async fn accept<F: Future<Output = ()> + Send + 'static>(
@@ -85,11 +93,15 @@ impl Admin {
 async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     socket: S,
     router: Router,
+    patience: Duration,
     stop: CancellationToken,
 ) {
+    // Whoever does not read would have a connection for as long as he likes, without a token.
+    let mut socket = TimeoutStream::new(socket);
+    socket.set_write_timeout(Some(patience));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);
-    let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    let connection = http.serve_connection(TokioIo::new(Box::pin(socket)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,

@@ -105,7 +105,8 @@ pub(super) struct LogLevel {
 #[utoipa::path(get, path = "/api/v1/log-level", tag = "broker",
     responses((status = 200, body = LogLevel), (status = 501, body = Problem)))]
 pub(super) async fn log_level(State(admin): State<Admin>) -> Result<Json<LogLevel>> {
-    Ok(Json(LogLevel { level: admin.shared().operations.log_level()? }))
+    let level = admin.heavy(|admin| admin.shared().operations.log_level()).await??;
+    Ok(Json(LogLevel { level }))
 }
 
 /// Log more, or less, until the next start.
@@ -115,9 +116,12 @@ pub(super) async fn set_log_level(
     State(admin): State<Admin>,
     Body(wanted): Body<LogLevel>,
 ) -> Result<(Extension<Noted>, Json<LogLevel>)> {
-    let operations = &admin.shared().operations;
-    operations.set_log_level(&wanted.level)?;
-    let level = operations.log_level()?;
+    let set = move |admin: &Admin| {
+        let operations = &admin.shared().operations;
+        operations.set_log_level(&wanted.level)?;
+        operations.log_level()
+    };
+    let level = admin.heavy(set).await??;
     Ok((noted(format!("log {level:?}")), Json(LogLevel { level })))
 }
 

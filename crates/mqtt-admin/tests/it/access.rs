@@ -90,3 +90,45 @@ async fn a_request_that_comes_too_slowly_is_not_waited_for() {
     tokio::time::timeout(crate::http::STUCK, socket.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
+
+/// Pages are open to all, and few connections may there be: who leaves his answers lying must not keep one.
+#[tokio::test]
+async fn who_does_not_read_answers_is_cut_off() {
+    let mut options = AdminOptions::default();
+    options.request_timeout = std::time::Duration::from_millis(50);
+    options.max_connections = 1;
+    let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
+    let mut silent = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    // More than what all buffers on the way take.
+    let requests = "GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    tokio::io::AsyncWriteExt::write_all(&mut silent, requests.as_bytes()).await.unwrap();
+    assert_eq!(world.http().get("/livez").await.status, 200);
+}
+
+/// Threads on which operations were done.
+#[derive(Clone, Default)]
+struct Threads(std::sync::Arc<std::sync::Mutex<Vec<std::thread::ThreadId>>>);
+
+impl mqtt_admin::Operations for Threads {
+    fn log_level(&self) -> Result<String, mqtt_admin::OperationError> {
+        self.0.lock().unwrap().push(std::thread::current().id());
+        Ok("info".to_owned())
+    }
+
+    fn set_log_level(&self, _: &str) -> Result<(), mqtt_admin::OperationError> {
+        self.log_level().map(drop)
+    }
+}
+
+/// They may block; this test's runtime has one thread.
+#[tokio::test]
+async fn operations_are_done_where_they_hold_up_nobody() {
+    let threads = Threads::default();
+    let world = World::with(mqtt_broker::Broker::builder(), threads.clone(), AdminOptions::default()).await;
+    let http = world.http();
+    http.get("/api/v1/log-level").await.json();
+    http.put("/api/v1/log-level", &json!({"level": "info"})).await.json();
+    let done_on = threads.0.lock().unwrap();
+    assert_eq!(done_on.len(), 3);
+    assert!(!done_on.contains(&std::thread::current().id()));
+}
