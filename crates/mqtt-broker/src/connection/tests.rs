@@ -107,6 +107,20 @@ fn is_publish(packet: &Packet) -> bool {
     matches!(packet, Packet::Publish(_))
 }
 
+/// There may be very many that do nothing.
+#[test]
+fn a_client_that_rests_has_nothing_under_way() {
+    let mut client = Fixture::new(Limits::default());
+    assert!(client.connection.inbound.is_none(), "CONNACK and SUBACK have left");
+    let (begin, end) = ([0xC0], [0]);
+    client.connection.handle_bytes(client.now, &begin, &mut client.core.burst());
+    client.say();
+    assert!(client.connection.has_partial(), "half a PINGREQ");
+    client.connection.handle_bytes(client.now, &end, &mut client.core.burst());
+    assert_eq!(client.say(), [Packet::Pingresp]);
+    assert!(client.connection.inbound.is_none());
+}
+
 /// The message was to be repeated while the socket took nothing; then PUBREC came, and its PUBREL went first: the client
 /// had forgotten the identifier when the repeated PUBLISH came, and took it for a new message. [MQTT-4.3.3-1]
 #[test]

@@ -142,6 +142,19 @@ async fn a_message_leaves_before_its_sender_is_answered() {
     assert_eq!(until_written(2).await, ["subscriber", "publisher"]);
 }
 
+/// What it has for a while goes with that while.
+#[tokio::test]
+async fn a_connection_at_rest_has_nothing_transient() {
+    let broker = Broker::builder().build();
+    let (mut client, stream) = duplex(1024);
+    client.write_all(&connect("idle")).await.unwrap();
+    let mut task = task(&broker, stream);
+    assert!(task.0.as_ref().unwrap().transient.is_some(), "it watches for the end of the broker");
+    assert!(Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let service = task.0.as_ref().unwrap();
+    assert!(service.connection.is_open() && service.transient.is_none());
+}
+
 /// With the 112 bytes that tokio adds, a cell of 256 bytes has room for 144, the 24 of a socket on a runtime of one thread
 /// among them.
 #[test]
