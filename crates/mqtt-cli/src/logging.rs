@@ -6,7 +6,12 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Registry, fmt::layer as fmt_layer, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Registry,
+    filter::{ParseError, Targets},
+    fmt::layer as fmt_layer,
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
 };
 
 /// What goes into the log of a broker, and how it looks.
@@ -36,10 +41,10 @@ impl FromStr for Directives {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match EnvFilter::try_new(text) {
+        match targets(text) {
             Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => {
-                Err(format!("is no level, such as \"info\" or \"info,mqtt_broker::net=debug\": {error}"))
+            Err(why) => {
+                Err(format!("is no level, such as \"info\" or \"info,mqtt_broker::net=debug\": {why}"))
             }
         }
     }
@@ -54,7 +59,7 @@ impl fmt::Display for Directives {
 /// The levels of a log that has begun. All clones are the same.
 #[derive(Clone)]
 pub(crate) struct LogLevels {
-    handle: reload::Handle<EnvFilter, Registry>,
+    handle: reload::Handle<Targets, Registry>,
     in_force: Arc<Mutex<Directives>>,
 }
 
@@ -86,11 +91,30 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
 
 /// The levels of a text that was checked. The storage engine tells much at `info` that interests nobody who does not name it;
 /// its warnings are of interest to all. That a batch could not be written is said by `mqtt_store`, and once is enough.
-fn filter(text: &str) -> EnvFilter {
-    match EnvFilter::new(text).max_level_hint() {
-        Some(level) if level < LevelFilter::INFO => EnvFilter::new(format!("fjall::batch=off,{text}")),
-        _ => EnvFilter::new(format!("fjall=warn,fjall::batch=off,lsm_tree=warn,{text}")),
+fn filter(text: &str) -> Targets {
+    let wanted = targets(text).unwrap_or_default();
+    let most = wanted.iter().map(|(_, level)| level).chain(wanted.default_level()).max();
+    let mut levels = Targets::new().with_target("fjall::batch", LevelFilter::OFF);
+    if most.is_none_or(|level| level >= LevelFilter::INFO) {
+        levels = levels.with_targets([("fjall", LevelFilter::WARN), ("lsm_tree", LevelFilter::WARN)]);
     }
+    if let Some(level) = wanted.default_level() {
+        levels = levels.with_default(level);
+    }
+    levels.with_targets(wanted)
+}
+
+/// Levels by the beginnings of what says something. By spans and fields nothing can be chosen: nothing here has any, and the
+/// regular expressions for it are a sixtieth of the program.
+fn targets(text: &str) -> Result<Targets, String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err("it is empty".into());
+    }
+    if let Some(part) = parts.iter().find(|part| part.contains(['[', ']', '{', '}'])) {
+        return Err(format!("`{part}` is no name of a part"));
+    }
+    parts.join(",").parse().map_err(|error: ParseError| error.to_string())
 }
 
 /// The log of a client: for a person who waits in front of it.
@@ -107,6 +131,8 @@ pub(crate) fn start_for_client(debug: bool, quiet: bool) {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]
@@ -116,5 +142,27 @@ mod tests {
         let named = targets("info,lsm_tree=trace");
         assert!(named.contains("lsm_tree=trace") && !named.contains("lsm_tree=warn"), "{named}");
         assert_eq!(targets("error"), "fjall::batch=off,error");
+    }
+
+    #[test]
+    fn a_text_of_levels_is_taken_as_far_as_it_makes_sense() {
+        for text in ["info", "Debug", "off", "info, mqtt_broker::net=debug,", "gmqtt::audit=info", "a=0"] {
+            assert!(text.parse::<Directives>().is_ok(), "{text}");
+        }
+        for text in ["", " ,", "a=loud", "a=info=debug", "[span]=debug", "a[{peer=1}]=debug"] {
+            assert!(text.parse::<Directives>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_name_decides() {
+        let levels = filter("warn, mqtt_broker=info, mqtt_broker::net=debug");
+        let enabled = |target, level| levels.would_enable(target, &level);
+        assert!(
+            enabled("mqtt_broker::net::tls", Level::DEBUG) && !enabled("mqtt_broker::core", Level::DEBUG)
+        );
+        assert!(enabled("gmqtt", Level::WARN) && !enabled("gmqtt", Level::INFO));
+        assert!(enabled("fjall::db", Level::WARN) && !enabled("fjall::db", Level::INFO));
+        assert!(!enabled("fjall::batch", Level::ERROR));
     }
 }
