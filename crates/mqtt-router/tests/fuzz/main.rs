@@ -1,5 +1,8 @@
 //! Fuzz targets: filters and topics of any text, against the plain reading of the standard, `TopicFilter::matches`.
 
+#[path = "../client/mod.rs"]
+mod client;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
@@ -7,23 +10,12 @@ use std::{
 
 use mqtt_codec::{QoS, TopicFilter, TopicName};
 use mqtt_router::{
-    DeliveryMode, Retained, RetainedLimits, RetainedScan, Route, SharedStrategy, Subscriber, Subscriptions,
+    DeliveryMode, Retained, RetainedLimits, RetainedScan, Route, SharedStrategy, Subscriptions,
 };
 
+use client::Client;
+
 const MAX_LEVELS: usize = 32;
-
-#[derive(Clone, Debug, PartialEq)]
-struct Client(u64);
-
-impl Subscriber for Client {
-    fn id(&self) -> u64 {
-        self.0
-    }
-
-    fn is_online(&self) -> bool {
-        true
-    }
-}
 
 /// A level of a topic or filter: few words, so that they meet, and any text.
 #[derive(Clone, Debug, bolero::TypeGenerator)]

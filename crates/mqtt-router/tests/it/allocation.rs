@@ -4,25 +4,15 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use mqtt_codec::{QoS, TopicFilter};
-use mqtt_router::{DeliveryMode, Route, SharedStrategy, Subscriber, Subscriptions};
+use mqtt_router::{DeliveryMode, Route, SharedStrategy, Subscriptions};
 
-struct Session(u64);
-
-impl Subscriber for Session {
-    fn id(&self) -> u64 {
-        self.0
-    }
-
-    fn is_online(&self) -> bool {
-        true
-    }
-}
+use crate::client::Client;
 
 #[test]
 fn matching_allocates_nothing() {
     let mut subscriptions = Subscriptions::new(128, SharedStrategy::RoundRobin);
     for id in 0..100 {
-        let session = Arc::new(Session(id));
+        let session = Arc::new(Client(id));
         for text in ["a/b/c", "a/+/c", "#", "+/+/+", "a/b/#", "$share/g/a/b/+", "$share/h/a/b/c"] {
             let filter = TopicFilter::try_from(text).expect("a filter");
             subscriptions.subscribe(&filter, &session, QoS::AtLeastOnce).expect("allowed");

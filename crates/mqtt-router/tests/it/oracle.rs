@@ -4,22 +4,11 @@ use std::{collections::BTreeMap, time::Instant};
 
 use mqtt_codec::{QoS, TopicFilter, TopicName};
 use mqtt_router::{
-    DeliveryMode, Retained, RetainedLimits, RetainedScan, Route, SharedStrategy, Subscriber, Subscriptions,
+    DeliveryMode, Retained, RetainedLimits, RetainedScan, Route, SharedStrategy, Subscriptions,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
-#[derive(Clone, Debug, PartialEq)]
-struct Client(u64);
-
-impl Subscriber for Client {
-    fn id(&self) -> u64 {
-        self.0
-    }
-
-    fn is_online(&self) -> bool {
-        true
-    }
-}
+use crate::client::Client;
 
 /// Few different levels, so that filters and topics meet; some that sort between `/` and the letters, or below `$`.
 fn topic() -> impl Strategy<Value = TopicName> {
