@@ -1,4 +1,7 @@
 //! Certificates for tests: an authority, and files that it signed, in a folder that goes with it.
+//!
+//! mqtt-abuse makes some too, always the same ones. It is not published, and attacks the broker from above: not even a test of
+//! the broker's may depend on it.
 
 use std::{
     fs,
