@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Of each list of handlers a router, on the paths and methods that stand above the handlers; and of all lists together the
-/// description that `openapi.json` is, which no program carries the making of: with its schemas that is ten times the file.
+/// description that `openapi.json` is, which no program carries the making of: with its schemas that is several times the file.
 macro_rules! routes {
     ($($(#[$about:meta])* fn $list:ident() { $($module:ident::$handler:ident,)* })*) => {
         $(
