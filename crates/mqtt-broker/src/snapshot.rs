@@ -228,12 +228,11 @@ impl Census {
 
 fn snapshot(session: &SessionRef) -> SessionSnapshot {
     let subscriptions = session.subscriptions.lock().len();
-    let client = session.client();
     let state = session.lock();
     let losses = state.seldom.get().map(|parts| &parts.losses);
     SessionSnapshot {
         client_id: Arc::clone(&session.client_id),
-        client,
+        client: state.client(),
         clean_session: session.clean,
         subscriptions,
         inflight_messages: state.outbox.inflight_messages(),

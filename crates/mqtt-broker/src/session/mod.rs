@@ -152,11 +152,15 @@ impl Session {
 
     /// The connected client.
     pub(crate) fn client(&self) -> Option<Arc<ClientInfo>> {
-        self.lock().client.clone()
+        self.lock().client()
     }
 }
 
 impl SessionState {
+    pub(crate) fn client(&self) -> Option<Arc<ClientInfo>> {
+        self.client.clone()
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.seldom.get().is_some_and(|parts| parts.ended.is_some())
     }
