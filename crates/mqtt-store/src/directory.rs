@@ -105,10 +105,16 @@ impl Directory {
         }
     }
 
-    /// The number of a batch that is known to be on the disk.
-    pub(crate) fn synced(&self) -> u64 {
-        let text = fs::read_to_string(self.path.join(SYNCED_FILE)).unwrap_or_default();
-        text.trim().parse().unwrap_or_default()
+    /// The number of a batch that is known to be on the disk; 0 if no process has closed the store yet.
+    pub(crate) fn synced(&self) -> Result<u64, StoreError> {
+        let path = self.path.join(SYNCED_FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(failed("read", &path, &error)),
+        };
+        let number = str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| damage(&path, "it does not say which batch was synced"))
     }
 
     pub(crate) fn set_synced(&self, number: u64) -> Result<(), StoreError> {

@@ -54,7 +54,7 @@ impl FjallStore {
     }
 
     fn open_in(directory: Directory, options: &StoreOptions) -> Result<Self, StoreError> {
-        let mut expected = directory.synced();
+        let mut expected = directory.synced()?;
         if !directory.is_new() {
             // One is the engine's own.
             manifest::check(&directory.engine(), Table::ALL.len() + 1)?;

@@ -223,6 +223,18 @@ fn a_store_that_was_closed_misses_its_last_batch() {
     assert!(error.contains("cannot be read"), "{error}");
 }
 
+/// It says from where on the last batch is missed.
+#[test]
+fn a_note_of_what_was_synced_that_says_nothing_is_refused() {
+    let (mut image, _) = history(Durability::Sync, true);
+    for nonsense in [&b"x"[..], b"", b"\xff\n"] {
+        let (_, bytes) = image.0.iter_mut().find(|(path, _)| path.ends_with("synced")).unwrap();
+        *bytes = nonsense.to_vec();
+        let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+        assert!(error.contains("synced") && error.contains("backup"), "{error}");
+    }
+}
+
 /// As [`history`], with the rows in the engine's sorted files too.
 fn sorted_history() -> Image {
     let directory = scratch();
