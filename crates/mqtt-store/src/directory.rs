@@ -163,11 +163,13 @@ fn make(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at", path, &error)),
     }
-    directory_builder().create(path).map_err(|error| failed("create", path, &error))?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-        _ => sync(Path::new(".")),
+    // Each folder on the way has its entry in the one above, which a loss of power could take with all that is below.
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !above.exists() {
+        make(above)?;
     }
+    directory_builder().create(path).map_err(|error| failed("create", path, &error))?;
+    sync(above)
 }
 
 /// What the directory holds.
@@ -304,4 +306,22 @@ fn restrict_all(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn all_folders_on_the_way_are_made_for_their_owner_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b/c");
+        drop(Directory::open(&path).unwrap());
+        for made in path.ancestors().take_while(|made| *made != root.path()) {
+            let mode = fs::metadata(made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        }
+    }
 }
