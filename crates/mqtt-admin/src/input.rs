@@ -18,7 +18,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        match kind {
+        match kind.to_ascii_lowercase().as_str() {
             "application/json" => Ok(Self(Json::from_request(request, state).await?.0)),
             "application/x-www-form-urlencoded" => Ok(Self(Form::from_request(request, state).await?.0)),
             _ => Err(Problem::new(

@@ -1,6 +1,7 @@
 //! [`Broker`]: the handle by which an embedder runs a broker, and acts from inside; [`Builder`] makes it.
 
 use std::{
+    collections::HashSet,
     future::{Future, poll_fn},
     sync::Arc,
 };
@@ -70,7 +71,8 @@ impl Broker {
 
     /// Publishes a message to those of these clients that have a matching subscription. Nothing is retained.
     pub fn publish_to(&self, message: &Message, client_ids: &[&str]) {
-        let wanted = |receiver: &SessionRef| client_ids.contains(&&*receiver.client_id);
+        let client_ids: HashSet<&str> = client_ids.iter().copied().collect();
+        let wanted = |receiver: &SessionRef| client_ids.contains(&*receiver.client_id);
         self.core.publish_to(&Outgoing::of(message), Vec::new(), &mut self.core.burst(), wanted);
     }
 

@@ -27,7 +27,8 @@ const ENGINE_DIR: &str = "db";
 const NEW: &str = "new";
 const UNFINISHED: &str = "unfinished";
 /// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
-const NOT_OURS_TO_MIND: [&str; 5] = ["lost+found", LOCK_FILE, "gmqtt-store.tmp", "admin-token", "bans.json"];
+const NOT_OURS_TO_MIND: [&str; 6] =
+    ["lost+found", LOCK_FILE, "gmqtt-store.tmp", "admin-token", "bans.json", "bans.json.tmp"];
 
 pub(crate) struct Directory {
     path: PathBuf,

@@ -85,6 +85,16 @@ fn may_not_hold_anything_else() {
     assert_eq!(names, ["letter.txt"], "nothing is left behind");
 }
 
+/// What a broker writes beside its store may be there before the store is.
+#[test]
+fn may_hold_what_an_earlier_start_left() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["admin-token", "bans.json", "bans.json.tmp"] {
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    assert!(open(directory.path()).is_ok());
+}
+
 #[test]
 fn another_version_is_refused() {
     for (version, said) in [("2", "a newer version"), ("0", "an older version")] {

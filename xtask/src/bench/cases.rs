@@ -158,7 +158,7 @@ pub(super) const CASES: &[Case] = &[
         "idle",
         "10,000 connections that do nothing",
         false,
-        &[Step::sized("idle -c 10000", "idle -c 5000")],
+        &[Step::new("idle -c 10000")],
         &[
             metric("bytes each", Better::Lower, Source::Figure("a connection")),
             metric(

@@ -63,6 +63,9 @@ async fn what_makes_no_sense_is_a_problem_that_says_so() {
     http.get("/api/v1/nothing").await.problem(404);
     http.post("/api/v1/clients", &json!({})).await.problem(405);
     http.request("POST", "/api/v1/publish", "text/plain", "x").await.problem(415);
+    http.request("POST", "/api/v1/publish", "Application/JSON; charset=utf-8", r#"{"topic":"a"}"#)
+        .await
+        .json();
     http.request("POST", "/api/v1/publish", "application/json", "{").await.problem(400);
     assert!(http.post("/api/v1/publish", &json!({"payload": "x"})).await.problem(422).contains("topic"));
     let large = json!({"topic": "a", "payload": "x".repeat(2_000)});

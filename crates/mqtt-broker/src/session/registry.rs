@@ -156,7 +156,7 @@ impl Registry {
 
     /// New sessions and Wills have numbers greater than this one, which an earlier process gave out.
     pub(crate) fn skip_serial(&self, serial: u64) {
-        self.next_serial.fetch_max(serial + 1, Ordering::Relaxed);
+        self.next_serial.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
     }
 
     /// A restored session has no client, and has had none for so long.

@@ -64,7 +64,7 @@ impl<E: Engine> Ledger<E> {
         budget: usize,
     ) -> Result<usize, StoreError> {
         let engine = Arc::clone(&self.engine);
-        let mut rows = engine.rows(table, &left.from, Some(&id_key(left.id + 1)));
+        let mut rows = engine.rows(table, &left.from, Some(&id_key(left.id.saturating_add(1))));
         for swept in 0..budget {
             let Some((key, value)) = rows.next().transpose()? else {
                 left.table += 1;
