@@ -91,9 +91,11 @@ enum WriterIs {
 }
 
 impl Inbox {
-    /// Seven in eight, not all: while messages keep coming, some are always on their way.
-    fn is_mostly_done(&self) -> bool {
-        self.done >= self.queued - self.queued / 8
+    /// Whether what came in may wait to be done with: most of it is not, and nobody is held up.
+    fn has_time(&self, max_bytes: usize) -> bool {
+        // Seven in eight, not all: while messages keep coming, some are always on their way.
+        let is_mostly_done = self.done >= self.queued - self.queued / 8;
+        !is_mostly_done && self.reads.is_empty() && !self.closed && self.bytes < max_bytes / 2
     }
 }
 
@@ -151,9 +153,12 @@ impl Writer {
         inbox.records.extend(group);
         inbox.queued += queued;
         inbox.done += done;
-        if inbox.writer == WriterIs::Asleep
-            || inbox.writer == WriterIs::Patient && !self.desk.has_time(&inbox)
-        {
+        let is_needed = match inbox.writer {
+            WriterIs::Busy => false,
+            WriterIs::Asleep => true,
+            WriterIs::Patient => !inbox.has_time(self.desk.max_pending_bytes),
+        };
+        if is_needed {
             self.desk.work.notify_one();
         }
         mark
@@ -252,7 +257,9 @@ impl Desk {
         }
         if let Some(deadline) = patience.deadline(Instant::now()) {
             inbox.writer = WriterIs::Patient;
-            while self.has_time(&inbox) && !self.work.wait_until(&mut inbox, deadline).timed_out() {}
+            while inbox.has_time(self.max_pending_bytes)
+                && !self.work.wait_until(&mut inbox, deadline).timed_out()
+            {}
         }
         inbox.writer = WriterIs::Busy;
         if inbox.records.is_empty() && inbox.closed {
@@ -263,14 +270,6 @@ impl Desk {
         (inbox.queued, inbox.done) = (0, 0);
         self.room.notify_all();
         Some(Taken { records, mark: inbox.appended, reads: mem::take(&mut inbox.reads) })
-    }
-
-    /// Whether what came in may wait to be done with: most of it is not, and nobody is held up.
-    fn has_time(&self, inbox: &Inbox) -> bool {
-        !inbox.is_mostly_done()
-            && inbox.reads.is_empty()
-            && !inbox.closed
-            && inbox.bytes < self.max_pending_bytes / 2
     }
 
     fn publish(&self, mark: u64) {
@@ -401,4 +400,21 @@ pub(crate) fn size(record: &Record) -> usize {
             Record::WillSet { will, .. } => will.size(),
             _ => 0,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_time_until_most_of_it_is_done_with_or_somebody_is_held_up() {
+        let inbox = |queued, done| Inbox { queued, done, bytes: 10, ..Inbox::default() };
+        assert!(inbox(1, 0).has_time(100) && inbox(16, 13).has_time(100));
+        assert!(!inbox(16, 14).has_time(100), "seven in eight");
+        assert!(!inbox(0, 0).has_time(100) && !inbox(1, 5).has_time(100), "nothing to wait for");
+        assert!(!inbox(1, 0).has_time(20), "so much that connections are not read from");
+        assert!(!Inbox { closed: true, ..inbox(1, 0) }.has_time(100));
+        let read = QueueRead { session: 1, after: 0, most_bytes: 1 };
+        assert!(!Inbox { reads: vec![(read, Box::new(|_| {}))], ..inbox(1, 0) }.has_time(100));
+    }
 }

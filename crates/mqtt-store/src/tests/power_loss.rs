@@ -131,6 +131,19 @@ fn a_failure_wakes_everybody() {
     assert_eq!(writer.durable(), Mark::NOTHING);
 }
 
+#[test]
+fn who_asks_twice_for_the_same_is_woken_once() {
+    let writer = start(&Disk::default(), Durability::Sync);
+    let (sender, woken) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Sender(sender)));
+    for _ in 0..3 {
+        writer.wake_at(Mark(1), &waker);
+    }
+    writer.append(vec![Record::SessionStarted { session: 1, client_id: "a".into() }]);
+    assert!(writer.close().is_some());
+    assert_eq!(woken.try_iter().count(), 1);
+}
+
 /// Appenders wait when more is pending than may be, and go on when it is written.
 #[test]
 fn appenders_wait_for_a_slow_disk() {
