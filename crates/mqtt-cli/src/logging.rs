@@ -4,7 +4,7 @@ use std::{fmt, io, str::FromStr, sync::Arc};
 
 use anyhow::Context;
 use parking_lot::Mutex;
-use tracing::level_filters::LevelFilter;
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     Registry,
     filter::{ParseError, Targets},
@@ -89,6 +89,9 @@ pub(crate) fn start(settings: &LogSettings) -> LogLevels {
     LogLevels { handle, in_force: Arc::new(Mutex::new(settings.level.clone())) }
 }
 
+/// The library that reads WebSocket frames. At `trace` it tells each of them in full: passwords and payloads.
+const TELLS_ALL: &str = "tungstenite";
+
 /// The levels of a text that was checked. The storage engine tells much at `info` that interests nobody who does not name it;
 /// its warnings are of interest to all. That a batch could not be written is said by `mqtt_store`, and once is enough.
 fn filter(text: &str) -> Targets {
@@ -101,7 +104,14 @@ fn filter(text: &str) -> Targets {
     if let Some(level) = wanted.default_level() {
         levels = levels.with_default(level);
     }
-    levels.with_targets(wanted)
+    let tells_all = |target: &str| target.starts_with(TELLS_ALL);
+    if wanted.would_enable(TELLS_ALL, &Level::TRACE) {
+        levels = levels.with_target(TELLS_ALL, LevelFilter::DEBUG);
+    }
+    levels.with_targets(wanted.into_iter().map(|(target, level)| {
+        let most = if tells_all(&target) { LevelFilter::DEBUG } else { LevelFilter::TRACE };
+        (target, level.min(most))
+    }))
 }
 
 /// Levels by the beginnings of what says something. By spans and fields nothing can be chosen: nothing here has any, and the
@@ -131,8 +141,6 @@ pub(crate) fn start_for_client(debug: bool, quiet: bool) {
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level;
-
     use super::*;
 
     #[test]
@@ -142,6 +150,20 @@ mod tests {
         let named = targets("info,lsm_tree=trace");
         assert!(named.contains("lsm_tree=trace") && !named.contains("lsm_tree=warn"), "{named}");
         assert_eq!(targets("error"), "fjall::batch=off,error");
+    }
+
+    #[test]
+    fn nobody_is_told_what_is_in_a_frame() {
+        for text in ["trace", "info,tungstenite=trace", "trace,tungstenite::protocol::frame=trace"] {
+            let levels = filter(text);
+            for part in ["tungstenite", "tungstenite::protocol", "tungstenite::protocol::frame::frame"] {
+                assert!(!levels.would_enable(part, &Level::TRACE), "{text}: {part}");
+            }
+        }
+        assert!(filter("trace").would_enable("tungstenite::protocol", &Level::DEBUG));
+        assert!(filter("info,tungstenite=trace").would_enable("tungstenite::protocol", &Level::DEBUG));
+        assert!(!filter("info").would_enable("tungstenite::protocol", &Level::DEBUG));
+        assert!(!filter("trace,tungstenite=off").would_enable("tungstenite::protocol", &Level::ERROR));
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn a_connection_is_a_line_each_and_no_log_has_a_secret() {
         for part in ["\"it\"", "127.0.0.1:", "\"anna\"", "\"front\""] {
             assert!(line.contains(part), "{part}: {line}");
         }
+        assert_eq!(line.contains("reason=the client disconnected"), what == "disconnected", "{line}");
     }
     assert!(!log.iter().any(|line| line.contains("hush")), "{log:#?}");
 }

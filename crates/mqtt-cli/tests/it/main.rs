@@ -16,6 +16,8 @@ mod operations;
 mod program;
 mod publish_subscribe;
 mod reconnect;
+#[cfg(unix)]
+mod secrets;
 mod serve;
 #[cfg(unix)]
 mod supervisor;
