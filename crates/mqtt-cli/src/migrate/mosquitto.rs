@@ -27,7 +27,7 @@ pub(super) struct Lines {
 }
 
 #[derive(Clone, Debug)]
-struct Line {
+pub(super) struct Line {
     place: String,
     option: String,
     value: String,
@@ -90,6 +90,8 @@ struct Reader {
     default_address: String,
     anonymous: Option<bool>,
     in_bridge: bool,
+    /// Of [`LEVELS`], the one that tells all that was asked for.
+    level: Option<usize>,
 }
 
 pub(super) fn migrate(lines: Lines) -> Migrated {
@@ -102,6 +104,7 @@ pub(super) fn migrate(lines: Lines) -> Migrated {
         default_address: String::new(),
         anonymous: None,
         in_bridge: false,
+        level: None,
     };
     // What mosquitto does when no line says otherwise.
     reader.migrated.storage.set("durability", "memory");
@@ -133,14 +136,10 @@ const OF_BRIDGES: [&str; 19] = [
     "local_cleansession",
     "connection",
 ];
-/// What gmqtt does anyway, or what means nothing to it.
-const WITHOUT_LOSS: [&str; 5] = [
-    "set_tcp_nodelay",
-    "log_timestamp",
-    "log_timestamp_format",
-    "connection_messages",
-    "autosave_on_changes",
-];
+/// Switches that gmqtt has not, because it does this anyway.
+const ALWAYS_ON: [&str; 3] = ["set_tcp_nodelay", "log_timestamp", "connection_messages"];
+/// Of the log, from few lines to many.
+const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 
 impl Reader {
     fn line(&mut self, line: &Line) {
@@ -154,7 +153,11 @@ impl Reader {
             return self.note(line, "gmqtt has no bridges");
         }
         let is_known = self.listener_line(line) || self.limit_line(line) || self.other_line(line);
-        if !is_known && !WITHOUT_LOSS.contains(&option) {
+        if ALWAYS_ON.contains(&option) {
+            if line.value != "true" {
+                self.note(line, "gmqtt does that in any case");
+            }
+        } else if !is_known {
             self.note(line, "gmqtt has no such option");
         }
     }
@@ -183,7 +186,9 @@ impl Reader {
             "keyfile" => self.listener.tls.set("private_key", value),
             "cafile" => self.listener.authorities = Some(value.to_owned()),
             "crlfile" => self.listener.tls.set("revocation_lists", vec![value.to_owned()]),
-            "require_certificate" => self.listener.asks_for_certificates = value == "true",
+            "require_certificate" => {
+                self.listener.asks_for_certificates = (value == "true").then(|| line.clone());
+            }
             "use_identity_as_username" if value == "true" => {
                 self.listener.tls.set("user_name", "common-name");
             }
@@ -196,9 +201,7 @@ impl Reader {
                 Ok(most) if most >= 0 => self.listener.keys.set("max_connections", most),
                 _ => self.note(line, "no number"),
             },
-            "websockets_origin" => {
-                self.listener.websocket.set("origins", vec![value.to_owned()]);
-            }
+            "websockets_origin" => self.listener.origins.push(value.to_owned()),
             "allow_anonymous" if self.has_settings_per_listener => {
                 self.listener.keys.set("allow_anonymous", value == "true");
             }
@@ -248,6 +251,15 @@ impl Reader {
     }
 
     fn keep(&mut self, mut listener: Listener) {
+        if let Some(line) = &listener.asks_for_certificates {
+            if listener.authorities.is_none() {
+                self.note(line, "name the files of the authorities: client_authorities");
+            }
+            if !listener.tls.has("user_name") {
+                let why = "who shows a certificate has its common name for a user name, and is asked for no password";
+                self.note(line, why);
+            }
+        }
         listener.finish();
         self.migrated.listeners.push(listener);
     }
@@ -268,8 +280,10 @@ impl Reader {
             (_, None) => self.note(line, "no number"),
             ("max_keepalive", Some(0)) => limits.set(key, "never"),
             ("max_keepalive", Some(secs)) => limits.set(key, format!("{secs}s")),
+            ("sys_interval", Some(0)) => limits.set(key, "never"),
+            ("sys_interval", Some(secs)) => limits.set(key, format!("{secs}s")),
             ("max_inflight_messages", Some(0)) => limits.set(key, 65_535),
-            ("max_queued_messages" | "max_queued_bytes", Some(0)) => {
+            ("max_queued_messages" | "max_queued_bytes" | "max_inflight_bytes", Some(0)) => {
                 self.note(line, "gmqtt bounds what waits for a client: the default is in force");
             }
             ("message_size_limit" | "max_packet_size", Some(0)) => {
@@ -300,24 +314,38 @@ impl Reader {
             }
             "persistence" if value == "true" => self.migrated.storage.set("durability", "sync"),
             "persistence" => self.migrated.storage.set("durability", "memory"),
-            "persistence_location" | "persistence_file" | "autosave_interval" => {
+            "persistence_location" | "persistence_file" | "autosave_interval" | "autosave_on_changes" => {
                 self.note(
                     line,
                     "gmqtt has a data directory of its own, and writes at once: [storage] data_dir",
                 );
             }
-            "log_type" if matches!(value, "all" | "debug") => self.migrated.log.set("level", "debug"),
-            "log_type" => {}
+            "log_type" => self.log_type(line),
             "log_dest" if value == "stderr" => {}
             "log_dest" | "log_facility" => self.note(line, "gmqtt logs to stderr: let systemd keep it"),
             "user" | "pid_file" => self.note(line, "that is for whoever starts gmqtt, such as systemd"),
-            "sys_interval" => self.note(line, "set sys_interval below [limits]; else it is 10 s"),
             _ => return false,
         }
         true
     }
 
+    /// Several add up.
+    fn log_type(&mut self, line: &Line) {
+        let level = match line.value.as_str() {
+            "none" => "off",
+            "error" => "error",
+            "warning" => "warn",
+            "notice" | "information" => "info",
+            "debug" | "all" => "debug",
+            _ => return self.note(line, "gmqtt has levels, and no such type: [log] level"),
+        };
+        self.level = self.level.max(LEVELS.iter().position(|known| *known == level));
+    }
+
     fn finish(mut self) -> Migrated {
+        if let Some(level) = self.level.and_then(|level| LEVELS.get(level)) {
+            self.migrated.log.set("level", *level);
+        }
         let mut last = mem::take(&mut self.listener);
         if !last.keys.has("address") {
             // mosquitto without a listener is for its own machine, without passwords.
@@ -344,6 +372,8 @@ impl Reader {
 fn limit_of(option: &str) -> Option<&'static str> {
     Some(match option {
         "max_inflight_messages" => "max_inflight",
+        "max_inflight_bytes" => "max_inflight_bytes",
+        "sys_interval" => "sys_interval",
         "max_queued_messages" => "max_queued_messages",
         "max_queued_bytes" => "max_queued_bytes",
         "queue_qos0_messages" => "queue_qos0_messages",

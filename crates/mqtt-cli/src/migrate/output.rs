@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use toml::Value;
 
-use super::Note;
+use super::{Note, mosquitto::Line};
 
 /// Keys and what they hold, in the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,9 @@ pub(super) struct Listener {
     pub(super) speaks_websocket: bool,
     /// Used only where clients show certificates.
     pub(super) authorities: Option<String>,
-    pub(super) asks_for_certificates: bool,
+    /// The line that says so.
+    pub(super) asks_for_certificates: Option<Line>,
+    pub(super) origins: Vec<String>,
 }
 
 impl Keys {
@@ -59,8 +61,13 @@ impl Keys {
 impl Listener {
     /// What its lines come to together.
     pub(super) fn finish(&mut self) {
-        if let (Some(authorities), true) = (&self.authorities, self.asks_for_certificates) {
-            self.tls.set("client_authorities", vec![authorities.clone()]);
+        if self.asks_for_certificates.is_some() {
+            // Without authorities it is a mistake, and not an open door.
+            self.tls.set("client_certificates", "required");
+            self.tls.set("client_authorities", self.authorities.iter().cloned().collect::<Vec<_>>());
+        }
+        if !self.origins.is_empty() {
+            self.websocket.set("origins", self.origins.clone());
         }
         let protocol = match (self.speaks_websocket, self.tls.has("certificate")) {
             (false, false) => "tcp",

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mqtt_broker::ClientCertificates;
+
 use super::{mosquitto::migrate, *};
 use crate::config::{Config, File, Protocol, Sources};
 
@@ -114,6 +116,95 @@ fn settings_per_listener_and_bridges() {
     assert!(notes[0].starts_with("mosquitto.conf:7: listener: a name for an address"), "{notes:#?}");
     assert!(notes[4].starts_with("mosquitto.conf:12: remote_password: gmqtt has no bridges"), "{notes:#?}");
     assert!(!notes.iter().any(|note| note.contains("secret")), "{notes:#?}");
+}
+
+#[test]
+fn what_is_said_several_times_is_carried_over_as_a_whole() {
+    let text = "\
+        protocol websockets\n\
+        websockets_origin https://a.example\n\
+        websockets_origin https://b.example\n\
+        log_type error\n\
+        log_type warning\n\
+        sys_interval 30\n\
+        max_inflight_bytes 5000\n";
+    let (config, notes) = migrated(text);
+    assert_eq!(notes, <[String; 0]>::default());
+    let websocket = format!("{:?}", config.listeners[0].websocket);
+    assert!(
+        websocket.contains("https://a.example") && websocket.contains("https://b.example"),
+        "{websocket}"
+    );
+    assert_eq!(config.log.level.to_string(), "warn");
+    assert_eq!(config.limits.sys_interval.map(|interval| interval.as_secs()), Some(30));
+    assert_eq!(config.limits.max_inflight_bytes, 5_000);
+}
+
+/// There a certificate may be asked for beside a password; here it takes its place.
+#[test]
+fn where_certificates_mean_something_else_it_is_said() {
+    let tls = "certfile /a.pem\nkeyfile /b.pem\nrequire_certificate true\n";
+    let (config, notes) = migrated(&format!("{tls}cafile /c.pem\n"));
+    assert_eq!(config.listeners[0].tls.as_ref().unwrap().client_certificates, ClientCertificates::Required);
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("mosquitto.conf:3: require_certificate: "),
+        "{notes:#?}"
+    );
+    // Authorities in a folder: nobody is let in until they are named.
+    let mut lines = Lines::default();
+    lines.add(
+        Path::new("mosquitto.conf"),
+        &format!("{tls}capath /c\nuse_identity_as_username true\n"),
+        false,
+    );
+    let migrated = migrate(lines);
+    assert_eq!(migrated.notes.len(), 2, "{:#?}", migrated.notes);
+    assert!(migrated.to_toml().contains("client_certificates = \"required\"\nclient_authorities = []"));
+}
+
+/// All that mosquitto.conf(5) has: each line changes something, or is named. Where it does neither, gmqtt does so anyway.
+#[test]
+fn no_line_is_lost() {
+    const SWITCHES: &str = "allow_anonymous allow_duplicate_messages allow_zero_length_clientid \
+        auth_plugin_deny_special_chars autosave_on_changes check_retain_source connection_messages log_timestamp \
+        per_listener_settings persistence queue_qos0_messages retain_available set_tcp_nodelay upgrade_outgoing_qos \
+        use_username_as_clientid require_certificate use_identity_as_username use_subject_as_username cleansession \
+        local_cleansession notifications round_robin try_private bridge_insecure";
+    const NUMBERS: &str = "autosave_interval max_inflight_bytes max_inflight_messages max_keepalive max_packet_size \
+        max_queued_bytes max_queued_messages memory_limit message_size_limit sys_interval max_connections max_qos \
+        max_topic_alias port listener websockets_log_level websockets_headers_size keepalive_interval idle_timeout \
+        threshold restart_timeout";
+    const TEXTS: &str = "acl_file auth_plugin auth_opt_a plugin plugin_opt_a auto_id_prefix clientid_prefixes log_dest \
+        log_facility log_timestamp_format log_type password_file persistence_file persistence_location \
+        persistent_client_expiration pid_file psk_file user bind_address bind_interface http_dir mount_point protocol \
+        socket_domain capath certfile ciphers ciphers_tls1.3 crlfile dhparamfile keyfile tls_engine \
+        tls_engine_kpass_sha1 tls_keyform tls_version psk_hint address addresses connection local_clientid \
+        local_password local_username notification_topic remote_clientid remote_password remote_username start_type \
+        topic bridge_alpn bridge_bind_address bridge_cafile bridge_psk nonsense";
+    const ANYWAY: [&str; 12] = [
+        "allow_anonymous true", // Without a line about anything, on the machine itself.
+        "allow_duplicate_messages false",
+        "connection_messages true",
+        "log_timestamp true",
+        "per_listener_settings true", // It says how others are meant.
+        "per_listener_settings false",
+        "persistence false",
+        "require_certificate false",
+        "set_tcp_nodelay true",
+        "use_identity_as_username false",
+        "use_subject_as_username false",
+        "max_connections -1",
+    ];
+    let switches = SWITCHES.split(' ').flat_map(|option| ["true", "false"].map(|value| (option, value)));
+    let numbers = NUMBERS.split(' ').flat_map(|option| ["0", "7", "-1"].map(|value| (option, value)));
+    let texts = TEXTS.split(' ').map(|option| (option, "x"));
+    let nothing = migrate(Lines::default()).to_toml();
+    for line in switches.chain(numbers).chain(texts).map(|(option, value)| format!("{option} {value}")) {
+        let mut lines = Lines::default();
+        lines.add(Path::new("mosquitto.conf"), &line, false);
+        let is_lost = migrate(lines).to_toml() == nothing;
+        assert_eq!(is_lost, ANYWAY.contains(&line.as_str()), "{line}");
+    }
 }
 
 #[test]
