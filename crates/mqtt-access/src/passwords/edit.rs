@@ -229,6 +229,20 @@ mod tests {
         assert_eq!(PasswordFile::load(&path).unwrap().verify("anna", b"two"), Some(true));
     }
 
+    /// Whoever has it open reads the old one to its end.
+    #[test]
+    fn the_file_is_replaced_and_not_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other_name) = (directory.path().join("users"), directory.path().join("old"));
+        set(&path, "anna", "one");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::hard_link(&path, &other_name).unwrap();
+        set(&path, "anna", "two");
+        edit(&path, "anna", Edit::Delete).unwrap();
+        assert_eq!(fs::read_to_string(&other_name).unwrap(), old);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    }
+
     #[test]
     fn a_file_with_a_wrong_line_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();

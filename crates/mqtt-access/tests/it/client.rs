@@ -47,7 +47,13 @@ pub(crate) async fn start(control: &AccessControl) -> (Broker, SocketAddr) {
 
 impl Client {
     pub(crate) async fn try_connect(address: SocketAddr, connect: Connect) -> Result<Self, ConnectRefusal> {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::try_connect_over(TcpStream::connect(address).await.unwrap(), connect).await
+    }
+
+    pub(crate) async fn try_connect_over(
+        stream: TcpStream,
+        connect: Connect,
+    ) -> Result<Self, ConnectRefusal> {
         let mut client = Self { stream, decoder: Decoder::new(1 << 20), buffer: BytesMut::new() };
         client.send(Packet::Connect(Box::new(connect))).await;
         match client.recv().await {
@@ -83,7 +89,12 @@ impl Client {
 
     /// Whether it was granted.
     pub(crate) async fn subscribe(&mut self, filter: &str) -> bool {
-        let filters = vec![(TopicFilter::try_from(filter).unwrap(), QoS::AtMostOnce)];
+        self.subscribe_at(filter, QoS::AtMostOnce).await
+    }
+
+    /// The same, with a QoS.
+    pub(crate) async fn subscribe_at(&mut self, filter: &str, qos: QoS) -> bool {
+        let filters = vec![(TopicFilter::try_from(filter).unwrap(), qos)];
         self.send(Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters })).await;
         match self.recv().await {
             Some(Packet::Suback(suback)) => suback.return_codes[0] != SubscribeReturnCode::Failure,
@@ -93,9 +104,18 @@ impl Client {
 
     /// With QoS 1, and acknowledged.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &'static str) {
+        self.publish_or_retain(topic, payload, false).await;
+    }
+
+    /// The same, and it is retained.
+    pub(crate) async fn retain(&mut self, topic: &str, payload: &'static str) {
+        self.publish_or_retain(topic, payload, true).await;
+    }
+
+    async fn publish_or_retain(&mut self, topic: &str, payload: &'static str, retain: bool) {
         let delivery = Delivery::AtLeastOnce { packet_id: PacketId::FIRST, dup: false };
         let topic = TopicName::try_from(topic).unwrap();
-        let publish = Publish { delivery, retain: false, topic, payload: payload.into() };
+        let publish = Publish { delivery, retain, topic, payload: payload.into() };
         self.send(Packet::Publish(publish)).await;
         assert!(matches!(self.recv().await, Some(Packet::Puback(_))));
     }

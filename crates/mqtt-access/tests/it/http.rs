@@ -157,7 +157,11 @@ async fn it_says_who_a_client_is_and_what_it_may_do() {
         "certificate_user_name": null, "peer": "127.0.0.1", "listener": "tcp",
     });
     assert_eq!(question, expected);
-    assert!(server.seen.headers.lock().to_ascii_lowercase().contains("\r\nauthorization: bearer t0ken\r\n"));
+    let headers = server.seen.headers.lock().clone();
+    assert!(headers.starts_with("POST /mqtt HTTP/1.1\r\n"), "{headers}");
+    for line in ["authorization: bearer t0ken", "content-type: application/json"] {
+        assert!(headers.to_ascii_lowercase().contains(&format!("\r\n{line}\r\n")), "{headers}");
+    }
     let bad = Some(ConnectRefusal::BadUserNameOrPassword);
     assert_eq!(try_connect(address, Some("anna"), b"wrong").await, bad);
     assert_eq!(try_connect(address, Some("anna"), b"unknown").await, bad, "nobody else knows");

@@ -9,7 +9,7 @@ use mqtt_access::{
 use mqtt_broker::{
     Broker, ConnectRefusal, ConnectRequest, DropReason, HookFuture, Limits, Listener, Transport,
 };
-use mqtt_codec::{Connect, QoS, TopicName, Will};
+use mqtt_codec::{Connect, Packet, QoS, TopicName, Will};
 
 use crate::client::{Client, connect, start};
 
@@ -96,6 +96,28 @@ async fn failed_attempts_are_counted_and_then_nobody_listens() {
     assert_eq!(right.err(), Some(ConnectRefusal::ServerUnavailable));
 }
 
+/// From many addresses, each of which fails less often than one may.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn failed_attempts_for_a_user_are_counted_wherever_they_come_from() {
+    let rules = access(&[("anna", SECRET), ("berta", SECRET)], "");
+    let (_broker, address) = start(&AccessControl::new(rules)).await;
+    let attempt = async |from: u8, user, password: &'static [u8]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, from], 0).into()).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        Client::try_connect_over(stream, connect("c", Some(user), password)).await.err()
+    };
+    assert_eq!(attempt(2, "anna", b"secret").await, None);
+    for n in 0..30 {
+        let refused = attempt(10 + n % 5, "anna", b"guess").await;
+        assert_eq!(refused, Some(ConnectRefusal::BadUserNameOrPassword), "attempt {n}");
+    }
+    assert_eq!(attempt(20, "anna", b"secret").await, Some(ConnectRefusal::ServerUnavailable));
+    assert_eq!(attempt(20, "berta", b"secret").await, None);
+    assert_eq!(attempt(2, "anna", b"secret").await, None, "where she has been before");
+}
+
 /// More checks than may wait, each of them slow; whoever is connected already notices nothing.
 #[tokio::test]
 async fn a_flood_of_connects_is_refused_in_part_and_stalls_nobody() {
@@ -155,6 +177,48 @@ async fn a_will_that_may_not_be_published_is_refused_while_there_is_somebody_to_
         let outcome = Client::try_connect(address, connect).await.err();
         assert_eq!(outcome, (!allowed).then_some(ConnectRefusal::NotAuthorized));
     }
+}
+
+/// `#` may be held by whoever may read anything.
+#[tokio::test]
+async fn each_message_is_judged_when_it_leaves() {
+    let acl = "user anna\ntopic read a/#\ntopic deny a/secret\nuser berta\ntopic #\n";
+    let (broker, address) =
+        start(&AccessControl::new(access(&[("anna", SECRET), ("berta", SECRET)], acl))).await;
+    let mut anna = Client::connected(address, "a", "anna", "secret").await;
+    let mut berta = Client::connected(address, "b", "berta", "secret").await;
+    assert!(anna.subscribe("#").await);
+    for topic in ["b", "a/secret", "a/open"] {
+        berta.publish(topic, "x").await;
+    }
+    assert_eq!(anna.message().await, "a/open x");
+    assert_eq!(broker.counts().dropped_for(DropReason::Withheld), 2);
+}
+
+#[tokio::test]
+async fn what_waited_and_what_was_retained_is_judged_by_the_rules_in_force_when_it_leaves() {
+    let all = "pattern readwrite #\n";
+    let control = AccessControl::new(access(&[("anna", SECRET)], all));
+    let (broker, address) = start(&control).await;
+    let persistent = || Connect { clean_session: false, ..connect("a", Some("anna"), b"secret") };
+    let mut absent = Client::try_connect(address, persistent()).await.unwrap();
+    assert!(absent.subscribe_at("#", QoS::AtLeastOnce).await);
+    absent.send(Packet::Disconnect).await;
+    assert!(absent.recv().await.is_none());
+    let mut sender = Client::connected(address, "b", "anna", "secret").await;
+    for topic in ["secret", "open"] {
+        sender.retain(topic, "x").await;
+    }
+    control.replace(access(&[("anna", SECRET)], &format!("{all}pattern deny secret\n")));
+    control.recheck(&broker).await;
+    // What waited is delivered to its client, what is retained to a new subscriber.
+    let mut back = Client::try_connect(address, persistent()).await.unwrap();
+    let mut late = Client::connected(address, "c", "anna", "secret").await;
+    assert!(late.subscribe("#").await);
+    for client in [&mut back, &mut late] {
+        assert_eq!(client.message().await, "open x");
+    }
+    assert_eq!(broker.counts().dropped_for(DropReason::Withheld), 2);
 }
 
 #[tokio::test]

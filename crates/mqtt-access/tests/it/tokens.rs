@@ -7,10 +7,13 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use mqtt_access::{Access, AccessControl, Acl, TokenKeys, TokenOptions, Tokens};
 use mqtt_broker::ConnectRefusal;
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData};
+use rcgen::{
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    PublicKeyData,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -172,6 +175,81 @@ async fn the_key_says_which_algorithm_and_never_the_token() {
         let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjo5OTk5OTk5OTk5fQ.";
         assert!(try_connect(address, none).await.is_err());
     }
+}
+
+/// Each of them, by a key alone and out of a set in which it is one of several.
+#[tokio::test]
+async fn tokens_of_every_algorithm_are_taken() {
+    let files = Files::new();
+    let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    let small = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let large = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let secret = || (EncodingKey::from_secret(SECRET), SECRET.to_vec());
+    let of_rsa = || {
+        (
+            EncodingKey::from_rsa_pem(rsa.serialize_pem().as_bytes()).unwrap(),
+            rsa.public_key_pem().into_bytes(),
+        )
+    };
+    let elliptic = |pair: &KeyPair| {
+        (EncodingKey::from_ec_der(&pair.serialize_der()), pair.public_key_pem().into_bytes())
+    };
+    let cases = [
+        (Algorithm::HS256, secret()),
+        (Algorithm::HS384, secret()),
+        (Algorithm::HS512, secret()),
+        (Algorithm::RS256, of_rsa()),
+        (Algorithm::RS384, of_rsa()),
+        (Algorithm::RS512, of_rsa()),
+        (Algorithm::ES256, elliptic(&small)),
+        (Algorithm::ES384, elliptic(&large)),
+    ];
+    let in_a_set: Vec<Value> = cases
+        .iter()
+        .map(|(algorithm, (signing, _))| {
+            let mut key = json!(Jwk::from_encoding_key(signing, *algorithm).unwrap());
+            key["kid"] = json!(format!("{algorithm:?}"));
+            key
+        })
+        .collect();
+    let set = TokenKeys::load_jwks(&files.write("set", json!({ "keys": in_a_set }).to_string())).unwrap();
+    let claims = json!({"sub": "anna", "exp": in_secs(60)});
+    let (_of_set, by_set) = start(&access(set, TokenOptions::default())).await;
+    for (algorithm, (signing, verifying)) in &cases {
+        let name = format!("{algorithm:?}");
+        let keys = TokenKeys::load(&files.write(&name, verifying), name.parse().unwrap()).unwrap();
+        let (_broker, alone) = start(&access(keys, TokenOptions::default())).await;
+        assert!(try_connect(alone, &token(*algorithm, signing, &claims)).await.is_ok(), "{name}");
+        let header = Header { kid: Some(name.clone()), ..Header::new(*algorithm) };
+        let named = encode(&header, &claims, signing).unwrap();
+        assert!(try_connect(by_set, &named).await.is_ok(), "{name} of a set");
+        // Another key's name is no help.
+        let other = if name == "HS256" { "HS512" } else { "HS256" };
+        let header = Header { kid: Some(other.into()), ..Header::new(*algorithm) };
+        let misnamed = encode(&header, &claims, signing).unwrap();
+        assert!(try_connect(by_set, &misnamed).await.is_err(), "{name} as {other}");
+    }
+}
+
+#[tokio::test]
+async fn claims_may_have_other_names() {
+    let mut options = TokenOptions::default();
+    options.user_name_claim = "user".into();
+    options.client_id_claim = "device".into();
+    options.acl_claim = "rights".into();
+    let control = access(secret_key(&Files::new()), options);
+    let (broker, address) = start(&control).await;
+    let claims = json!({
+        "sub": "nobody", "user": "anna", "client_id": "c9", "device": "c1", "acl": ["topic read x"],
+        "rights": ["topic read b"], "exp": in_secs(60),
+    });
+    let mut client = try_connect(address, &hs256(&claims)).await.unwrap();
+    assert_eq!(broker.client("c1").unwrap().info().user_name.as_deref(), Some("anna"));
+    assert!(client.subscribe("b").await && !client.subscribe("x").await);
+    let elsewhere = hs256(&json!({"user": "anna", "device": "c2", "exp": in_secs(60)}));
+    assert_eq!(try_connect(address, &elsewhere).await.err(), Some(ConnectRefusal::IdentifierRejected));
+    let nameless = hs256(&json!({"sub": "anna", "exp": in_secs(60)}));
+    assert!(try_connect(address, &nameless).await.is_err());
 }
 
 #[tokio::test]
