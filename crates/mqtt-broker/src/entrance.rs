@@ -19,7 +19,8 @@ use crate::{complaints::Complaints, limits::Limits};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ListenerLimits {
-    /// Connections of this listener at a time, within [`Limits::max_connections`]. Default: no bound but that.
+    /// Connections of this listener at a time, within [`Limits::max_connections`]. In place of
+    /// [`Limits::max_connections_per_listener`].
     pub max_connections: Option<usize>,
     /// See [`Limits::connect_timeout`].
     pub connect_timeout: Option<Duration>,
@@ -27,7 +28,7 @@ pub struct ListenerLimits {
     pub max_connect_packet_size: Option<usize>,
     /// See [`Limits::max_packet_size`].
     pub max_packet_size: Option<usize>,
-    /// See [`Limits::max_keep_alive_secs`].
+    /// See [`Limits::max_keep_alive_secs`]; 0 is no limit, whatever the broker's is.
     pub max_keep_alive_secs: Option<u16>,
 }
 
@@ -54,9 +55,10 @@ impl Entrance {
         limits: &Limits,
         connections: Arc<AtomicUsize>,
     ) -> Self {
+        let most_connections = own.max_connections.or(limits.max_connections_per_listener);
         Self {
             name: Some(name),
-            max_connections: own.max_connections.unwrap_or(usize::MAX),
+            max_connections: most_connections.unwrap_or(usize::MAX),
             connections,
             ..Self::without_listener(own.in_place_of(limits))
         }
@@ -93,7 +95,8 @@ impl ListenerLimits {
         limits.max_connect_packet_size =
             self.max_connect_packet_size.unwrap_or(limits.max_connect_packet_size);
         limits.max_packet_size = self.max_packet_size.unwrap_or(limits.max_packet_size);
-        limits.max_keep_alive_secs = self.max_keep_alive_secs.or(limits.max_keep_alive_secs);
+        limits.max_keep_alive_secs =
+            self.max_keep_alive_secs.or(limits.max_keep_alive_secs).filter(|secs| *secs > 0);
         limits
     }
 }

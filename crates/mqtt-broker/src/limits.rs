@@ -37,6 +37,8 @@ pub enum PublishRatePolicy {
 pub struct Limits {
     /// Connections at a time. Default 100,000.
     pub max_connections: usize,
+    /// Connections of each listener at a time that has no number of its own: see [`crate::ListenerLimits`]. Default none.
+    pub max_connections_per_listener: Option<usize>,
     /// Connections of one address at a time; `None` is no limit. Default none: many clients may share one.
     pub max_connections_per_address: Option<usize>,
     /// Connections of one user name at a time; `None` is no limit, and who has no user name has none. Default none.
@@ -128,6 +130,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_connections_per_listener: None,
             max_connections_per_address: None,
             max_connections_per_user: None,
             max_accept_rate_per_address: None,

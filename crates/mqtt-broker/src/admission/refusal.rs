@@ -31,7 +31,7 @@ macro_rules! refusal_reasons {
 refusal_reasons! {
     /// [`crate::Limits::max_connections`].
     TooManyConnections = "too_many_connections": "the broker has its maximum of connections",
-    /// [`crate::ListenerLimits::max_connections`].
+    /// [`crate::ListenerLimits::max_connections`], or [`crate::Limits::max_connections_per_listener`].
     TooManyOfListener = "too_many_of_listener": "its listener has its maximum of connections",
     /// [`crate::Transport::proxy_protocol`] names its address not.
     NotAProxy = "not_a_proxy": "its listener is for trusted proxies alone",

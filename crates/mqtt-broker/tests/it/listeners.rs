@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, Listener, ListenerLimits, QoS, Transport};
+use mqtt_broker::{
+    Broker, ConnectDecision, ConnectRefusal, Listener, ListenerLimits, QoS, RefusalReason, Transport,
+};
 use mqtt_codec::{Connack, Connect, Packet};
 
 use crate::{
@@ -84,6 +86,22 @@ async fn one_that_is_full_leaves_the_others_their_places() {
 }
 
 #[tokio::test]
+async fn one_without_a_number_of_its_own_has_that_of_all() {
+    let limits = crate::limits(|limits| limits.max_connections_per_listener = Some(1));
+    let broker = Broker::builder().limits(limits).build();
+    let [first, second] = [listen(&broker, "first", |_| {}).await, listen(&broker, "second", |_| {}).await];
+    let large = listen(&broker, "large", |limits| limits.max_connections = Some(2)).await;
+    let mut held = Vec::new();
+    for (address, places) in [(first, 1), (second, 1), (large, 2)] {
+        for place in 0..places {
+            held.push(Client::connected(address, &format!("{address} {place}")).await);
+        }
+        Client::open(address).await.expect_end().await;
+    }
+    assert_eq!(broker.counts().refused_for(RefusalReason::TooManyOfListener), 3);
+}
+
+#[tokio::test]
 async fn connect_timeout_and_keep_alive_are_its_own() {
     let broker =
         Broker::builder().limits(crate::limits(|limits| limits.max_keep_alive_secs = Some(60))).build();
@@ -93,6 +111,7 @@ async fn connect_timeout_and_keep_alive_are_its_own() {
     })
     .await;
     let patient = listen(&broker, "patient", |_| {}).await;
+    let endless = listen(&broker, "endless", |limits| limits.max_keep_alive_secs = Some(0)).await;
     let mut waiting = Client::open(patient).await;
     Client::open(hasty).await.expect_end().await;
     assert_eq!(waiting.connect(connect("a")).await, Connack::Accepted { session_present: false });
@@ -100,6 +119,8 @@ async fn connect_timeout_and_keep_alive_are_its_own() {
     let (mut quick, _) = Client::accepted(hasty, Connect { keep_alive_secs: 10, ..connect("b") }).await;
     quick.ping().await;
     assert_eq!(broker.client("b").unwrap().info().keep_alive_secs, 7);
+    let _patient = Client::accepted(endless, Connect { keep_alive_secs: 600, ..connect("c") }).await;
+    assert_eq!(broker.client("c").unwrap().info().keep_alive_secs, 600);
 }
 
 /// A PUBLISH with so long a payload.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mqtt_broker::{Broker, Builder, CloseReason, RefusalReason, Transport, TrustedSources};
+use mqtt_broker::{BanTarget, Broker, Builder, CloseReason, RefusalReason, Transport, TrustedSources};
 use mqtt_codec::{Connack, Packet};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -89,6 +89,20 @@ async fn both_versions_name_the_client() {
     assert_eq!(journal.lines(), [LINE_CLIENT, BINARY_CLIENT]);
     expect_end(proxy(address, b"PROXY TCP4 203.0.113.9 10.0.0.1 1 2\r\n").await).await;
     assert_eq!(broker.counts().connections_refused, 1);
+}
+
+#[tokio::test]
+async fn bans_and_limits_are_of_whom_the_proxy_names() {
+    let one_each = limits(|limits| limits.max_connections_per_address = Some(1));
+    let (broker, address) = start_behind("127.0.0.1", Broker::builder().limits(one_each)).await;
+    broker.ban(BanTarget::Network("203.0.113.0/24".parse().unwrap()), "", None).unwrap();
+    expect_end(proxy(address, b"PROXY TCP4 203.0.113.9 10.0.0.1 1 2\r\n").await).await;
+    let mut first = connected(proxy(address, LINE).await, "a").await;
+    expect_end(proxy(address, LINE).await).await;
+    connected(proxy(address, &binary()).await, "b").await.ping().await;
+    first.ping().await;
+    let refused = |reason| broker.counts().refused_for(reason);
+    assert_eq!([RefusalReason::Banned, RefusalReason::TooManyFromAddress].map(refused), [1, 1]);
 }
 
 #[tokio::test]
@@ -238,6 +252,22 @@ mod websocket {
         assert_eq!(journal.lines(), [peer_of(&broker, "a"), peer_of(&broker, "b")]);
         assert_eq!(refused(address, "/mqtt", &[("x-forwarded-for", "203.0.113.5"), MQTT]).await, 403);
         assert_eq!(broker.counts().connections_refused, 1);
+    }
+
+    #[tokio::test]
+    async fn bans_and_limits_are_of_whom_the_request_names() {
+        let one_each = limits(|limits| limits.max_connections_per_address = Some(1));
+        let options = WebSocketOptions::default().forwarded_for(sources("127.0.0.1"));
+        let (broker, address) = start_websocket(Broker::builder().limits(one_each), options).await;
+        broker.ban(BanTarget::Network("203.0.113.0/24".parse().unwrap()), "", None).unwrap();
+        let _first = forwarded(address, &["192.0.2.7"], "a").await;
+        for (client, reason) in
+            [("203.0.113.5", RefusalReason::Banned), ("192.0.2.7", RefusalReason::TooManyFromAddress)]
+        {
+            assert_eq!(refused(address, "/mqtt", &[("x-forwarded-for", client), MQTT]).await, 403);
+            assert_eq!(broker.counts().refused_for(reason), 1);
+        }
+        let _other = forwarded(address, &["192.0.2.8"], "b").await;
     }
 
     #[tokio::test]

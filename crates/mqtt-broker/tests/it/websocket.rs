@@ -259,6 +259,10 @@ async fn a_frame_beyond_the_packet_limit_closes() {
     let (_broker, address) =
         start_websocket(Broker::builder().limits(small), WebSocketOptions::default()).await;
     let mut client = Frames::connected(tcp(address).await, "a").await;
+    let largest = bytes_of(&[Packet::Publish(publish("t", &"x".repeat(994), Q0, id(1)))]);
+    assert_eq!(largest.len(), 1_000);
+    client.send_frame(Message::Binary(largest)).await;
+    client.ping().await;
     client.send_frame(Message::binary(vec![0; 1_001])).await;
     client.expect_close(Some(CloseCode::Size)).await;
 }

@@ -58,7 +58,7 @@ section! {
         proxy_protocol_from: TrustedSources = TrustedSources::default(), Reload;
         /// The permissions of a Unix socket: who may write to it may connect.
         unix_mode: UnixMode = UnixMode(0o660), Restart;
-        /// Connections of this listener at a time, within [limits] max_connections.
+        /// Connections of this listener at a time, within [limits] max_connections. In place of max_connections_per_listener there.
         max_connections: Option<usize> = None, Reload;
         /// In place of the one in [limits], as the following.
         connect_timeout: Option<Finite> = None, Reload;

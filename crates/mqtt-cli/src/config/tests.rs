@@ -152,6 +152,77 @@ fn a_listener_has_what_its_tables_say() {
     assert!(!config.is_open_to_anybody(), "certificates are asked for");
 }
 
+/// Each key, with a value that is not its default.
+#[test]
+fn every_key_of_a_listener_reaches_it() {
+    let listener = |keys: &str, tls: &str, websocket: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nprotocol = \"wss\"\nallow_anonymous = true\n{keys}\n\
+             [listener.tls]\ncertificate = \"a\"\nprivate_key = \"b\"\nclient_authorities = [\"c\"]\n{tls}\n\
+             [listener.websocket]\n{websocket}\n"
+        );
+        format!("{:?}", config(&text).listeners[0])
+    };
+    let plain = listener("", "", "");
+    for (table, line, part) in [
+        (0, "max_connections = 7", "max_connections: Some(7)"),
+        (0, "connect_timeout = \"8s\"", "connect_timeout: Some(8s)"),
+        (0, "max_connect_packet_size = \"9KiB\"", "max_connect_packet_size: Some(9216)"),
+        (0, "max_packet_size = \"10KiB\"", "max_packet_size: Some(10240)"),
+        (0, "max_keep_alive = \"11s\"", "max_keep_alive_secs: Some(11)"),
+        (0, "max_keep_alive = \"never\"", "max_keep_alive_secs: Some(0)"),
+        (0, "name = \"twelve\"", "name: \"twelve\""),
+        (0, "unix_mode = \"0600\"", "unix_mode: 384"),
+        (0, "proxy_protocol_from = [\"192.0.2.1\"]", "192.0.2.1"),
+        (1, "client_certificates = \"optional\"", "client_certificates: Optional"),
+        (1, "revocation_lists = [\"r\"]", "\"/etc/gmqtt/r\""),
+        (1, "user_name = \"subject-alt-name\"", "user_name: Some(SubjectAltName)"),
+        (1, "user_name = \"distinguished-name\"", "user_name: Some(DistinguishedName)"),
+        (2, "paths = [\"/x\"]", "paths: [\"/x\"]"),
+        (2, "origins = [\"https://a.example\"]", "\"https://a.example\""),
+        (2, "forwarded_for_from = [\"192.0.2.2\"]", "192.0.2.2"),
+    ] {
+        let mut tables = [""; 3];
+        tables[table] = line;
+        let listener = listener(tables[0], tables[1], tables[2]);
+        assert!(listener.contains(part) && !plain.contains(part), "{line}: {listener}");
+    }
+}
+
+/// Each key, with a value that is not its default.
+#[test]
+fn every_key_of_tokens_and_of_the_web_server_reaches_it() {
+    let token = |line: &str| {
+        let text = format!("[access.token]\nkey_file = \"k\"\nalgorithm = \"HS256\"\n{line}\n");
+        format!("{:?}", config(&text).access.token_options)
+    };
+    for (line, part) in [
+        ("issuer = \"us\"", "issuer: Some(\"us\")"),
+        ("audience = \"mqtt\"", "audience: Some(\"mqtt\")"),
+        ("user_name_claim = \"name\"", "user_name_claim: \"name\""),
+        ("client_id_claim = \"device\"", "client_id_claim: \"device\""),
+        ("acl_claim = \"rights\"", "acl_claim: \"rights\""),
+        ("leeway = \"7s\"", "leeway: 7s"),
+    ] {
+        assert!(token(line).contains(part) && !token("").contains(part), "{line}: {}", token(line));
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bearer"), "t0ken\n").unwrap();
+    let bearer = format!("bearer_token_file = \"{}\"", folder.path().join("bearer").display());
+    let servers = |line: &str| {
+        let urls = "connect_url = \"http://127.0.0.1/c\"\nacl_url = \"http://127.0.0.1/a\"";
+        config(&format!("[access.http]\n{urls}\n{line}\n")).load_files().map(|files| files.servers)
+    };
+    let connect = |line: &str| servers(line).unwrap().connect.unwrap();
+    assert!(connect("").asks_like(&connect("")));
+    assert!(!connect("").asks_like(&servers("").unwrap().acl.unwrap()));
+    for line in ["timeout = \"1s\"", "max_concurrent = 7", "cache_ttl = \"7s\"", "cache_entries = 7", &bearer]
+    {
+        assert!(!connect(line).asks_like(&connect("")), "{line}");
+    }
+}
+
 #[test]
 fn a_door_is_open_only_if_somebody_says_so() {
     let at = |more: &str| format!("[[listener]]\naddress = \"0.0.0.0:1\"\n{more}");

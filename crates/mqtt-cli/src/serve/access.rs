@@ -1,11 +1,12 @@
 //! Who may connect, and what he may do there: the rules that are in force, made of what stands in the files.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use mqtt_access::{
     Access, AccessControl, AccessRules, Certificates, Failures, Http, PasswordChecks, Passwords, Tokens,
 };
 use mqtt_admin::ClientEvents;
+use mqtt_broker::Broker;
 
 use crate::config::{Authority, Config, Files, Listener, ListenerAccess, Provider, Servers};
 
@@ -44,6 +45,19 @@ impl Rules {
 
     pub(super) fn control(&self) -> &AccessControl {
         &self.control
+    }
+
+    /// Has the subscriptions of all who are connected asked about again and again, as after a reload: a web server does not
+    /// say when it has changed its mind.
+    pub(super) fn recheck_every(&self, interval: Duration, broker: &Broker) {
+        let (control, broker) = (self.control.clone(), broker.clone());
+        let interval = interval.max(Duration::from_secs(1));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                control.recheck(&broker).await;
+            }
+        });
     }
 
     /// Puts other rules into force.

@@ -152,6 +152,7 @@ mod tests {
     fn each_argument_sets_its_own_limit() {
         let table = [
             ("--max-connections=1", "max_connections: 1,"),
+            ("--max-connections-per-listener=15", "max_connections_per_listener: Some(15),"),
             ("--max-connections-per-address=2", "max_connections_per_address: Some(2),"),
             ("--max-connections-per-user=3", "max_connections_per_user: Some(3),"),
             ("--max-accept-rate-per-address=4", "max_accept_rate_per_address: Some(4),"),
@@ -203,6 +204,25 @@ mod tests {
                 !format!("{:?}", Limits::default()).contains(field),
                 "{argument} is tried with its default"
             );
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_access_have_arguments_too() {
+        for (argument, field) in [
+            ("--max-password-checks=2", "max_password_checks: Some(2)"),
+            ("--max-failures-per-address=3", "failures_per_address: 3"),
+            ("--max-failures-per-user=4", "failures_per_user: 4"),
+            ("--max-failures-remembered=5", "most_remembered: 5"),
+            ("--token-leeway=6s", "leeway: 6s"),
+            ("--http-timeout=1s", "timeout: Setting { value: Finite(1s)"),
+            ("--http-max-concurrent=8", "max_concurrent: Setting { value: 8"),
+            ("--http-cache-ttl=9s", "cache_ttl: Setting { value: Finite(9s)"),
+            ("--http-cache-entries=10", "cache_entries: Setting { value: 10"),
+        ] {
+            let access = |arguments: &[&str]| format!("{:?}", config(arguments).unwrap().access);
+            assert!(access(&[argument]).contains(field), "{argument}: {}", access(&[argument]));
+            assert!(!access(&[]).contains(&format!("{field},")), "{argument} is tried with its default");
         }
     }
 

@@ -140,6 +140,9 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     }
     let (tokens, tls) = (started.files.admin_tokens.take(), started.files.admin_tls.clone());
     let levels = started.levels.clone();
+    if let (Some(rules), Some(interval)) = (&rules, config.access.recheck_interval) {
+        rules.recheck_every(interval, &broker);
+    }
     let reloader = Reloader::new(&broker, options, started, rules);
     reloader.start(hangups, config.watch_files);
     introduce(&config, &limits, open_files);

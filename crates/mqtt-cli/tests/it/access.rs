@@ -87,6 +87,37 @@ fn a_bad_file_is_named_and_the_broker_does_not_start() {
     let listen = ["serve", "--listen", "127.0.0.1:0", "--password-file", &files.path("users")];
     let line = Gmqtt::start(&listen).ended().last_words(2);
     assert!(line.contains("users:1: the password of anna: not of a known format"), "{line}");
+    // A list of rights that is not there is none that allows everything.
+    let missing = files.path("missing");
+    let line =
+        Gmqtt::start(&["serve", "--listen", "127.0.0.1:0", "--acl-file", &missing]).ended().last_words(2);
+    assert!(line.contains(&missing), "{line}");
+}
+
+#[test]
+fn an_empty_access_list_allows_nothing() {
+    let files = Files::new("");
+    let broker = Broker::start_with(&["--acl-file", &files.path("rights")]);
+    let refused = broker.client(&["sub", "-t", "a"]).ended();
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    publish(&broker, &[], "a").ended().output(); // Acknowledged and dropped: MQTT 3.1.1 has no other answer.
+    broker.process.await_stderr(" connected");
+}
+
+#[test]
+fn who_fails_too_often_is_not_listened_to() {
+    let files = Files::new("pattern readwrite #\n");
+    files.set_password("anna", "secret");
+    let broker =
+        Broker::start_with(&["--password-file", &files.path("users"), "--max-failures-per-address", "2"]);
+    let publish = |password| publish(&broker, &["-u", "anna", "-P", password], "a").ended().complaint(1);
+    for _ in 0..2 {
+        let line = publish("wrong");
+        assert!(line.contains("user name or password"), "{line}");
+    }
+    let line = publish("secret");
+    assert!(line.contains("not available"), "{line}");
+    broker.process.await_stderr("too many failed attempts");
 }
 
 /// What `mosquitto_passwd` of Debian writes is read as it is.

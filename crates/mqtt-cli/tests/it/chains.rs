@@ -55,7 +55,7 @@ fn publish(address: &str, topic: &str, who: &[&str]) -> Option<i32> {
     Gmqtt::start(&[&arguments[..], who].concat()).ended().status.code()
 }
 
-/// A web server that lets in and allows whoever is called `anna`; how often it was asked.
+/// A web server that lets in and allows whoever is called `anna`, and changes its mind about one topic; how often it was asked.
 fn web_server() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -83,9 +83,11 @@ fn answer_all(mut stream: BufReader<TcpStream>, asked: &AtomicUsize) {
         }
         let mut body = vec![0; len];
         stream.read_exact(&mut body).unwrap();
-        asked.fetch_add(1, SeqCst);
+        let has_changed_its_mind = asked.fetch_add(1, SeqCst) >= 3;
         let question: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let is_allowed = question["user_name"] == "anna" && question["topic"] != "no";
+        let is_allowed = question["user_name"] == "anna"
+            && question["topic"] != "no"
+            && !(question["topic"] == "at first" && has_changed_its_mind);
         let body = format!("{{\"result\":\"{}\"}}", if is_allowed { "allow" } else { "deny" });
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.get_mut().write_all(answer.as_bytes()).unwrap();
@@ -104,17 +106,31 @@ fn each_listener_asks_its_own_chain() {
          [[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n\
          [listener.access]\nidentify = [\"http\"]\nauthorize = [\"http\"]\n\
          [[listener]]\nname = \"own\"\naddress = \"127.0.0.1:0\"\n\
-         [listener.access]\nidentify = [\"password\"]\nauthorize = []\npassword_file = \"others\"\n"
+         [listener.access]\nidentify = [\"password\"]\nauthorize = []\npassword_file = \"others\"\n\
+         [[listener]]\nname = \"rights\"\naddress = \"127.0.0.1:0\"\n\
+         [listener.access]\nidentify = [\"password\"]\nauthorize = [\"acl\"]\n\
+         password_file = \"others\"\nacl_file = \"others' rights\"\n"
     ));
+    folder.write("others' rights", "user berta\ntopic write b\n");
     folder.write("key", SECRET);
     folder.write("rights", "user anna\ntopic a\n");
     folder.write("users", "");
     folder.write("others", "");
     let others = folder.0.path().join("others").display().to_string();
     Gmqtt::start_with_input(&["passwd", "--stdin", &others, "berta"], b"secret").ended().output();
-    let (broker, addresses) = folder.serve(3);
+    let (broker, addresses) = folder.serve(4);
     let sub = broker.subscribed(&["-t", "a", "-u", "x", "-P", TOKEN, "-C", "3"]);
-    let [tokens, web, own] = &addresses[..] else { panic!("{addresses:?}") };
+    let [tokens, web, own, rights] = &addresses[..] else { panic!("{addresses:?}") };
+    // By another list than the one of the others: `a` is not passed on, `b` is.
+    let (host, port) = own.rsplit_once(':').unwrap();
+    let watch =
+        ["sub", "-d", "-v", "-t", "#", "-C", "1", "-u", "berta", "-P", "secret", "-h", host, "-p", port];
+    let watch = Gmqtt::start(&watch);
+    watch.await_stderr("received SUBACK");
+    for topic in ["a", "b"] {
+        assert_eq!(publish(rights, topic, &["-u", "berta", "-P", "secret"]), Some(0));
+    }
+    assert_eq!(watch.ended().stdout, ["b x"]);
     for (address, who, expected) in [
         (tokens, ["-u", "x", "-P", TOKEN], Some(0)),
         (tokens, ["-u", "anna", "-P", "secret"], Some(1)),
@@ -152,6 +168,23 @@ fn a_reload_keeps_what_the_server_has_said_unless_it_is_asked_otherwise() {
         assert_eq!(publish(&addresses[0], "a", &anna), Some(0));
         assert_eq!(asked.load(SeqCst), expected, "{more}");
     }
+}
+
+/// Nobody says a word, and no file changes.
+#[test]
+fn a_right_that_the_server_takes_back_is_gone_in_time() {
+    let (url, _) = web_server();
+    let folder = Folder::new(&format!(
+        "[access.http]\nconnect_url = \"{url}\"\nacl_url = \"{url}\"\ncache_ttl = \"0s\"\nrecheck_interval = \"1s\"\n\
+         [[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n"
+    ));
+    let (broker, addresses) = folder.serve(1);
+    let anna = ["-u", "anna", "-P", "p"];
+    let sub = broker.subscribed(&[&["-t", "at first", "-t", "a", "-C", "1"][..], &anna].concat());
+    let line = broker.process.await_stderr("no longer allowed: unsubscribed");
+    assert!(line.contains("at first"), "{line}");
+    assert_eq!(publish(&addresses[0], "a", &anna), Some(0));
+    assert_eq!(sub.ended().stdout, ["x"], "the other one is still allowed");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use super::harness::Gmqtt;
 
 const TCP: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
+const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+
 /// A certificate and its key in a folder that goes with it.
 struct Files(PathBuf);
 
@@ -41,6 +44,20 @@ fn address(line: &str, name: &str) -> String {
     address.unwrap_or_else(|| panic!("{line}")).to_owned()
 }
 
+/// A socket that speaks WebSocket from here on.
+fn upgraded(address: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(UPGRADE).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    socket
+}
+
 #[test]
 fn every_kind_of_listener_is_named_and_speaks_its_own() {
     let files = Files::new("kinds");
@@ -50,21 +67,49 @@ fn every_kind_of_listener_is_named_and_speaks_its_own() {
     address(&broker.line_after_durability(), "tcp");
     let [ws, tls, wss] = ["ws", "tls", "wss"].map(|name| address(&broker.line(), name));
 
-    let mut socket = TcpStream::connect(ws).unwrap();
-    let upgrade = "GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
-    socket.write_all(upgrade.as_bytes()).unwrap();
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 101");
+    upgraded(&ws);
     for address in [tls, wss] {
         let mut socket = TcpStream::connect(address).unwrap();
-        socket.write_all(upgrade.as_bytes()).unwrap();
+        socket.write_all(UPGRADE).unwrap();
         let mut alert = [0; 1];
         socket.read_exact(&mut alert).unwrap();
         assert_eq!(alert, [0x15], "an alert of TLS");
         broker.await_stderr("plain MQTT or HTTP on a TLS listener");
     }
+}
+
+/// The library would take 128 KiB for each, to read into.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_websocket_client_owns_no_large_buffer() {
+    const CLIENTS: usize = 300;
+    let broker = Gmqtt::start(&["serve", "--listen-ws", "127.0.0.1:0", "--durability", "memory"]);
+    let address = address(&broker.line_after_durability(), "ws");
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", broker.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().to_owned();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+    };
+    let connected = || {
+        let mut socket = upgraded(&address);
+        // CONNECT, and a PINGREQ: it has read and written in its time.
+        socket.write_all(b"\x82\x90\0\0\0\0\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\xc0\0").unwrap();
+        // In one frame or in two: PINGRESP is the end of it.
+        let mut answers = Vec::new();
+        while !answers.ends_with(&[0xd0, 0]) {
+            let mut some = [0; 16];
+            let count = socket.read(&mut some).unwrap();
+            assert_ne!(count, 0, "{answers:x?}");
+            answers.extend_from_slice(&some[..count]);
+        }
+        socket
+    };
+    let first = connected(); // What there is once is there now.
+    let before = resident_kib();
+    let idle: Vec<TcpStream> = (0..CLIENTS).map(|_| connected()).collect();
+    let each = resident_kib().saturating_sub(before) / CLIENTS;
+    assert!(each < 32, "{each} KiB each");
+    drop((first, idle));
 }
 
 #[cfg(unix)]

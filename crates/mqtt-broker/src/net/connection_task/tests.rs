@@ -43,6 +43,26 @@ impl AsyncRead for Endless {
     }
 }
 
+/// What the system says of a connection whose other end has not answered it.
+struct Gone {
+    beginning: Vec<u8>,
+}
+
+impl AsyncRead for Gone {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = mem::take(&mut self.beginning);
+        if bytes.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        buffer.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// Takes all that is written, and notes whose it was.
 struct Noted {
     whose: &'static str,
@@ -103,6 +123,15 @@ async fn a_client_that_is_never_silent_leaves_when_its_admission_ends() {
     let broker = builder.build();
     let stream = join(Endless { beginning: connect("talker") }, sink());
     timeout(Duration::from_mins(1), task(&broker, stream)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_half_open_connection_is_counted_under_a_name_of_its_own() {
+    let broker = Broker::builder().build();
+    let stream = join(Gone { beginning: connect("gone") }, sink());
+    timeout(Duration::from_mins(1), task(&broker, stream)).await.unwrap();
+    let closed = CloseReason::NAMES.iter().zip(broker.counts().closed).filter(|(_, count)| *count > 0);
+    assert_eq!(closed.collect::<Vec<_>>(), [(&"half_open", 1)]);
 }
 
 /// A write takes longer than all the rest: the receiver does not wait for the sender's.

@@ -9,7 +9,7 @@ use mqtt_access::{HttpOptions, ThrottleLimits, TokenOptions};
 
 use crate::config::{
     key::section,
-    value::{Authority, Finite, Provider, ServerUrl, TokenKind},
+    value::{Authority, Finite, Interval, Provider, ServerUrl, TokenKind},
 };
 
 section! {
@@ -81,6 +81,9 @@ section! {
         cache_ttl: Finite = Finite(http().cache_ttl), Reload;
         /// Answers of each of the two that are remembered.
         cache_entries: NonZeroUsize = http().cache_entries, Reload;
+        /// How often subscriptions are asked about again, as far as no answer is remembered. What the server does not grant any
+        /// more is removed; a server that is away costs clients their connections. never is at a reload alone.
+        recheck_interval: Interval = Interval(None), Restart;
         /// A file with a token that is sent along as `Authorization: Bearer`, so that the server knows who asks.
         bearer_token_file: Option<PathBuf> = None, Reload;
         /// The authorities that sign the server's certificate (PEM). Without a file, those of the system.

@@ -20,6 +20,8 @@ section! {
     LimitKeys at "limits" {
         /// Connections at a time.
         max_connections: usize = limits().max_connections, Reload;
+        /// Connections at a time of each listener that has no max_connections of its own. Without a number there is no limit.
+        max_connections_per_listener: Option<NonZeroUsize> = None, Reload;
         /// Connections of one address at a time. Without a number there is no limit: many clients may share one.
         max_connections_per_address: Option<NonZeroUsize> = None, Reload;
         /// Connections of one user name at a time. Without a number there is no limit.

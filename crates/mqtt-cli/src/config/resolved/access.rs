@@ -17,6 +17,7 @@ pub(crate) struct AccessSettings {
     pub(crate) max_password_checks: Option<usize>,
     pub(crate) failures: ThrottleLimits,
     pub(crate) token_options: TokenOptions,
+    pub(crate) recheck_interval: Option<Duration>,
     tokens: Option<TokenSource>,
     http: HttpKeys,
 }
@@ -68,6 +69,7 @@ impl AccessSettings {
             max_password_checks: max_password_checks.value.map(Into::into),
             failures,
             token_options: token_options(&raw.token),
+            recheck_interval: raw.http.recheck_interval.value.0,
             tokens: token_source(&raw.token, mistakes),
             http: raw.http.clone(),
         }

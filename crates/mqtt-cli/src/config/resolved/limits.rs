@@ -9,6 +9,7 @@ use crate::config::{mistake::Mistakes, raw::LimitKeys};
 pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     let mut limits = Limits::default();
     limits.max_connections = keys.max_connections.value;
+    limits.max_connections_per_listener = keys.max_connections_per_listener.value.map(NonZeroUsize::get);
     limits.max_connections_per_address = keys.max_connections_per_address.value.map(NonZeroUsize::get);
     limits.max_connections_per_user = keys.max_connections_per_user.value.map(NonZeroUsize::get);
     limits.max_accept_rate_per_address = keys.max_accept_rate_per_address.value;

@@ -105,6 +105,9 @@ fn is_behind_proxies(raw: &RawListener) -> bool {
     raw.keys.proxy_protocol_from.value != nobody || forwarded.is_some_and(|proxies| *proxies != nobody)
 }
 
+/// As the broker spells "never" where a listener says so.
+const NO_LIMIT: u16 = 0;
+
 fn limits(raw: &RawListener) -> ListenerLimits {
     let keys = &raw.keys;
     let mut limits = ListenerLimits::default();
@@ -112,7 +115,7 @@ fn limits(raw: &RawListener) -> ListenerLimits {
     limits.connect_timeout = keys.connect_timeout.value.map(|time| time.0);
     limits.max_connect_packet_size = keys.max_connect_packet_size.value.map(|size| size.0);
     limits.max_packet_size = keys.max_packet_size.value.map(|size| size.0);
-    limits.max_keep_alive_secs = keys.max_keep_alive.value.and_then(|time| time.0);
+    limits.max_keep_alive_secs = keys.max_keep_alive.value.map(|time| time.0.unwrap_or(NO_LIMIT));
     limits
 }
 
