@@ -4,7 +4,6 @@
 //! it looks at the broker, and at a well-behaved pair beside it.
 
 mod attacks;
-pub mod certificate;
 mod pace;
 mod peer;
 

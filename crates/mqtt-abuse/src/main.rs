@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool, time::Duration};
 
 use clap::{Parser, Subcommand};
-use mqtt_abuse::{ATTACKS, Attack, Target, certificate};
+use mqtt_abuse::{ATTACKS, Attack, Target};
+use test_certificates::CertificateFiles;
 
 /// Hostile traffic for a broker on this machine.
 #[derive(Parser)]
@@ -55,7 +56,7 @@ fn run(command: Command) -> Result<(), String> {
             }
         }
         Command::Certificate { folder } => {
-            certificate::create(&folder).map_err(|error| error.to_string())?;
+            CertificateFiles::create(&folder);
         }
         Command::Run { name, tcp, tls, websocket, seconds } => {
             let attack = Attack::find(&name).ok_or("there is no such attack: `list` prints them")?;

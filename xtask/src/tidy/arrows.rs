@@ -14,6 +14,9 @@ struct Layer {
     never: &'static [&'static str],
 }
 
+/// Beside all layers: any test may use it, and nothing that ships.
+const FOR_TESTS: &str = "test-certificates";
+
 /// The table of the design, lowest layer first. `xtask` and `mqtt-benches` stand outside it: nothing may use them.
 const LAYERS: &[Layer] = &[
     Layer {
@@ -51,7 +54,12 @@ const LAYERS: &[Layer] = &[
         may_use: &["mqtt-broker", "mqtt-codec"],
         never: &["fjall", "axum", "anyhow"],
     },
-    Layer { name: "mqtt-abuse", may_use: &["mqtt-codec"], never: &["tokio", "fjall", "axum", "anyhow"] },
+    Layer { name: FOR_TESTS, may_use: &[], never: &[] },
+    Layer {
+        name: "mqtt-abuse",
+        may_use: &["mqtt-codec", FOR_TESTS],
+        never: &["tokio", "fjall", "axum", "anyhow"],
+    },
     Layer {
         name: "mqtt-cli",
         may_use: &[
@@ -89,7 +97,9 @@ fn check_manifest(path: &str, text: &str, findings: &mut Vec<Finding>) -> Result
     };
     for dependency in dependencies(&manifest) {
         let line = 1 + text.lines().position(|line| line.contains(&dependency.key)).unwrap_or(0);
-        let points_up = is_ours(&dependency.package) && !layer.may_use.contains(&dependency.package.as_str());
+        let is_below = layer.may_use.contains(&dependency.package.as_str())
+            || (dependency.for_tests && dependency.package == FOR_TESTS);
+        let points_up = is_ours(&dependency.package) && !is_below;
         if points_up {
             let what = format!("{} may not use {}", layer.name, dependency.package);
             findings.push(Finding::new(path, line, what, "arrows point down only: docs/architecture.md"));
@@ -158,6 +168,15 @@ mod tests {
             findings("[package]\nname = \"mqtt-router\"\n[dependencies]\nmqtt-codec.workspace = true\n"),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_is_for_tests_is_for_tests_alone() {
+        let codec = |kind: &str| {
+            format!("[package]\nname = \"mqtt-codec\"\n[{kind}]\ntest-certificates.workspace = true\n")
+        };
+        assert_eq!(findings(&codec("dependencies")).len(), 1);
+        assert_eq!(findings(&codec("dev-dependencies")), [""; 0]);
     }
 
     #[test]

@@ -5,8 +5,6 @@
 mod admission;
 mod api;
 mod backpressure;
-#[cfg(feature = "tls")]
-mod certificates;
 mod client;
 mod close_reasons;
 mod durability;

@@ -181,8 +181,9 @@ async fn a_health_check_is_no_error() {
 #[tokio::test]
 async fn ahead_of_tls_and_its_health_checks_too() {
     use mqtt_broker::{Tls, TlsOptions};
+    use test_certificates::Authority;
 
-    use crate::{certificates::Authority, tls};
+    use crate::tls;
 
     let log = LogLines::collect(Level::INFO);
     let authority = Authority::new("a");
@@ -299,8 +300,9 @@ mod websocket {
     #[tokio::test]
     async fn ahead_of_a_secure_websocket() {
         use mqtt_broker::{Tls, TlsOptions};
+        use test_certificates::Authority;
 
-        use crate::{certificates::Authority, tls};
+        use crate::tls;
 
         let authority = Authority::new("a");
         let files = authority.server("server");

@@ -6,6 +6,7 @@ use mqtt_broker::{
     Broker, Builder, CertificateField, ClientCertificates, CloseReason, Tls, TlsOptions, Transport,
 };
 use mqtt_codec::Connack;
+use test_certificates::{Authority, Files};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -24,7 +25,6 @@ use tracing::Level;
 
 use crate::{
     Q1,
-    certificates::{Authority, Files},
     client::{Client, connect, credentials},
     journal::{Journal, eventually, soon},
     limits,
@@ -185,13 +185,13 @@ async fn clients_of_each_authority_in_the_bundles_are_served() {
 async fn a_certificate_that_was_revoked() {
     let authority = Authority::new("a");
     let mut options = with_clients(&authority, ClientCertificates::Required);
-    options.revocation_lists = vec![authority.revoke(&[3])];
+    options.revocation_lists = vec![authority.revoke("revoked.pem", &[3])];
     let (_broker, address, tls) = start_tls(Broker::builder(), options).await;
     let (two, three) = (authority.client("two", "two", 2), authority.client("three", "three", 3));
     let mut live = connected(address, trusting(&authority, Some(&two)), "a").await;
     assert!(is_refused(address, trusting(&authority, Some(&three))).await);
 
-    authority.revoke(&[2]);
+    authority.revoke("revoked.pem", &[2]);
     tls.reload().expect("good files");
     live.ping().await;
     assert!(is_refused(address, trusting(&authority, Some(&two))).await);

@@ -7,12 +7,9 @@ use std::{
 };
 
 use mqtt_broker::{BanTarget, Broker, Builder, RefusalReason, Tls, TlsOptions, Transport, WebSocketOptions};
+use test_certificates::{Authority, Files};
 
-use crate::{
-    certificates::{Authority, Files},
-    journal::eventually,
-    limits,
-};
+use crate::{journal::eventually, limits};
 
 /// The transports that a broker may listen by, and the certificates of those over TLS.
 fn transports(authority: &Authority) -> [Transport; 4] {

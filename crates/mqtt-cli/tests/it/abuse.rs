@@ -10,9 +10,10 @@ use std::{
 };
 
 use clap::Parser;
-use mqtt_abuse::{Attack, Target, certificate};
+use mqtt_abuse::{Attack, Target};
 use mqtt_bench::{BenchArgs, Report};
 use mqtt_broker::{Broker, DropReason, Limits, Tls, TlsOptions, Transport, WebSocketOptions};
+use test_certificates::{CertificateFiles, Files};
 
 /// Far longer than anything takes: only a defect comes near it.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -49,8 +50,8 @@ async fn smoke(name: &str, change: impl FnOnce(&mut Limits), evidence: impl Fn(&
 
 async fn listen(broker: &Broker) -> Target {
     let folder = tempfile::tempdir().unwrap();
-    let files = certificate::create(folder.path()).unwrap();
-    let tls = Tls::load(TlsOptions::new(files.certificate, files.key)).unwrap();
+    let Files { certificates, private_key } = CertificateFiles::create(folder.path()).server;
+    let tls = Tls::load(TlsOptions::new(certificates, private_key)).unwrap();
     let websocket = Transport::tcp().websocket(WebSocketOptions::default());
     Target {
         tcp: broker.listen("127.0.0.1:0").await.unwrap(),

@@ -11,13 +11,13 @@ use std::{
     sync::Arc,
 };
 
-use mqtt_abuse::certificate::{self, CertificateFiles};
 use rustix::process::Signal;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tempfile::TempDir;
+use test_certificates::CertificateFiles;
 
 use super::harness::{Gmqtt, STUCK};
 
@@ -61,7 +61,7 @@ impl World {
         let files = |name: &str| {
             let folder = folder.path().join(name);
             fs::create_dir(&folder).unwrap();
-            certificate::create(&folder).unwrap()
+            CertificateFiles::create(&folder)
         };
         let (old, new) = (files("old"), files("new"));
         for files in [&old, &new] {
@@ -83,8 +83,8 @@ impl World {
     fn put_all(&self, files: &CertificateFiles) {
         fs::create_dir_all(self.path("in-force")).unwrap();
         for (from, name) in [
-            (&files.certificate, "cert.pem"),
-            (&files.key, "key.pem"),
+            (&files.server.certificates, "cert.pem"),
+            (&files.server.private_key, "key.pem"),
             (&files.authority, "authority.pem"),
             (&files.nobody_revoked, "revoked.pem"),
         ] {
@@ -109,8 +109,8 @@ impl Server {
     fn connect(&self, server: &CertificateFiles, client: &CertificateFiles) -> io::Result<Live> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&server.authority).unwrap()).unwrap();
-        let own = vec![CertificateDer::from_pem_file(&client.client_certificate).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(&client.client_key).unwrap();
+        let own = vec![CertificateDer::from_pem_file(&client.client.certificates).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(&client.client.private_key).unwrap();
         let config =
             ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(own, key).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -221,7 +221,7 @@ fn a_bad_file_keeps_the_old_ones_and_is_named() {
     for (from, name) in [
         (&bad, "cert.pem"),
         (&bad, "key.pem"),
-        (&world.new.key, "key.pem"), // Good, and another certificate's.
+        (&world.new.server.private_key, "key.pem"), // Good, and another certificate's.
         (&bad, "authority.pem"),
         (&bad, "revoked.pem"),
     ] {

@@ -4,8 +4,9 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    path::PathBuf,
 };
+
+use test_certificates::{Authority, Files};
 
 use super::harness::Gmqtt;
 
@@ -14,28 +15,10 @@ const TCP: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
 
-/// A certificate and its key in a folder that goes with it.
-struct Files(PathBuf);
-
-impl Files {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("gmqtt-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(folder.join("cert.pem"), signed.cert.pem()).unwrap();
-        fs::write(folder.join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A certificate and its key.
+fn server(authority: &Authority) -> (String, String) {
+    let Files { certificates, private_key } = authority.server("");
+    (certificates.display().to_string(), private_key.display().to_string())
 }
 
 fn address(line: &str, name: &str) -> String {
@@ -60,8 +43,8 @@ fn upgraded(address: &str) -> TcpStream {
 
 #[test]
 fn every_kind_of_listener_is_named_and_speaks_its_own() {
-    let files = Files::new("kinds");
-    let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let authority = Authority::new("kinds");
+    let (cert, key) = server(&authority);
     let more = ["--listen-ws", "--listen-tls", "--listen-wss"].map(|option| [option, "127.0.0.1:0"]).concat();
     let broker = Gmqtt::start(&[&TCP[..], &more, &["--tls-cert", &cert, "--tls-key", &key]].concat());
     address(&broker.line_after_durability(), "tcp");
@@ -115,8 +98,8 @@ fn an_idle_websocket_client_owns_no_large_buffer() {
 #[cfg(unix)]
 #[test]
 fn a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_the_new_are_bad() {
-    let files = Files::new("hangup");
-    let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let authority = Authority::new("hangup");
+    let (cert, key) = server(&authority);
     let tls = ["--listen-tls", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
     let broker = Gmqtt::start(&[&TCP[..], &tls].concat());
     address(&broker.line_after_durability(), "tcp");
@@ -133,13 +116,14 @@ fn a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_the_new_are_bad()
 
 #[test]
 fn what_is_missing_or_open_to_others_is_said_at_once() {
-    let files = Files::new("missing");
-    let (cert, key) = (files.path("cert.pem"), files.path("nothing.pem"));
+    let authority = Authority::new("missing");
+    let (cert, key) = server(&authority);
+    fs::remove_file(&key).unwrap();
     let line =
         Gmqtt::start(&["serve", "--listen-tls", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key])
             .ended()
             .complaint(2);
-    assert!(line.contains("nothing.pem"), "{line}");
+    assert!(line.contains(&key), "{line}");
     let line = Gmqtt::start(&[&TCP[..], &["--listen-ws", "0.0.0.0:0"]].concat()).ended().complaint(2);
     assert!(line.contains("--allow-anonymous"), "{line}");
 }

@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use test_certificates::{Authority, Files};
 
 use super::harness::{Broker, Ended, Gmqtt, start_client};
 
@@ -165,32 +166,27 @@ fn what_waits_for_a_client_is_read_from_the_disk() {
 #[test]
 fn the_api_speaks_tls_with_the_certificate_that_is_there_now() {
     let folder = tempfile::tempdir().unwrap();
-    let certify = |name: &str| {
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(folder.path().join(name), signed.cert.pem()).unwrap();
-        signed
-    };
-    let (first, second) = (certify("first.pem"), certify("second.pem"));
-    let install = |folder: &Path, signed: &rcgen::CertifiedKey<rcgen::KeyPair>| {
-        fs::write(folder.join("cert.pem"), signed.cert.pem()).unwrap();
-        fs::write(folder.join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
+    let install = |folder: &Path, authority: &Authority| {
+        let Files { certificates, private_key } = authority.server("");
+        fs::copy(certificates, folder.join("cert.pem")).unwrap();
+        fs::copy(private_key, folder.join("key.pem")).unwrap();
     };
     install(folder.path(), &first);
     let text = "[admin]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
     let world = World::start_in(folder, text, "https");
-    let trusting = |name: &str, arguments: &[&str]| {
-        let file = world.folder.path().join(name);
-        world.admin(&[arguments, &["--ca-file", path(&file)]].concat())
+    let trusting = |authority: &Authority, arguments: &[&str]| {
+        world.admin(&[arguments, &["--ca-file", path(&authority.bundle())]].concat())
     };
-    assert!(!trusting("first.pem", &["overview"]).output().is_empty());
-    assert!(trusting("second.pem", &["overview"]).complaint(1).contains("cannot ask"));
+    assert!(!trusting(&first, &["overview"]).output().is_empty());
+    assert!(trusting(&second, &["overview"]).complaint(1).contains("cannot ask"));
     install(world.folder.path(), &second);
-    trusting("first.pem", &["reload"]).output();
-    assert!(!trusting("second.pem", &["overview"]).output().is_empty());
-    assert!(trusting("first.pem", &["overview"]).complaint(1).contains("cannot ask"));
+    trusting(&first, &["reload"]).output();
+    assert!(!trusting(&second, &["overview"]).output().is_empty());
+    assert!(trusting(&first, &["overview"]).complaint(1).contains("cannot ask"));
 
     write(&world.folder, "");
-    let report = trusting("second.pem", &["reload"]).output().join("\n");
+    let report = trusting(&second, &["reload"]).output().join("\n");
     assert!(report.contains("a restart is needed for: admin.certificate, admin.private_key"), "{report}");
     let plain = world.url.replace("https", "http");
     let data = world.folder.path().join("data");

@@ -13,6 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tempfile::TempDir;
+use test_certificates::CertificateFiles;
 
 use super::harness::{Gmqtt, STUCK};
 
@@ -33,8 +34,9 @@ impl World {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let set = Gmqtt::start_with_input(&["passwd", "--stdin", &path("users"), "anna"], b"hush-password");
         assert_eq!(set.ended().output(), [""; 0]);
-        let files = mqtt_abuse::certificate::create(folder.path()).unwrap();
-        let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
+        let CertificateFiles { authority, server, .. } = CertificateFiles::create(folder.path());
+        let [certificate, key] =
+            [server.certificates, server.private_key].map(|file| file.display().to_string());
         let free = "127.0.0.1:0";
         let broker = Gmqtt::start(&[
             "serve",
@@ -59,7 +61,7 @@ impl World {
         lines.resize_with(4, || broker.line());
         broker.line(); // The limits: by then it listens to signals too.
         let addresses = lines.iter().map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect();
-        Self { broker, addresses, authority: files.authority, folder }
+        Self { broker, addresses, authority, folder }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{fs, net::SocketAddr};
 
-use mqtt_abuse::certificate::{self, CertificateFiles};
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use tempfile::TempDir;
+use test_certificates::{CertificateFiles, Files};
 
 use crate::harness::Gmqtt;
 
@@ -19,9 +19,10 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn open(transport: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = certificate::create(folder.path()).unwrap();
+        let files = CertificateFiles::create(folder.path());
         let [certificate, key, authority] =
-            [&files.certificate, &files.key, &files.authority].map(|file| file.to_str().unwrap());
+            [&files.server.certificates, &files.server.private_key, &files.authority]
+                .map(|file| file.to_str().unwrap());
         let listen = match transport {
             "tcp" => "--listen",
             "tls" | "mtls" => "--listen-tls",
@@ -62,8 +63,8 @@ impl Door {
     }
 
     fn tls(&self) -> TlsConfiguration {
-        let own =
-            || (fs::read(&self.files.client_certificate).unwrap(), fs::read(&self.files.client_key).unwrap());
+        let Files { certificates, private_key } = &self.files.client;
+        let own = || (fs::read(certificates).unwrap(), fs::read(private_key).unwrap());
         TlsConfiguration::Simple {
             ca: fs::read(&self.files.authority).unwrap(),
             alpn: None,

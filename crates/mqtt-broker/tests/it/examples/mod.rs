@@ -130,10 +130,9 @@ async fn websocket_serves_browsers() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn tls_knows_clients_by_their_certificates() {
-    use crate::{
-        certificates::Authority,
-        tls::{shake_hands, trusting},
-    };
+    use test_certificates::Authority;
+
+    use crate::tls::{shake_hands, trusting};
 
     let authority = Authority::new("Example");
     let (server, anna) = (authority.server("server"), authority.client("anna", "anna.example", 7));
