@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) statement: Statement,
     pub(super) code: BTreeSet<String>,
     pub(super) tests: BTreeSet<String>,
-    exception: Option<String>,
+    pub(super) exception: Option<String>,
 }
 
 impl Judgement {

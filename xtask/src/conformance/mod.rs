@@ -2,6 +2,7 @@
 
 mod foreign;
 mod judgement;
+mod page;
 mod record;
 mod statements;
 mod tags;
@@ -15,7 +16,7 @@ use judgement::Judgement;
 ///
 /// A statement of docs/mqtt-3.1.1-statements.tsv needs a tag at the line that obeys it and one at a test that proves
 /// it, or an exception with its reason in docs/conformance.toml. Fails on a gap, on a tag that names no statement, on an
-/// exception that is no longer one, and when docs/conformance.toml is not up to date.
+/// exception that is no longer one, and when docs/conformance.toml or docs/conformance.md is not up to date.
 ///
 /// With --addr or --mosquitto the same socket tests judge another broker; what it does differently is listed, and is
 /// no failure of ours.
@@ -24,7 +25,7 @@ pub(crate) struct Options {
     /// Print every statement with its tags
     #[arg(long)]
     table: bool,
-    /// Bring the written part of docs/conformance.toml up to date
+    /// Bring the written parts of docs/conformance.toml and docs/conformance.md up to date
     #[arg(long)]
     write: bool,
     /// Run the socket tests against the broker that listens there
@@ -56,8 +57,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let written = record.with_entries(&judgement);
     if options.write {
         record::write(&root, &written)?;
-    } else if written != record.text {
-        faults.push(format!("{} is out of date; run `cargo xtask conformance --write`", record::PATH));
+        page::write(&root, &judgement)?;
+    } else if written != record.text || !page::is_up_to_date(&root, &judgement)? {
+        let files = format!("{} or {}", record::PATH, page::PATH);
+        faults.push(format!("{files} is out of date; run `cargo xtask conformance --write`"));
     }
     for fault in &faults {
         println!("{fault}");

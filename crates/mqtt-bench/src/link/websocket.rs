@@ -29,6 +29,7 @@ pub(super) struct WebSocket {
 
 impl WebSocket {
     pub(super) fn new(path: &str, server: SocketAddr) -> Self {
+        // [MQTT-6.0.0-3] for the sub-protocol.
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
@@ -230,12 +231,15 @@ mod tests {
         all
     }
 
+    /// [MQTT-6.0.0-3]
     #[test]
     fn nothing_is_written_before_the_upgrade_and_frames_after_it() {
         let mut websocket = WebSocket::new("/mqtt", ([127, 0, 0, 1], 80).into());
         let mut peer = Peer { sends: Vec::new(), got: Vec::new() };
         assert_eq!(websocket.write(&mut peer, b"hi").unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert!(peer.got.starts_with(b"GET /mqtt HTTP/1.1\r\n"));
+        let request = String::from_utf8_lossy(&peer.got);
+        assert!(request.starts_with("GET /mqtt HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{request}");
         peer.got.clear();
         peer.sends =
             b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x03abc\x02\x01d\x80\x7e\x00\x02ef".to_vec();

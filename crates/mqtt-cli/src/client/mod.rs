@@ -215,6 +215,7 @@ async fn exchange(socket: &mut TcpStream, state: &mut State) -> Result<(), Inter
     }
 }
 
+/// Over TCP [MQTT-7.1.2-1].
 async fn dial(Endpoint { host, port, .. }: &Endpoint) -> anyhow::Result<TcpStream> {
     let found = lookup_host((host.as_str(), *port)).await;
     let addresses: Vec<SocketAddr> =

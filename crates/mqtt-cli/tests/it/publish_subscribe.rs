@@ -17,6 +17,7 @@ fn each_qos_makes_the_round_trip() {
     }
 }
 
+/// [MQTT-7.1.2-1]
 #[test]
 fn lines_arrive_in_their_order_and_whole() {
     let broker = Broker::start();
