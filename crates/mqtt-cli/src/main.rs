@@ -12,6 +12,8 @@ mod client_arguments;
 mod completions;
 mod config;
 mod config_command;
+#[cfg(test)]
+mod documentation;
 mod exit;
 mod format;
 mod logging;

@@ -67,7 +67,7 @@ impl SessionSubscriptions {
         }
     }
 
-    /// Whether the list can hold this filter, or does: 4 GiB of them are the end.
+    /// Whether the list can hold this filter, or does: 4 GiB of them are the end, of which an eighth may be gaps.
     pub(crate) fn has_room_for(&self, filter: &TopicFilter) -> bool {
         match self.filters() {
             Some(Filters::Many(many)) => many.has_room_for(filter.as_bytes()),

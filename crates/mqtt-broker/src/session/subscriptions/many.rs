@@ -9,8 +9,8 @@ use super::packed::{Entry, entries, entry_at, set_grant, size_of_entry};
 /// What a place can say: 4 GiB.
 const MOST_BYTES: usize = u32::MAX as usize;
 
-/// A row, and where in it each filter stands. Places left by filters that went are closed once they are half of it. It has
-/// `MOST` bytes at most: fewer in a test alone.
+/// A row, and where in it each filter stands. Places left by filters that went are closed once they are half of it, or an eighth
+/// and the row is full. It has `MOST` bytes at most: fewer in a test alone.
 pub(super) struct Many<const MOST: usize = MOST_BYTES> {
     row: Vec<u8>,
     places: HashTable<u32>,
@@ -38,10 +38,14 @@ impl<const MOST: usize> Many<MOST> {
 
     /// Whether the filter is held, or can be: at a place that can be said.
     pub(super) fn has_room_for(&self, filter: &[u8]) -> bool {
-        self.row.len() + size_of_entry(filter) <= MOST || self.contains(filter)
+        let size = size_of_entry(filter);
+        self.row.len() + size <= MOST || self.gains_room_for(size) || self.contains(filter)
     }
 
     pub(super) fn insert(&mut self, new: &Entry<'_>) {
+        if self.row.len() + new.size() > MOST && self.gains_room_for(new.size()) {
+            self.close_gaps();
+        }
         let Ok(place) = u32::try_from(self.row.len()) else { return };
         let (row, keys) = (&self.row, &self.keys);
         let hash = keys.hash_one(new.filter);
@@ -81,6 +85,12 @@ impl<const MOST: usize> Many<MOST> {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.row.capacity()
+    }
+
+    /// Whether there is room once the gaps are closed. Few gaps count as none: closing them copies the whole row, and a client that
+    /// removes one filter and adds one would have it copied each time.
+    fn gains_room_for(&self, size: usize) -> bool {
+        self.row.len() - self.used >= MOST / 8 && self.used + size <= MOST
     }
 
     fn close_gaps(&mut self) {
@@ -129,5 +139,26 @@ mod tests {
         let granted = |filter| many.iter().find(|entry| entry.filter == filter).map(|entry| entry.grant.qos);
         assert_eq!((many.len(), granted(b"a2")), (3, Some(QoS::ExactlyOnce)));
         assert_eq!(granted(b"a1"), Some(QoS::AtMostOnce));
+    }
+
+    #[test]
+    fn gaps_in_a_full_row_are_room_unless_they_are_few() {
+        const LEN: usize = 10;
+        const FILTERS: u8 = 16;
+        let mut many = Many::<{ FILTERS as usize * LEN }>::new(&[]);
+        let filter = |n: u8| [b'a' + n, b'/', b'x'];
+        let insert = |many: &mut Many<_>, n| {
+            let grant = Grant { qos: QoS::AtMostOnce, second: 0 };
+            many.insert(&Entry { filter: &filter(n), grant });
+        };
+        (0..FILTERS).for_each(|n| insert(&mut many, n));
+        many.remove(&filter(3));
+        assert!(!many.has_room_for(&filter(20)), "a sixteenth");
+        many.remove(&filter(4));
+        assert!(many.has_room_for(&filter(20)), "an eighth");
+        (20..22).for_each(|n| insert(&mut many, n));
+        assert!(!many.has_room_for(&filter(30)) && many.row.len() == FILTERS as usize * LEN);
+        let is_held = |n| !matches!(n, 3 | 4 | 16..20 | 22..);
+        assert!((0..30).all(|n| many.contains(&filter(n)) == is_held(n)));
     }
 }
