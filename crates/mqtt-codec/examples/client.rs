@@ -2,11 +2,9 @@
 //!
 //! Start a broker, then `cargo run -p mqtt-codec --example client -- 127.0.0.1:1883`.
 
-use std::{
-    error::Error,
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
@@ -65,12 +63,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:?}", client.receive()?);
 
     let (topic, payload) = (TopicName::try_from("greetings/world")?, Bytes::from_static(b"hello"));
-    client.send(&Packet::Publish(Publish {
-        delivery: Delivery::AtMostOnce,
-        retain: false,
-        topic,
-        payload,
-    }))?;
+    let publish = Publish { delivery: Delivery::AtMostOnce, retain: false, topic, payload };
+    client.send(&Packet::Publish(publish))?;
     if let Packet::Publish(publish) = client.receive()? {
         println!("{}: {}", publish.topic, String::from_utf8_lossy(&publish.payload));
     }

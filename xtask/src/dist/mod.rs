@@ -5,12 +5,14 @@
 
 mod bill;
 mod debian_package;
+mod sizes;
 mod target;
 mod tree;
 mod trial;
 
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail, ensure};
+use sizes::Sizes;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,16 +31,20 @@ pub(crate) struct Options {
     /// Take the release binary that is there, and compile nothing
     #[arg(long)]
     no_build: bool,
+    /// Write the sizes into docs/operations/install.md
+    #[arg(long)]
+    record: bool,
 }
-
-/// What the binary with everything in it should stay below.
-const WANTED_BINARY_BYTES: u64 = 12 * 1024 * 1024;
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let make: fn(&Target) -> Result<()> = if options.no_build { find } else { compile };
     let (target, passed_over) = target::first_that_works(target::of_this_machine()?, make)?;
     let release = Release { version: env!("CARGO_PKG_VERSION").to_owned(), target };
-    release.pack_all()?;
+    let sizes = release.pack_all()?;
+    sizes.print();
+    if options.record {
+        sizes.keep()?;
+    }
     for reason in &passed_over {
         println!("{reason}");
     }
@@ -58,7 +64,7 @@ struct Release {
 }
 
 impl Release {
-    fn pack_all(&self) -> Result<()> {
+    fn pack_all(&self) -> Result<Sizes> {
         fs::create_dir_all(folder())?;
         let tree = tree::plant(&self.target.products())?;
         let bill = bill::write(&self.target.name, &folder().join(format!("{}.cdx.json", self.name())))?;
@@ -66,7 +72,7 @@ impl Release {
         let package = self.debian_package();
         debian_package::pack(self, &package, None)?;
         checksums(&[&tarball, &package, &bill])?;
-        self.report(&tree.join("usr/bin/gmqtt"), &[&tarball, &package, &bill])
+        Sizes::of(self, &tree.join("usr/bin/gmqtt"), &[&tarball, &package, &bill])
     }
 
     fn name(&self) -> String {
@@ -87,22 +93,6 @@ impl Release {
         tar.args(["--use-compress-program=gzip -9n", "-cf"]).arg(&tarball).arg("-C").arg(tree).arg(".");
         process::run(&mut tar)?;
         Ok(tarball)
-    }
-
-    fn report(&self, binary: &Path, files: &[&Path]) -> Result<()> {
-        println!("\nin {}:", folder().display());
-        for file in files {
-            println!("{:>10}  {}", bytes(fs::metadata(file)?.len()), name_of(file));
-        }
-        let size = fs::metadata(binary)?.len();
-        println!("{:>10}  gmqtt itself, stripped, for {}", bytes(size), self.target.name);
-        if let Some(version) = newest_glibc(binary) {
-            println!("it runs where the GNU C library is {version} or newer");
-        }
-        if size > WANTED_BINARY_BYTES {
-            println!("the aim, {}, is not met", bytes(WANTED_BINARY_BYTES));
-        }
-        Ok(())
     }
 }
 
@@ -136,20 +126,6 @@ fn checksums(files: &[&Path]) -> Result<()> {
     fs::write(folder().join("SHA256SUMS"), output.stdout).context("SHA256SUMS")
 }
 
-/// The newest glibc that the binary asks for; `None` if it is static.
-fn newest_glibc(binary: &Path) -> Option<String> {
-    let output = Command::new("objdump").arg("-T").arg(binary).output().ok()?;
-    newest_glibc_of(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// Of a list of symbols such as `0000 DF *UND* 0000 (GLIBC_2.34) pthread_join`.
-fn newest_glibc_of(symbols: &str) -> Option<String> {
-    let versions = symbols.split(['(', ')', ' ']).filter_map(|word| word.strip_prefix("GLIBC_"));
-    let numbers =
-        |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
-    versions.max_by_key(|version| numbers(version)).map(str::to_owned)
-}
-
 fn first_line(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
@@ -160,21 +136,4 @@ fn first_line(command: &mut Command) -> Result<String> {
 
 fn name_of(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn bytes(count: u64) -> String {
-    let tenths = (count * 10 + 512 * 1024) / (1024 * 1024);
-    format!("{}.{} MiB", tenths / 10, tenths % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_glibc_is_found_by_number() {
-        let symbols = "0 DF *UND* 0 (GLIBC_2.9) a\n0 DF *UND* 0 (GLIBC_2.34) b\n0 DF *UND* 0 (GCC_3.0) c\n";
-        assert_eq!(newest_glibc_of(symbols).as_deref(), Some("2.34"));
-        assert_eq!(newest_glibc_of("0 DF .text 0 Base d\n"), None);
-    }
 }
