@@ -18,11 +18,12 @@ pub(crate) struct Options {
 type Set = (&'static str, &'static str);
 
 /// Without the default ones, which every other build has.
-const SETS: [Set; 6] = [
+const SETS: [Set; 7] = [
     ("mqtt-broker", ""),
     ("mqtt-broker", "tls"),
     ("mqtt-broker", "websocket"),
     ("mqtt-access", ""),
+    ("mqtt-access", "http"),
     ("mqtt-access", "passwords"),
     ("mqtt-access", "tokens"),
 ];

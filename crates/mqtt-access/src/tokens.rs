@@ -86,6 +86,22 @@ impl Default for TokenOptions {
 
 /// Whoever gives a token as password that one of these keys has signed is the user that the token names, until it
 /// expires: then the connection is closed. Of passwords that are no tokens it has no opinion.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use mqtt_access::{Access, AccessControl, TokenKeys, TokenOptions, Tokens};
+/// use mqtt_broker::Broker;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = TokenKeys::load(Path::new("issuer.pem"), "ES256".parse()?)?;
+/// let mut options = TokenOptions::default();
+/// options.issuer = Some("https://login.example.org".into());
+/// let access = Access::new().identify(Tokens::new(keys, options));
+/// let broker = AccessControl::new(access).install(Broker::builder()).build();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Tokens {
     keys: TokenKeys,
     options: TokenOptions,

@@ -97,6 +97,21 @@ impl Broker {
     }
 
     /// A subscriber inside this process, with these filters.
+    ///
+    /// ```
+    /// use mqtt_broker::{Broker, Message, QoS, TopicFilter, TopicName};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = Broker::builder().build();
+    /// let mut subscriber = broker.subscriber(&[TopicFilter::try_from("room/+")?])?;
+    /// broker.publish(&Message::new(&TopicName::try_from("room/12")?, b"22.5", QoS::AtMostOnce));
+    ///
+    /// let received = subscriber.recv().await.expect("the broker runs");
+    /// assert_eq!((received.message.topic(), received.message.payload()), ("room/12", &b"22.5"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn subscriber(&self, filters: &[TopicFilter]) -> Result<LocalSubscriber, SubscribeRefusal> {
         let subscriber = LocalSubscriber::new(self, net::now())?;
         filters.iter().try_for_each(|filter| subscriber.subscribe(filter))?;

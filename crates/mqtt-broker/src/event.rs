@@ -7,6 +7,22 @@ use mqtt_codec::{QoS, TopicFilter};
 use crate::{client::ClientInfo, close_reason::CloseReason, message::Message};
 
 /// Sees what happened. Called on the task where it happened, so it must be quick: count, or pass on.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+///
+/// use mqtt_broker::{Broker, Event};
+///
+/// let drops = Arc::new(AtomicUsize::new(0));
+/// let counted = Arc::clone(&drops);
+/// let broker = Broker::builder()
+///     .observer(move |event: &Event<'_>| {
+///         if matches!(event, Event::Dropped { .. }) {
+///             counted.fetch_add(1, Ordering::Relaxed);
+///         }
+///     })
+///     .build();
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn on_event(&self, event: &Event<'_>);

@@ -189,6 +189,34 @@ pub enum WillDecision {
 /// `on_connect` and `on_subscribe` may await, and `on_publish` may answer [`PublishDecision::Later`]. All others are called
 /// in the middle of the data path and must not block: a hook that does stalls its worker thread. A hook that panics ends its own connection ([`CloseReason::HookFailed`]), and
 /// no other.
+///
+/// ```
+/// use mqtt_broker::{
+///     Broker, ConnectDecision, ConnectRefusal, ConnectRequest, HookFuture, Hooks, PublishDecision, PublishRequest,
+/// };
+///
+/// /// Users write below a topic of their own.
+/// struct OwnTopics;
+///
+/// impl Hooks for OwnTopics {
+///     fn on_connect(&self, request: ConnectRequest) -> HookFuture<ConnectDecision> {
+///         Box::pin(async move {
+///             match request.client.user_name {
+///                 Some(_) => ConnectDecision::Accept,
+///                 None => ConnectDecision::Refuse(ConnectRefusal::NotAuthorized),
+///             }
+///         })
+///     }
+///
+///     fn on_publish(&self, request: PublishRequest<'_>) -> PublishDecision {
+///         let user = request.client.user_name.as_deref().unwrap_or_default();
+///         let is_own = request.topic.strip_prefix(user).is_some_and(|rest| rest.starts_with('/'));
+///         if is_own { PublishDecision::Pass } else { PublishDecision::Drop }
+///     }
+/// }
+///
+/// let broker = Broker::builder().hooks(OwnTopics).build();
+/// ```
 pub trait Hooks: Send + Sync + 'static {
     /// A connection was accepted by a listener; `false` closes it at once.
     fn on_accept(&self, request: AcceptRequest<'_>) -> bool {

@@ -32,6 +32,19 @@ pub enum PublishRatePolicy {
 }
 
 /// The bounds and policies of a broker. `docs/limits.md` says what happens at each of them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mqtt_broker::{Broker, Limits, QueueFullPolicy};
+///
+/// let mut limits = Limits::default();
+/// limits.max_queued_messages = 100;
+/// limits.queue_full = QueueFullPolicy::DropNewest;
+/// limits.session_expiry = Some(Duration::from_secs(24 * 60 * 60));
+/// let broker = Broker::builder().limits(limits).build();
+/// assert_eq!(broker.limits().max_queued_messages, 100);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {

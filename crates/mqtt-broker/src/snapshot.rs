@@ -19,6 +19,23 @@ use crate::{
 
 /// Which part of a list is wanted. Lists are in the order of client identifiers, so a page stays right while clients
 /// come and go.
+///
+/// ```
+/// use mqtt_broker::{Broker, Page};
+///
+/// /// All sessions, a hundred at a time: the broker goes on meanwhile.
+/// fn queued_messages(broker: &Broker) -> usize {
+///     let (mut total, mut after) = (0, None::<String>);
+///     loop {
+///         let page = broker.sessions(Page { after: after.as_deref(), limit: 100 });
+///         let Some(last) = page.last() else { return total };
+///         after = Some(last.client_id.to_string());
+///         total += page.iter().map(|session| session.queued_messages).sum::<usize>();
+///     }
+/// }
+///
+/// assert_eq!(queued_messages(&Broker::builder().build()), 0);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     /// Only client identifiers greater than this one: the last of the page before.

@@ -29,6 +29,26 @@ pub enum PacketType {
 }
 
 /// One whole packet at the head of a byte stream: its fixed header taken apart, its body as it came.
+///
+/// ```
+/// use mqtt_codec::{Frame, PacketType, PublishRef};
+///
+/// # fn main() -> Result<(), mqtt_codec::DecodeError> {
+/// // PINGREQ, a PUBLISH of `hi` to `a/b`, and the first byte of something else.
+/// let mut bytes = &b"\xc0\x00\x30\x07\x00\x03a/bhi\x30"[..];
+/// let mut seen = Vec::new();
+/// while let Some(frame) = Frame::split(bytes, 1024)? {
+///     if frame.packet_type == PacketType::Publish {
+///         let publish = PublishRef::decode(&frame)?;
+///         assert_eq!((publish.topic, publish.payload), ("a/b", &b"hi"[..]));
+///     }
+///     seen.push(frame.packet_type);
+///     bytes = &bytes[frame.len..];
+/// }
+/// assert_eq!((seen, bytes), (vec![PacketType::Pingreq, PacketType::Publish], &b"\x30"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// What kind of packet it is.

@@ -3,6 +3,13 @@
 use std::{fmt, num::NonZeroU16};
 
 /// A packet identifier, 1 to 65,535.
+///
+/// ```
+/// use mqtt_codec::PacketId;
+///
+/// assert_eq!(PacketId::new(0), None);
+/// assert_eq!(PacketId::new(65_535).map(PacketId::next), Some(PacketId::FIRST));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(NonZeroU16);
 

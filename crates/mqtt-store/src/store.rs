@@ -20,6 +20,21 @@ use crate::{
 
 /// A store in a directory. Clones are the same store; dropping the last of them closes it.
 #[derive(Clone)]
+///
+/// ```
+/// use mqtt_broker::Broker;
+/// use mqtt_store::{Durability, FjallStore, StoreOptions};
+///
+/// # fn main() -> Result<(), mqtt_broker::store::StoreError> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let data_dir = directory.path().join("data");
+/// let store = FjallStore::open(StoreOptions::new(data_dir).durability(Durability::Os))?;
+/// let broker = Broker::builder().build_on(store.clone())?;
+/// // Serve; then shut the broker down, and close the store, which syncs it:
+/// store.close()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct FjallStore(Arc<Inner>);
 
 struct Inner {

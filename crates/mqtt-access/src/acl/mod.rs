@@ -14,6 +14,16 @@ use self::rule::{Rights, Rule};
 use crate::file_error::{FileError, LineError};
 
 /// An access list. What no line allows is refused, so an empty one allows nothing.
+///
+/// ```
+/// use mqtt_access::{Acl, Act, Subject};
+///
+/// let acl = Acl::parse("user anna\ntopic read news/#\n\npattern write devices/%c/state\n").expect("a list");
+/// let anna = Subject { client_id: "lamp", user_name: Some("anna") };
+/// assert!(acl.allows(anna, Act::Receive { topic: "news/today" }));
+/// assert!(acl.allows(anna, Act::Publish { topic: "devices/lamp/state", retain: false }));
+/// assert!(!acl.allows(anna, Act::Publish { topic: "devices/door/state", retain: false }));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Acl {
     sections: Sections,

@@ -43,6 +43,20 @@ pub enum EditError {
 
 /// Changes a user of the file at `path`; makes the file if there is none, for its owner alone. It blocks for as long as
 /// hashing and the disk take.
+///
+/// ```
+/// use mqtt_access::{Edit, PasswordFile, edit};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("users");
+/// edit(&path, "anna", Edit::Set { password: b"secret" })?;
+/// let users = PasswordFile::load(&path)?;
+/// assert_eq!(users.verify("anna", b"secret"), Some(true));
+/// assert_eq!(users.verify("bert", b"secret"), None);
+/// # Ok(())
+/// # }
+/// ```
 pub fn edit(path: &Path, user_name: &str, what: Edit<'_>) -> Result<(), EditError> {
     check_user_name(user_name).map_err(EditError::UserName)?;
     let line = match what {

@@ -8,6 +8,21 @@ use crate::{broker::Broker, close_reason::CloseReason, net};
 impl Broker {
     /// Bans an address, a client identifier or a user for a time, or (`None`) until the broker stops. Connected clients that
     /// it names are disconnected, and their Wills published. A ban on the same target is replaced.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mqtt_broker::{BanTarget, Broker};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = Broker::builder().build();
+    /// let network = BanTarget::Network("192.0.2.0/24".parse()?);
+    /// broker.ban(network.clone(), "a flood of connections", Some(Duration::from_secs(600)))?;
+    /// assert_eq!(broker.bans().len(), 1);
+    /// assert!(broker.unban(&network));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ban(&self, target: BanTarget, reason: &str, time: Option<Duration>) -> Result<(), BanError> {
         let (core, now) = (self.core(), net::now());
         let mut bans = core.admission.bans.write();

@@ -24,6 +24,25 @@ const BUFFER_LIMIT: usize = 16 * 1024;
 
 /// Certificates and keys as they are in force. All clones are the same: hand one to each listener that is to use it, and
 /// keep one for [`Tls::reload`].
+///
+/// ```no_run
+/// use mqtt_broker::{Broker, CertificateField, ClientCertificates, Tls, TlsOptions, Transport};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut options = TlsOptions::new("server.pem", "server.key");
+/// options.client_certificates = ClientCertificates::Required;
+/// options.client_authorities = vec!["authority.pem".into()];
+/// options.user_name = Some(CertificateField::CommonName);
+/// let tls = Tls::load(options)?;
+///
+/// let broker = Broker::builder().build();
+/// broker.listen_with("0.0.0.0:8883", Transport::tcp().tls(&tls)).await?;
+/// // Later, once the files are other ones:
+/// tls.reload()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tls {
     in_force: Arc<ArcSwap<Configs>>,

@@ -18,6 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// If the store breaks the contract; the message says how.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt_broker::store::{MemoryStore, contract};
+///
+/// let store = MemoryStore::default();
+/// contract::check(|| store.clone());
+/// ```
 pub fn check<S: Store>(open: impl Fn() -> S) {
     let store = open();
     assert_eq!(recovered(&store), [], "a new store is empty");

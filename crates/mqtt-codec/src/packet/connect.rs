@@ -26,6 +26,29 @@ const PASSWORD: u8 = 0b0100_0000;
 const USER_NAME: u8 = 0b1000_0000;
 
 /// Who connects, and on what terms.
+///
+/// ```
+/// use mqtt_codec::{Connect, Credentials, QoS, Will};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let connect = Connect {
+///     clean_session: false,
+///     keep_alive_secs: 60,
+///     client_id: "sensor-7".try_into()?,
+///     will: Some(Will {
+///         topic: "status/sensor-7".try_into()?,
+///         message: "lost".into(),
+///         qos: QoS::AtLeastOnce,
+///         retain: true,
+///     }),
+///     credentials: Some(Credentials { user_name: "anna".try_into()?, password: Some("secret".into()) }),
+/// };
+/// let mut bytes = Vec::new();
+/// connect.encode(&mut bytes)?;
+/// assert_eq!(bytes.len(), connect.encoded_len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// Whether the session ends with the connection and starts without earlier state [MQTT-3.1.2-6].

@@ -10,6 +10,18 @@ use crate::string::{has_byte, text};
 /// A topic filter: 1 to 65,535 bytes of UTF-8 without U+0000, in which `+` fills a whole level and `#` the last one.
 ///
 /// Cheap to clone; a filter decoded from a packet is a slice of that packet's bytes.
+///
+/// ```
+/// use mqtt_codec::{FilterError, TopicFilter, TopicName};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let filter = TopicFilter::try_from("room/+/light")?;
+/// assert!(filter.matches(&TopicName::try_from("room/12/light")?));
+/// assert!(!filter.matches(&TopicName::try_from("room/12/door")?));
+/// assert_eq!(TopicFilter::try_from("room/#/light"), Err(FilterError::MisplacedHash));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicFilter(Bytes);
 

@@ -54,6 +54,24 @@ pub enum RetainedFull {
 /// **When it is full** the newcomer is refused, never an older message thrown out: nobody can push out what others
 /// have retained. A message that replaces another is judged by the difference in size, so that one of the same size
 /// or less always gets in. A refused replacement leaves the earlier message where it is.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use mqtt_codec::{TopicFilter, TopicName};
+/// use mqtt_router::{Retained, RetainedLimits};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut retained = Retained::new(RetainedLimits { max_messages: 1_000, max_bytes: 1024 * 1024 });
+/// for (room, degrees) in [("12", "22.5"), ("14", "19.0")] {
+///     let topic = TopicName::try_from(format!("room/{room}/temperature").as_str())?;
+///     retained.set(&topic, degrees, degrees.len(), None).expect("there is room");
+/// }
+/// let found = retained.matching(&TopicFilter::try_from("room/+/temperature")?, None, 10, Instant::now());
+/// assert_eq!(found.iter().map(|(_, degrees)| *degrees).collect::<Vec<_>>(), ["22.5", "19.0"]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Retained<M> {
     limits: RetainedLimits,
     messages: ShardedTable<Kept<M>>,

@@ -189,6 +189,18 @@ impl<S> fmt::Debug for SharedGroup<S> {
 }
 
 /// The group and the inner filter of a shared subscription; `None` if `filter` is not one.
+///
+/// ```
+/// use mqtt_codec::TopicFilter;
+/// use mqtt_router::split_shared;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shared = TopicFilter::try_from("$share/workers/jobs/#")?;
+/// assert_eq!(split_shared(&shared)?, Some(("workers", TopicFilter::try_from("jobs/#")?)));
+/// assert_eq!(split_shared(&TopicFilter::try_from("jobs/#")?)?, None);
+/// # Ok(())
+/// # }
+/// ```
 pub fn split_shared(filter: &TopicFilter) -> Result<Option<(&str, TopicFilter)>, SubscribeError> {
     if !filter.as_bytes().starts_with(b"$share/") {
         return Ok(None);
