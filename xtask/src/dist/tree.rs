@@ -69,3 +69,53 @@ fn place(root: &Path, path: &str) -> Result<PathBuf> {
     }
     Ok(place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(process::root().join(path)).unwrap()
+    }
+
+    /// What cargo-deb takes is listed a second time, in the manifest: a file that is not there would be missing in the package.
+    #[test]
+    fn the_package_takes_every_file_of_the_tree() {
+        let manifest: toml::Table = read("crates/mqtt-cli/Cargo.toml").parse().unwrap();
+        let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+        let taken: Vec<&str> = assets
+            .iter()
+            .map(|asset| asset[0].as_str().unwrap().strip_prefix("target/release/dist/").unwrap())
+            .collect();
+        let placed = COMPLETIONS.map(|(_, path)| path).into_iter().chain(COPIES.map(|(_, path)| path));
+        for path in placed.chain(["usr/bin/gmqtt", "etc/gmqtt/gmqtt.toml", "usr/share/man/man1/gmqtt.1.gz"]) {
+            let takes = |asset: &&str| match asset.split_once('*') {
+                Some((before, after)) => path.starts_with(before) && path.ends_with(after),
+                None => *asset == path,
+            };
+            // cargo-deb takes the unit and the file for sysusers by itself.
+            assert!(path.starts_with("usr/lib/") || taken.iter().any(takes), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_container_is_built_of_what_is_there_with_the_compiler_that_is_promised() {
+        let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+        let promised = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
+        let dockerfile = read("crates/mqtt-cli/packaging/Dockerfile");
+        assert!(dockerfile.contains(&format!("FROM rust:{promised}-")), "{promised}");
+        let copied =
+            dockerfile.lines().filter_map(|line| line.strip_prefix("COPY crates/")?.split(' ').next());
+        for path in copied.map(|path| format!("crates/{path}")).chain([
+            "crates/mqtt-cli/packaging/Dockerfile".to_owned(),
+            "crates/mqtt-cli/packaging/Dockerfile.dockerignore".to_owned(),
+        ]) {
+            assert!(process::root().join(&path).is_file(), "{path}");
+        }
+        let compose = read("crates/mqtt-cli/packaging/compose.yaml");
+        assert!(
+            compose.contains("context: ../../..\n")
+                && compose.contains("dockerfile: crates/mqtt-cli/packaging/Dockerfile\n")
+        );
+    }
+}

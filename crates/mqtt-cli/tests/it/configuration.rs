@@ -46,6 +46,16 @@ fn check(arguments: &[&str]) -> super::harness::Ended {
 }
 
 #[test]
+fn the_containers_configuration_makes_sense_once_it_says_who_may_connect() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/container.toml");
+    assert!(check(&[file]).complaint(2).contains("without a password"));
+    let users = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+    command.args(["check-config", file]).env("GMQTT_ACCESS_PASSWORD_FILE", users.path());
+    Gmqtt::start_command(command, b"").ended().output();
+}
+
+#[test]
 fn a_broker_is_as_its_file_says() {
     let text = "[limits]\nmax_packet_size = \"1KiB\"\n[storage]\ndurability = \"memory\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n";
     let file = File::new(&format!("{text}{LISTENER}"));
