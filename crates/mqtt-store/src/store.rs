@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// A store in a directory. Clones are the same store; dropping the last of them closes it.
-#[derive(Clone)]
 ///
 /// ```
 /// use mqtt_broker::Broker;
@@ -35,6 +34,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct FjallStore(Arc<Inner>);
 
 struct Inner {

@@ -123,34 +123,27 @@ fn identifiers_beyond_the_required_ones() {
 /// will topic or the user name: close without CONNACK.
 #[test]
 fn ill_formed_utf_8_closes() {
-    for text in crate::malformed::ILL_FORMED_UTF_8 {
-        let connects = [
-            ("identifier", Connect::new(text)),
-            ("will topic", Connect::new(unique()).will(text, "m")),
-            ("user name", Connect::new(unique()).user_name(text)),
-        ];
-        for (place, connect) in connects {
-            let mut wire = Wire::open();
-            wire.send(connect.bytes());
-            wire.expect_close_of(format_args!("{text:02x?} in the {place}"));
-        }
-    }
+    crate::malformed::ILL_FORMED_UTF_8.iter().copied().for_each(expect_close_of_text);
 }
 
 /// [MQTT-1.5.3-2] [MQTT-3.1.4-1] U+0000 in the identifier, the will topic or the user name: close without CONNACK.
 #[test]
 fn the_null_character_closes() {
-    for text in ["\0", "a\0", "\0a", "a\0b"] {
-        let connects = [
-            ("identifier", Connect::new(text)),
-            ("will topic", Connect::new(unique()).will(text, "m")),
-            ("user name", Connect::new(unique()).user_name(text)),
-        ];
-        for (place, connect) in connects {
-            let mut wire = Wire::open();
-            wire.send(connect.bytes());
-            wire.expect_close_of(format_args!("{text:?} in the {place}"));
-        }
+    ["\0", "a\0", "\0a", "a\0b"].map(str::as_bytes).into_iter().for_each(expect_close_of_text);
+}
+
+/// Wherever a CONNECT has text.
+#[track_caller]
+fn expect_close_of_text(text: &[u8]) {
+    let connects = [
+        ("identifier", Connect::new(text)),
+        ("will topic", Connect::new(unique()).will(text, "m")),
+        ("user name", Connect::new(unique()).user_name(text)),
+    ];
+    for (place, connect) in connects {
+        let mut wire = Wire::open();
+        wire.send(connect.bytes());
+        wire.expect_close_of(format_args!("{:?} in the {place}", text.escape_ascii().to_string()));
     }
 }
 

@@ -7,6 +7,7 @@
 mod broker;
 mod names;
 mod packets;
+mod unacknowledged;
 mod wire;
 
 mod connack;

@@ -1,73 +1,27 @@
 //! 4.3.2 and 4.4: QoS 1, the broker as receiver and as sender.
 
-use crate::names::{SessionId, unique};
-use crate::packets::{Connect, Publish, puback, pubcomp, pubrec, pubrel};
+use crate::names::unique;
+use crate::packets::{Publish, puback, pubcomp, pubrec, pubrel};
+use crate::unacknowledged::Unacknowledged;
 use crate::wire::Wire;
-
-/// A stored session with one subscription, and the messages "0", "1", ... sent to it and not acknowledged.
-struct Unacknowledged {
-    id: SessionId,
-    topic: String,
-    wire: Wire,
-    messages: Vec<Publish>,
-}
-
-impl Unacknowledged {
-    #[track_caller]
-    fn new(count: usize) -> Self {
-        let (id, topic) = (SessionId::new(), unique());
-        let mut wire = Wire::connect(&Connect::persistent(&id));
-        wire.subscribe(&topic, 1);
-        let mut publisher = Wire::client();
-        for number in 0..count {
-            publisher.publish(&Publish::new(&topic, number.to_string()).qos(1, 1));
-        }
-        let messages = (0..count).map(|_| wire.next_publish()).collect();
-        Self { id, topic, wire, messages }
-    }
-
-    /// Takes the connection over, once the broker has seen what was sent on it.
-    #[track_caller]
-    fn reconnect(&mut self) {
-        self.wire.settle_or_close();
-        self.wire = Wire::connect(&Connect::persistent(&self.id));
-        assert!(self.wire.session_present);
-    }
-}
 
 /// [MQTT-4.3.2-1] [MQTT-2.3.1-4] [MQTT-2.3.1-1] Deliveries in flight have DUP 0 and identifiers that differ and are not 0.
 #[test]
 fn deliveries_have_identifiers_of_their_own() {
-    let session = Unacknowledged::new(15);
-    let mut ids: Vec<u16> = session.messages.iter().map(|message| message.id).collect();
-    assert!(
-        session.messages.iter().all(|message| message.qos == 1 && !message.dup),
-        "{:?}",
-        session.messages
-    );
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), 15);
+    Unacknowledged::new(1, 15).expect_identifiers_of_their_own();
 }
 
 /// [MQTT-4.3.2-1] [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.6.0-1] [MQTT-2.3.1-4] What is not acknowledged comes again on
 /// reconnect: with DUP 1, the same identifier and content, in the order of the first time, as often as it takes.
 #[test]
 fn unacknowledged_messages_come_again_in_order() {
-    let mut session = Unacknowledged::new(10);
-    for _ in 0..3 {
-        session.reconnect();
-        for message in &session.messages {
-            assert_eq!(session.wire.next_publish(), message.clone().dup());
-        }
-        session.wire.expect_quiet();
-    }
+    Unacknowledged::new(1, 10).expect_all_again_in_order();
 }
 
 /// [MQTT-4.3.2-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1] Those acknowledged do not come again, whatever the order of the PUBACKs.
 #[test]
 fn acknowledged_messages_do_not_come_again() {
-    let mut session = Unacknowledged::new(10);
+    let mut session = Unacknowledged::new(1, 10);
     for index in [7, 0, 4, 5, 2] {
         session.wire.send(puback(session.messages[index].id));
     }
@@ -83,7 +37,7 @@ fn acknowledged_messages_do_not_come_again() {
 /// published meanwhile, which have DUP 0.
 #[test]
 fn old_messages_come_before_new_ones() {
-    let mut session = Unacknowledged::new(3);
+    let mut session = Unacknowledged::new(1, 3);
     std::mem::replace(&mut session.wire, Wire::client()).cut();
     let mut publisher = Wire::client();
     for number in 3..8 {
@@ -103,7 +57,7 @@ fn old_messages_come_before_new_ones() {
 fn an_acknowledgement_of_the_wrong_kind_completes_nothing() {
     for (name, wrong) in [("PUBREC", pubrec as fn(u16) -> Vec<u8>), ("PUBCOMP", pubcomp), ("PUBREL", pubrel)]
     {
-        let mut session = Unacknowledged::new(1);
+        let mut session = Unacknowledged::new(1, 1);
         let message = session.messages[0].clone();
         session.wire.send(wrong(message.id));
         session.reconnect();
@@ -120,7 +74,7 @@ fn an_acknowledgement_of_the_wrong_kind_completes_nothing() {
 /// [MQTT-4.3.2-1] A whole QoS 2 acknowledgement (PUBREC, PUBCOMP) does not complete a delivery at QoS 1 either.
 #[test]
 fn the_acknowledgements_of_qos_2_complete_nothing() {
-    let mut session = Unacknowledged::new(1);
+    let mut session = Unacknowledged::new(1, 1);
     let message = session.messages[0].clone();
     session.wire.send([pubrec(message.id), pubcomp(message.id)].concat());
     session.reconnect();
@@ -130,7 +84,7 @@ fn the_acknowledgements_of_qos_2_complete_nothing() {
 /// [MQTT-4.3.2-1] A PUBACK with an identifier that is not in flight completes no other delivery.
 #[test]
 fn a_puback_of_an_unknown_identifier_completes_nothing() {
-    let mut session = Unacknowledged::new(2);
+    let mut session = Unacknowledged::new(1, 2);
     let known: Vec<u16> = session.messages.iter().map(|message| message.id).collect();
     let unknown = (1..100).find(|id| !known.contains(id)).expect("a free identifier");
     for id in [unknown, 65_535, 0x1234] {
@@ -145,7 +99,7 @@ fn a_puback_of_an_unknown_identifier_completes_nothing() {
 /// [MQTT-4.3.2-1] The same PUBACK twice completes one delivery.
 #[test]
 fn a_puback_twice_completes_one_delivery() {
-    let mut session = Unacknowledged::new(2);
+    let mut session = Unacknowledged::new(1, 2);
     let first = session.messages[0].id;
     session.wire.send([puback(first), puback(first)].concat());
     session.reconnect();
@@ -182,7 +136,7 @@ fn what_is_acknowledged_is_delivered() {
 /// [MQTT-2.3.1-4] The broker's identifiers and the client's are two sets: the same value is in use in both directions.
 #[test]
 fn both_sides_may_use_the_same_identifier() {
-    let mut session = Unacknowledged::new(1);
+    let mut session = Unacknowledged::new(1, 1);
     let message = session.messages[0].clone();
     let other = unique();
     session.wire.send(Publish::new(&other, "m").qos(1, message.id).bytes());
@@ -201,7 +155,7 @@ fn both_sides_may_use_the_same_identifier() {
 fn identifiers_wrap_around_one_that_is_in_flight() {
     const TOTAL: usize = 66_000;
     const BATCH: usize = 500;
-    let mut session = Unacknowledged::new(1);
+    let mut session = Unacknowledged::new(1, 1);
     let held = session.messages[0].clone();
     let mut publisher = Wire::client();
     let (batch, pubacks): (Vec<_>, Vec<_>) = (1..=BATCH)

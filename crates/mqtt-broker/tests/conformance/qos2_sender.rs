@@ -1,51 +1,15 @@
 //! 4.3.3 and 4.4: QoS 2, the broker as sender.
 
-use crate::names::{SessionId, unique};
-use crate::packets::{Connect, Publish, puback, pubcomp, pubrec, pubrel};
+use crate::names::unique;
+use crate::packets::{Publish, puback, pubcomp, pubrec, pubrel};
+use crate::unacknowledged::Unacknowledged;
 use crate::wire::Wire;
-
-/// A stored session with one subscription and the messages "0", "1", ... on their way to it, nothing acknowledged.
-struct Deliveries {
-    id: SessionId,
-    wire: Wire,
-    messages: Vec<Publish>,
-}
-
-impl Deliveries {
-    #[track_caller]
-    fn new(count: usize) -> Self {
-        let (id, topic) = (SessionId::new(), unique());
-        let mut wire = Wire::connect(&Connect::persistent(&id));
-        wire.subscribe(&topic, 2);
-        let mut publisher = Wire::client();
-        for number in 0..count {
-            publisher.publish(&Publish::new(&topic, number.to_string()).qos(2, 1));
-        }
-        let messages: Vec<Publish> = (0..count).map(|_| wire.next_publish()).collect();
-        assert!(messages.iter().all(|message| message.qos == 2 && !message.dup), "{messages:?}");
-        Self { id, wire, messages }
-    }
-
-    #[track_caller]
-    fn reconnect(&mut self) {
-        self.wire.settle_or_close();
-        self.wire = Wire::connect(&Connect::persistent(&self.id));
-        assert!(self.wire.session_present);
-    }
-
-    /// PUBREC for a message, answered by its PUBREL.
-    #[track_caller]
-    fn receive(&mut self, index: usize) {
-        self.wire.send(pubrec(self.messages[index].id));
-        self.wire.expect(pubrel(self.messages[index].id));
-    }
-}
 
 /// [MQTT-4.3.3-1] [MQTT-2.3.1-6] [MQTT-3.6.1-1] PUBREC is answered by PUBREL (flags 0010) with its identifier; after
 /// PUBCOMP nothing comes again.
 #[test]
 fn the_whole_flow() {
-    let mut session = Deliveries::new(1);
+    let mut session = Unacknowledged::new(2, 1);
     session.receive(0);
     session.wire.send(pubcomp(session.messages[0].id));
     session.wire.expect_quiet();
@@ -56,31 +20,20 @@ fn the_whole_flow() {
 /// [MQTT-4.3.3-1] [MQTT-2.3.1-4] Deliveries in flight have identifiers that differ.
 #[test]
 fn deliveries_have_identifiers_of_their_own() {
-    let session = Deliveries::new(15);
-    let mut ids: Vec<u16> = session.messages.iter().map(|message| message.id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), 15);
+    Unacknowledged::new(2, 15).expect_identifiers_of_their_own();
 }
 
 /// [MQTT-4.3.3-1] [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.6.0-1] Before PUBREC the PUBLISH comes again on reconnect, with
 /// DUP 1, the same identifier and content, in order, as often as it takes.
 #[test]
 fn messages_without_pubrec_come_again_in_order() {
-    let mut session = Deliveries::new(10);
-    for _ in 0..3 {
-        session.reconnect();
-        for message in &session.messages {
-            assert_eq!(session.wire.next_publish(), message.clone().dup());
-        }
-        session.wire.expect_quiet();
-    }
+    Unacknowledged::new(2, 10).expect_all_again_in_order();
 }
 
 /// [MQTT-4.3.3-1] [MQTT-4.4.0-1] Between PUBREC and PUBCOMP the PUBREL comes again on reconnect, and never the PUBLISH.
 #[test]
 fn after_pubrec_the_pubrel_comes_again() {
-    let mut session = Deliveries::new(1);
+    let mut session = Unacknowledged::new(2, 1);
     session.receive(0);
     let id = session.messages[0].id;
     for _ in 0..3 {
@@ -97,7 +50,7 @@ fn after_pubrec_the_pubrel_comes_again() {
 /// PUBLISH packets and PUBREL packets each in their order.
 #[test]
 fn each_delivery_continues_where_it_was() {
-    let mut session = Deliveries::new(9);
+    let mut session = Unacknowledged::new(2, 9);
     for index in [0, 1, 3, 6] {
         session.receive(index);
     }
@@ -116,7 +69,7 @@ fn each_delivery_continues_where_it_was() {
 /// [MQTT-4.6.0-4] PUBREL packets in the order of the PUBREC packets, not in that of the messages.
 #[test]
 fn pubrels_follow_the_pubrecs() {
-    let mut session = Deliveries::new(8);
+    let mut session = Unacknowledged::new(2, 8);
     let order = [5, 0, 7, 3, 1, 2, 6, 4].map(|index| session.messages[index].id);
     session.wire.send(order.map(pubrec).concat());
     for id in order {
@@ -129,7 +82,7 @@ fn pubrels_follow_the_pubrecs() {
 fn a_wrong_acknowledgement_of_a_publish_completes_nothing() {
     for (name, wrong) in [("PUBACK", puback as fn(u16) -> Vec<u8>), ("PUBCOMP", pubcomp), ("PUBREL", pubrel)]
     {
-        let mut session = Deliveries::new(1);
+        let mut session = Unacknowledged::new(2, 1);
         let message = session.messages[0].clone();
         session.wire.send(wrong(message.id));
         session.reconnect();
@@ -147,7 +100,7 @@ fn a_wrong_acknowledgement_of_a_publish_completes_nothing() {
 #[test]
 fn a_wrong_acknowledgement_of_a_pubrel_completes_nothing() {
     for (name, wrong) in [("PUBACK", puback as fn(u16) -> Vec<u8>), ("PUBREL", pubrel)] {
-        let mut session = Deliveries::new(1);
+        let mut session = Unacknowledged::new(2, 1);
         session.receive(0);
         let id = session.messages[0].id;
         session.wire.send(wrong(id));
@@ -162,7 +115,7 @@ fn a_wrong_acknowledgement_of_a_pubrel_completes_nothing() {
 /// not come back.
 #[test]
 fn a_second_pubrec_brings_no_publish() {
-    let mut session = Deliveries::new(1);
+    let mut session = Unacknowledged::new(2, 1);
     session.receive(0);
     let id = session.messages[0].id;
     session.wire.send(pubrec(id));
@@ -176,7 +129,7 @@ fn a_second_pubrec_brings_no_publish() {
 /// [MQTT-4.3.3-1] PUBREC or PUBCOMP with an identifier that is not in flight completes no other delivery.
 #[test]
 fn acknowledgements_of_unknown_identifiers_complete_nothing() {
-    let mut session = Deliveries::new(2);
+    let mut session = Unacknowledged::new(2, 2);
     session.receive(0);
     let ids: Vec<u16> = session.messages.iter().map(|message| message.id).collect();
     let unknown = (1..100).find(|id| !ids.contains(id)).expect("a free identifier");
@@ -194,7 +147,7 @@ fn acknowledgements_of_unknown_identifiers_complete_nothing() {
 /// [MQTT-4.3.3-1] [MQTT-2.3.1-4] An identifier in use by a PUBREL is not given to another delivery.
 #[test]
 fn an_identifier_is_in_use_until_pubcomp() {
-    let mut session = Deliveries::new(1);
+    let mut session = Unacknowledged::new(2, 1);
     session.receive(0);
     let held = session.messages[0].id;
     let topic = unique();
