@@ -32,12 +32,14 @@ pub struct Admin(Arc<Shared>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdminOptions {
-    /// Connections at a time; further ones wait.
+    /// Connections at a time. Beyond them whoever comes takes the place of the oldest one that has shown no token, and waits if
+    /// there is none.
     pub max_connections: usize,
     /// The body of a request, in bytes.
     pub max_body_size: usize,
-    /// How long a request may take, the reading of its body included; live traces are not bound by it. And how long an answer
-    /// may lie there before whoever asked reads on: then the connection is closed, traces too.
+    /// How long a request may take, the reading of its body included; live traces are not bound by it. And how long whoever
+    /// asked may be waited for while an answer is sent, beyond a second for each 16 KiB that he reads: then the connection is
+    /// closed, traces too.
     pub request_timeout: Duration,
     /// The same for a backup, one of which is made at a time.
     pub backup_timeout: Duration,

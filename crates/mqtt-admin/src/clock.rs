@@ -22,6 +22,12 @@ impl Clock {
         .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
+    /// Microseconds since 1970.
+    pub(crate) fn unix_micros(&self, at: Instant) -> u64 {
+        let since = self.wall(at).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn rfc3339(&self, at: Instant) -> String {
         rfc3339(self.wall(at))
     }

@@ -2,7 +2,7 @@
 //!
 //! A list is read in chunks, none of which holds a lock of the broker for long; of what is read, only the page is kept.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -34,10 +34,10 @@ pub(crate) struct Page<T> {
 /// What items are sorted by, before their identifier.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Key {
+pub(crate) enum Key<'a> {
     Nothing,
     Number(u64),
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
 /// In which direction.
@@ -53,25 +53,38 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Selection {
     /// Everything up to here was on earlier pages.
-    after: Option<Place>,
+    after: Option<Place<'static>>,
     page: usize,
     by_number: bool,
     size: usize,
     order: Order,
 }
 
-/// Where an item stands in a sorted list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
-    key: Key,
-    id: Vec<String>,
+/// Where an item stands in a sorted list: by its key, then by what tells it from others with the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place<'a> {
+    pub(crate) key: Key<'a>,
+    pub(crate) id: [Cow<'a, str>; 2],
 }
 
 /// What a cursor holds; nobody but this module reads it.
 #[derive(Serialize, Deserialize)]
-struct Cursor {
-    place: Place,
+struct Cursor<'a> {
+    place: Place<'a>,
     page: usize,
+}
+
+/// The first items of all that came, so far.
+struct First<T, C> {
+    /// Those, in no order, and what came after them was not yet compared with the rest.
+    kept: Vec<T>,
+    /// How many are wanted in the end.
+    wanted: usize,
+    /// Whether the wanted ones are there, the last of them at the end of these.
+    is_full: bool,
+    /// Whether there were more than are wanted.
+    has_more: bool,
+    compare: C,
 }
 
 const DEFAULT_SIZE: usize = 20;
@@ -126,37 +139,31 @@ impl Selection {
         Ok(Self { after, page, by_number, size, order })
     }
 
-    /// The page out of all items, however many and in whatever order they come. `place` names an item's key and what tells it
-    /// from others with the same.
+    /// The page out of all items, however many and in whatever order they come. What of an item is in its place is looked at
+    /// where it is: nothing is made for those that are on other pages.
     pub(crate) fn page_of<T>(
         self,
         items: impl Iterator<Item = T>,
-        place: impl Fn(&T) -> (Key, Vec<String>),
+        place: impl Fn(&T) -> Place<'_>,
     ) -> Page<T> {
         let wanted = if self.by_number { self.page * self.size } else { self.size };
-        let mut kept: Vec<(Place, T)> = Vec::new();
-        let (mut total_count, mut has_more) = (0_usize, false);
+        let mut first = First::new(wanted, |a: &T, b: &T| self.order.of(&place(a), &place(b)));
+        let mut total_count = 0_usize;
         for item in items {
             total_count += 1;
-            let (key, id) = place(&item);
-            let place = Place { key, id };
-            if self.after.as_ref().is_some_and(|after| self.compare(&place, after) != Ordering::Greater) {
-                continue;
-            }
-            kept.push((place, item));
-            if kept.len() >= 2 * wanted + 64 {
-                has_more |= self.keep_first(&mut kept, wanted);
+            let was_before = |after| self.order.of(&place(&item), after).is_le();
+            if !self.after.as_ref().is_some_and(was_before) {
+                first.push(item);
             }
         }
-        has_more |= self.keep_first(&mut kept, wanted);
+        let (mut list, has_more) = first.sorted();
         let total_page = total_count.div_ceil(self.size).max(1);
         let page = if self.by_number { self.page.min(total_page) } else { self.page };
         if self.by_number {
-            kept.drain(..((page - 1) * self.size).min(kept.len()));
+            list.drain(..((page - 1) * self.size).min(list.len()));
         }
-        let end = kept.last().filter(|_| has_more).map(|(place, _)| place.clone());
-        let next_cursor = end.map(|place| write_cursor(&Cursor { place, page: page + 1 }));
-        let list: Vec<T> = kept.into_iter().map(|(_, item)| item).collect();
+        let end = list.last().filter(|_| has_more);
+        let next_cursor = end.map(|last| write_cursor(&Cursor { place: place(last), page: page + 1 }));
         Page {
             page,
             page_size: self.size,
@@ -167,30 +174,59 @@ impl Selection {
             list,
         }
     }
+}
 
-    /// Says whether there were more.
-    fn keep_first<T>(&self, kept: &mut Vec<(Place, T)>, wanted: usize) -> bool {
-        kept.sort_by(|(a, _), (b, _)| self.compare(a, b));
-        let has_more = kept.len() > wanted;
-        kept.truncate(wanted);
-        has_more
-    }
-
-    fn compare(&self, a: &Place, b: &Place) -> Ordering {
-        let order = (&a.key, &a.id).cmp(&(&b.key, &b.id));
-        if self.order == Order::Desc { order.reverse() } else { order }
+impl Order {
+    fn of(self, a: &Place<'_>, b: &Place<'_>) -> Ordering {
+        let order = a.cmp(b);
+        if self == Self::Desc { order.reverse() } else { order }
     }
 }
 
-fn read_cursor(text: &str) -> Result<Cursor> {
+impl<T, C: Fn(&T, &T) -> Ordering> First<T, C> {
+    fn new(wanted: usize, compare: C) -> Self {
+        Self { kept: Vec::new(), wanted, is_full: false, has_more: false, compare }
+    }
+
+    fn push(&mut self, item: T) {
+        // The wanted ones are the first ones of `kept`, and the last of them is the bound that most items are beyond.
+        let bound = if self.is_full { self.kept.get(self.wanted - 1) } else { None };
+        if bound.is_some_and(|bound| (self.compare)(&item, bound).is_gt()) {
+            self.has_more = true;
+            return;
+        }
+        self.kept.push(item);
+        if self.kept.len() >= 2 * self.wanted + 64 {
+            self.cut();
+        }
+    }
+
+    /// Lets those go that are not wanted any more. In linear time, and after as many items as are wanted at the earliest.
+    fn cut(&mut self) {
+        if self.kept.len() > self.wanted {
+            self.kept.select_nth_unstable_by(self.wanted - 1, &self.compare);
+            self.kept.truncate(self.wanted);
+            (self.is_full, self.has_more) = (true, true);
+        }
+    }
+
+    /// And whether there were more.
+    fn sorted(mut self) -> (Vec<T>, bool) {
+        self.cut();
+        self.kept.sort_unstable_by(&self.compare);
+        (self.kept, self.has_more)
+    }
+}
+
+fn read_cursor(text: &str) -> Result<Cursor<'static>> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    cursor.filter(|cursor: &Cursor| cursor.page > 0 && cursor.page < usize::MAX).ok_or_else(|| {
+    cursor.filter(|cursor: &Cursor<'_>| cursor.page > 0 && cursor.page < usize::MAX).ok_or_else(|| {
         Problem::bad_request("`cursor` is none that this API has given: hand in `next_cursor` unchanged")
     })
 }
 
-fn write_cursor(cursor: &Cursor) -> String {
+fn write_cursor(cursor: &Cursor<'_>) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
 }
 
@@ -199,7 +235,10 @@ mod tests {
     use super::*;
 
     fn page(selection: Selection, items: &[u64]) -> Page<u64> {
-        selection.page_of(items.iter().copied(), |n| (Key::Number(n / 10), vec![format!("{n:03}")]))
+        selection.page_of(items.iter().copied(), |n| Place {
+            key: Key::Number(n / 10),
+            id: [Cow::from(format!("{n:03}")), Cow::from("")],
+        })
     }
 
     fn first(size: usize, order: Order) -> Selection {

@@ -63,7 +63,7 @@ impl Collector for Figures {
         if let Some(batches) = admin.broker().store_batches() {
             out.store(&batches)?;
         }
-        out.process(&Process::now())
+        out.process(&Process::now(admin.broker().workers()))
     }
 }
 
@@ -186,17 +186,18 @@ impl Out<'_> {
             self.gauge("process_open_fds", "Open file descriptors.", files)?;
         }
         if let Some(cpu) = process.cpu_seconds {
-            let mut encoder = self.0.encode_descriptor(
-                "process_cpu",
-                "Processor time, of the system and of the user",
-                Some(&Unit::Seconds),
-                MetricType::Counter,
-            )?;
-            encoder.encode_counter::<NoLabelSet, f64, f64>(&cpu, None)?;
+            self.seconds("process_cpu", "Processor time, of the system and of the user", cpu)?;
         }
-        self.gauge("tokio_workers", "Worker threads of the runtime.", process.workers)?;
+        self.seconds("tokio_busy", "Time that workers were not idle", process.busy.as_secs_f64())?;
+        self.gauge("tokio_workers", "Worker threads of the runtimes.", process.workers)?;
         self.gauge("tokio_tasks", "Tasks that are alive.", process.tasks)?;
         self.gauge("tokio_queued_tasks", "Tasks in the queue that all workers share.", process.queued_tasks)
+    }
+
+    /// A counter of seconds.
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
+        encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None)
     }
 
     fn info(&mut self, version: &str) -> fmt::Result {

@@ -1,6 +1,6 @@
-//! [`Process`]: what the system and the runtime say of this process.
+//! [`Process`]: what the system and the runtimes say of this process.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use tokio::runtime::{Handle, RuntimeMetrics};
 
@@ -10,9 +10,11 @@ pub(crate) struct Process {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) open_files: Option<usize>,
     pub(crate) cpu_seconds: Option<f64>,
+    /// Of the API's runtime and of those that the broker's connections are on, all together.
     pub(crate) workers: usize,
     pub(crate) tasks: usize,
     pub(crate) queued_tasks: usize,
+    pub(crate) busy: Duration,
 }
 
 /// Linux shows pages and ticks to programs in these sizes, whatever it uses itself, on all that we build for.
@@ -20,18 +22,26 @@ const PAGE_BYTES: u64 = 4096;
 const TICKS_A_SECOND: f64 = 100.0;
 
 impl Process {
-    pub(crate) fn now() -> Self {
-        let metrics = Handle::try_current().map(|handle| handle.metrics()).ok();
-        let figure = |figure: fn(&RuntimeMetrics) -> usize| metrics.as_ref().map_or(0, figure);
+    /// `workers` are the broker's; to be called on the API's runtime.
+    pub(crate) fn now(workers: &[Handle]) -> Self {
+        let own = Handle::try_current().ok();
+        // Who gives the broker the runtime that the API is on has one runtime, not two.
+        let own = own.as_ref().filter(|own| workers.iter().all(|worker| worker.id() != own.id()));
+        let runtimes: Vec<RuntimeMetrics> = workers.iter().chain(own).map(Handle::metrics).collect();
         Self {
             resident_bytes: fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident(&statm)),
             open_files: fs::read_dir("/proc/self/fd").ok().map(Iterator::count),
             cpu_seconds: fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu(&stat)),
-            workers: figure(RuntimeMetrics::num_workers),
-            tasks: figure(RuntimeMetrics::num_alive_tasks),
-            queued_tasks: figure(RuntimeMetrics::global_queue_depth),
+            workers: runtimes.iter().map(RuntimeMetrics::num_workers).sum(),
+            tasks: runtimes.iter().map(RuntimeMetrics::num_alive_tasks).sum(),
+            queued_tasks: runtimes.iter().map(RuntimeMetrics::global_queue_depth).sum(),
+            busy: runtimes.iter().map(busy).sum(),
         }
     }
+}
+
+fn busy(runtime: &RuntimeMetrics) -> Duration {
+    (0..runtime.num_workers()).map(|worker| runtime.worker_total_busy_duration(worker)).sum()
 }
 
 /// The second figure of `statm`.

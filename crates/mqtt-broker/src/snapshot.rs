@@ -1,6 +1,7 @@
 //! What an operator may look at: lists of clients, sessions and subscriptions, a page at a time, and totals.
 
 use std::{
+    iter,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -14,7 +15,7 @@ use crate::{
     counters::Counts,
     event::DropReason,
     net,
-    session::{Losses, SessionRef},
+    session::{Losses, SessionRef, Walk},
 };
 
 /// Which part of a list is wanted. Lists are in the order of client identifiers, so a page stays right while clients
@@ -140,12 +141,9 @@ pub struct SessionTotals {
 /// The making of [`SessionTotals`], which may pause between steps.
 #[derive(Default)]
 pub(crate) struct Census {
-    after: Option<Arc<str>>,
+    walk: Walk,
     pub(crate) totals: SessionTotals,
 }
-
-/// How many sessions one step of a census looks at.
-const CENSUS_STEP: usize = 512;
 
 impl Broker {
     /// Connected clients.
@@ -157,6 +155,12 @@ impl Broker {
     /// Sessions, connected or not.
     pub fn sessions(&self, page: Page<'_>) -> Vec<SessionSnapshot> {
         self.page_of(page, |_| true).iter().map(snapshot).collect()
+    }
+
+    /// All sessions, connected or not, in no order: for whoever counts them, or sorts them otherwise. They are looked at as
+    /// the iterator goes on, a few under one lock; who is there all the time comes once, whoever else comes and goes.
+    pub fn all_sessions(&self) -> impl Iterator<Item = SessionSnapshot> + '_ {
+        self.walk().map(|session| snapshot(&session))
     }
 
     /// One client's session, connected or not.
@@ -171,6 +175,12 @@ impl Broker {
             .iter()
             .flat_map(|session| subscriptions_of(session, self.started_at()))
             .collect()
+    }
+
+    /// The subscriptions of all sessions, those of a client together; the order of clients is that of
+    /// [`Broker::all_sessions`].
+    pub fn all_subscriptions(&self) -> impl Iterator<Item = SubscriptionSnapshot> + '_ {
+        self.walk().flat_map(|session| subscriptions_of(&session, self.started_at()))
     }
 
     /// The subscriptions of one client; empty if it is unknown.
@@ -209,6 +219,12 @@ impl Broker {
         net::now().saturating_duration_since(self.core().started_at)
     }
 
+    fn walk(&self) -> impl Iterator<Item = SessionRef> + '_ {
+        let mut walk = Walk::default();
+        iter::from_fn(move || Some(self.core().sessions.walk(&mut walk)).filter(|met| !met.is_empty()))
+            .flatten()
+    }
+
     fn page_of(&self, page: Page<'_>, wanted: impl Fn(&SessionRef) -> bool) -> Vec<SessionRef> {
         let mut after = page.after.map(Arc::from);
         let mut found: Vec<SessionRef> = Vec::new();
@@ -227,7 +243,7 @@ impl Broker {
 impl Census {
     /// Says whether there is more to look at.
     pub(crate) fn step(&mut self, core: &Core) -> bool {
-        let next = core.sessions.next_after(self.after.as_deref(), CENSUS_STEP);
+        let next = core.sessions.walk(&mut self.walk);
         for session in &next {
             let state = session.lock();
             let totals = &mut self.totals;
@@ -238,8 +254,7 @@ impl Census {
             totals.queued_bytes += state.outbox.queued_bytes();
             totals.unreleased_messages += state.unreleased_messages();
         }
-        self.after = next.last().map(|session| Arc::clone(&session.client_id));
-        self.after.is_some()
+        !next.is_empty()
     }
 }
 

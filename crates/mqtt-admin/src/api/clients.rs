@@ -1,7 +1,7 @@
 //! Connected clients: a list, one of them, and its end.
 
 use axum::{Extension, Json, extract::State};
-use mqtt_broker::{Page as BrokerPage, SessionSnapshot};
+use mqtt_broker::SessionSnapshot;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -66,20 +66,6 @@ impl Query {
     }
 }
 
-/// All sessions, a chunk at a time, so that no lock is held for long.
-pub(super) fn all_sessions(admin: &Admin) -> impl Iterator<Item = SessionSnapshot> {
-    let mut after = None;
-    std::iter::from_fn(move || {
-        let page = BrokerPage { after: after.as_deref(), limit: CHUNK };
-        let chunk = admin.broker().sessions(page);
-        after = Some(chunk.last()?.client_id.clone());
-        Some(chunk)
-    })
-    .flatten()
-}
-
-const CHUNK: usize = 512;
-
 /// Connected clients, a page at a time.
 #[utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Query),
     responses((status = 200, body = Page<Client>), (status = 400, body = Problem)))]
@@ -90,12 +76,9 @@ pub(super) async fn list(
     let selection = query.selection()?;
     admin
         .heavy(move |admin| {
-            let connected =
-                all_sessions(admin).filter(|session| session.client.is_some() && query.wants(session));
-            let place = |session: &SessionSnapshot| {
-                (query.sort.key(admin, session), vec![session.client_id.to_string()])
-            };
-            let page = selection.page_of(connected, place);
+            let is_wanted = |session: &SessionSnapshot| session.client.is_some() && query.wants(session);
+            let connected = admin.broker().all_sessions().filter(is_wanted);
+            let page = selection.page_of(connected, |session| query.sort.place(admin, session));
             Json(page.filter_map(|session| Client::of(admin, &session)))
         })
         .await

@@ -35,6 +35,7 @@ use crate::{
     auth::{Bearer, Role},
     dashboard,
     problem::Problem,
+    server::Guest,
 };
 
 /// Of each list of handlers a router, on the paths and methods that stand above the handlers; and of all lists together the
@@ -144,6 +145,9 @@ async fn authorize(State(admin): State<Admin>, mut request: Request, next: Next)
         Ok(bearer) => bearer,
         Err(problem) => return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response(),
     };
+    if let Some(guest) = request.extensions().get::<Guest>() {
+        guest.is_known();
+    }
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
     let role = if is_change { Role::Write } else { Role::Read };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -1,11 +1,10 @@
 //! Sessions, connected or not: a list, one of them, and its end.
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
-use mqtt_broker::SessionSnapshot;
 
 use super::{
     Noted,
-    clients::{Query, all_sessions},
+    clients::Query,
     noted,
     retained::{Kept, size_of},
     view::Session,
@@ -27,11 +26,8 @@ pub(super) async fn list(
     let selection = query.selection()?;
     admin
         .heavy(move |admin| {
-            let wanted = all_sessions(admin).filter(|session| query.wants(session));
-            let place = |session: &SessionSnapshot| {
-                (query.sort.key(admin, session), vec![session.client_id.to_string()])
-            };
-            let page = selection.page_of(wanted, place);
+            let wanted = admin.broker().all_sessions().filter(|session| query.wants(session));
+            let page = selection.page_of(wanted, |session| query.sort.place(admin, session));
             Json(page.filter_map(|session| Some(Session::of(admin, &session))))
         })
         .await

@@ -1,7 +1,9 @@
 //! Subscriptions: lists, and to make and remove one for a client.
 
+use std::borrow::Cow;
+
 use axum::{Extension, Json, extract::State, http::StatusCode};
-use mqtt_broker::{Page as BrokerPage, QoS, SubscribeRefusal, SubscriptionSnapshot, TopicFilter};
+use mqtt_broker::{QoS, SubscribeRefusal, SubscriptionSnapshot, TopicFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -9,7 +11,7 @@ use super::{Noted, noted, view::Subscription};
 use crate::{
     admin::Admin,
     input::{Asked, Body, Name},
-    list::{Key, Order, Page, Selection},
+    list::{Key, Order, Page, Place, Selection},
     problem::{Problem, Result},
 };
 
@@ -43,10 +45,10 @@ impl Query {
     ) -> Result<Page<Subscription>> {
         let selection = Selection::new(self.cursor.as_deref(), self.page, self.per_page, Order::Asc)?;
         let wanted = all.filter(|subscription| self.wants(subscription));
-        let place = |one: &SubscriptionSnapshot| {
-            (Key::Nothing, vec![one.client_id.to_string(), one.filter.as_str().to_owned()])
-        };
-        let page = selection.page_of(wanted, place);
+        let page = selection.page_of(wanted, |one: &SubscriptionSnapshot| Place {
+            key: Key::Nothing,
+            id: [Cow::from(&*one.client_id), Cow::from(one.filter.as_str())],
+        });
         Ok(page.filter_map(|subscription| Some(Subscription::of(admin, &subscription))))
     }
 }
@@ -58,7 +60,7 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     Asked(query): Asked<Query>,
 ) -> Result<Json<Page<Subscription>>> {
-    admin.heavy(move |admin| query.page_of(admin, all_subscriptions(admin)).map(Json)).await?
+    admin.heavy(move |admin| query.page_of(admin, admin.broker().all_subscriptions()).map(Json)).await?
 }
 
 /// Subscriptions of one client; none if it is unknown.
@@ -75,20 +77,6 @@ pub(super) async fn of_client(
     };
     admin.heavy(page).await?
 }
-
-fn all_subscriptions(admin: &Admin) -> impl Iterator<Item = SubscriptionSnapshot> {
-    let mut after = None;
-    std::iter::from_fn(move || {
-        let page = BrokerPage { after: after.as_deref(), limit: CHUNK };
-        let chunk = admin.broker().subscriptions(page);
-        after = Some(chunk.last()?.client_id.clone());
-        Some(chunk)
-    })
-    .flatten()
-}
-
-/// Clients at a time.
-const CHUNK: usize = 64;
 
 /// A subscription to make.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,6 +1,6 @@
 //! How clients, sessions and subscriptions look in JSON: the names of 2018, and what is new beside them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use mqtt_broker::{SessionSnapshot, SubscriptionSnapshot};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::counters::dropped;
 use crate::{
     admin::Admin,
     clock::NEVER,
-    list::{Key, Order},
+    list::{Key, Order, Place},
 };
 
 /// A connected client.
@@ -193,17 +193,18 @@ impl SortBy {
         }
     }
 
-    pub(super) fn key(self, admin: &Admin, session: &SessionSnapshot) -> Key {
+    /// Where a session stands in a list that is sorted by this.
+    pub(super) fn place<'a>(self, admin: &Admin, session: &'a SessionSnapshot) -> Place<'a> {
         let number = |n: usize| Key::Number(n as u64);
         let info = session.client.as_ref();
-        match self {
+        let key = match self {
             Self::ClientId => Key::Nothing,
             Self::Username => {
                 Key::Text(info.and_then(|info| info.user_name.as_deref()).unwrap_or_default().into())
             }
-            Self::ConnectedAt => Key::Text(
-                info.map_or_else(String::new, |info| admin.shared().clock.rfc3339(info.connected_at)),
-            ),
+            Self::ConnectedAt => {
+                Key::Number(info.map_or(0, |info| admin.shared().clock.unix_micros(info.connected_at)))
+            }
             Self::Subscriptions => number(session.subscriptions),
             Self::InflightLen => number(session.inflight_messages),
             Self::MsgQueueLen => number(session.queued_messages),
@@ -213,6 +214,7 @@ impl SortBy {
             Self::MessagesSent => Key::Number(session.messages_sent),
             Self::BytesReceived => Key::Number(session.bytes_received),
             Self::BytesSent => Key::Number(session.bytes_sent),
-        }
+        };
+        Place { key, id: [Cow::from(&*session.client_id), Cow::from("")] }
     }
 }

@@ -32,12 +32,53 @@ async fn nothing_but_health_and_the_description_is_open() {
 async fn a_token_for_reading_changes_nothing() {
     let world = World::start().await;
     let reader = Http::new(world.address).token(world.read.secret());
+    let description = reader.get("/api/openapi.json").await.json();
+    let mut changes = 0;
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys().filter(|method| *method != "get") {
+            reader.request(&method.to_uppercase(), &path.replace(['{', '}'], ""), "", "").await.problem(403);
+            changes += 1;
+        }
+    }
+    assert!(changes >= 13, "{changes}");
     assert_eq!(reader.get("/api/v1/clients").await.status, 200);
     let publish = json!({"topic": "a", "payload": "x", "retain": true});
     assert!(reader.post("/api/v1/publish", &publish).await.problem(403).contains("role write"));
     assert_eq!(world.broker.snapshot().retained_messages, 0);
     assert_eq!(world.http().post("/api/v1/publish", &publish).await.status, 200);
     assert_eq!(world.broker.snapshot().retained_messages, 1);
+}
+
+/// What a browser would send on behalf of another site's page: it has no token, so nothing happens; and nothing in the answer
+/// tells it that the page may see more.
+#[tokio::test]
+async fn pages_of_other_sites_get_nothing() {
+    let world = World::start().await;
+    let origin = "Origin: https://evil.example\r\nCookie: token=x\r\n";
+    let form = "application/x-www-form-urlencoded";
+    let asked = [
+        (
+            "OPTIONS",
+            "/api/v1/publish",
+            "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n",
+            "",
+        ),
+        ("POST", "/api/v1/publish", "", "topic=a&payload=x&retain=true"),
+        ("GET", "/api/v1/clients", "", ""),
+    ];
+    for (method, path, more, body) in asked {
+        let head = format!("{path} HTTP/1.1\r\n{origin}{more}X-Rest:");
+        let answer = Http::new(world.address).request(method, &head, form, body).await;
+        answer.problem(401);
+        assert!(!answer.head.contains("access-control-"), "{}", answer.head);
+        assert!(!answer.head.contains("set-cookie"), "{}", answer.head);
+    }
+    assert_eq!(world.broker.snapshot().retained_messages, 0);
+    // With a token it is somebody's own doing; still no other page sees the answer.
+    let head = format!("/api/v1/clients HTTP/1.1\r\n{origin}X-Rest:");
+    let answer = world.http().request("GET", &head, "", "").await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.head.contains("access-control-"), "{}", answer.head);
 }
 
 #[tokio::test]
@@ -94,7 +135,7 @@ async fn a_request_that_comes_too_slowly_is_not_waited_for() {
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
-/// Pages are open to all, and few connections may there be: who leaves his answers lying must not keep one.
+/// Few connections may there be: whoever leaves his answers lying must not keep one, with a token either.
 #[tokio::test]
 async fn who_does_not_read_answers_is_cut_off() {
     let mut options = AdminOptions::default();
@@ -102,10 +143,59 @@ async fn who_does_not_read_answers_is_cut_off() {
     options.max_connections = 1;
     let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
     let mut silent = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let token = format!("Authorization: Bearer {}\r\n", world.write.secret());
     // More than what all buffers on the way take.
-    let requests = "GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    let requests = format!("GET /api/v1/bans HTTP/1.1\r\nHost: x\r\n{token}\r\n")
+        + &"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
     tokio::io::AsyncWriteExt::write_all(&mut silent, requests.as_bytes()).await.unwrap();
     assert_eq!(world.http().get("/livez").await.status, 200);
+}
+
+/// A connection on which nothing was sent, or something that needs no token, and which is not closed.
+async fn idle(world: &World, head: &str) -> tokio::net::TcpStream {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    if !head.is_empty() {
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket.read_exact(&mut [0; 12]).await.unwrap();
+    }
+    socket
+}
+
+#[tokio::test]
+async fn strangers_keep_nobody_out_and_who_has_a_token_keeps_his_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut options = AdminOptions::default();
+    options.max_connections = 3;
+    let world = World::with(mqtt_broker::Broker::builder(), (), options).await;
+    let health = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    let with_token = format!(
+        "GET /api/v1/bans HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        world.read.secret()
+    );
+    let mut known = idle(&world, &with_token).await;
+    let (mut first, mut second) = (idle(&world, "").await, idle(&world, health).await);
+    // Each of these takes the place of a stranger, the oldest first.
+    let mut newcomer = idle(&world, &with_token).await;
+    let ends = async |socket: &mut tokio::net::TcpStream| {
+        let read = tokio::time::timeout(crate::http::STUCK, socket.read_to_end(&mut Vec::new())).await;
+        drop(read.expect("its end"));
+    };
+    ends(&mut first).await;
+    for _ in 0..20 {
+        assert_eq!(world.http().get("/api/v1/clients").await.status, 200);
+    }
+    ends(&mut second).await;
+    for socket in [&mut known, &mut newcomer] {
+        socket.write_all(health.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        while answers.matches("HTTP/1.1 200").count() == 0 || !answers.ends_with("ok\n") {
+            let mut bytes = [0; 4096];
+            let read = socket.read(&mut bytes).await.unwrap();
+            assert!(read > 0, "it was closed: {answers}");
+            answers.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+    }
 }
 
 /// Threads on which operations were done.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mqtt_admin::AdminOptions;
-use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, ConnectRequest, QoS, store::MemoryStore};
+use mqtt_broker::{Broker, ConnectDecision, ConnectRefusal, ConnectRequest, Limits, QoS, store::MemoryStore};
 use mqtt_codec::{Delivery, Packet, PacketId, Puback, Pubcomp, Publish, Pubrec, Pubrel};
 use serde_json::{Value, json};
 
@@ -80,8 +80,8 @@ const EACH: u16 = 50;
 const SIZE: u64 = (TOPIC.len() + PAYLOAD.len()) as u64;
 
 /// A broker with a store, and a hook that knows one client that it does not like.
-async fn world() -> World {
-    let builder = Broker::builder().on_connect(|request: ConnectRequest| async move {
+async fn world(limits: Limits) -> World {
+    let builder = Broker::builder().limits(limits).on_connect(|request: ConnectRequest| async move {
         if &*request.client.client_id == "nobody" {
             ConnectDecision::Refuse(ConnectRefusal::BadUserNameOrPassword)
         } else {
@@ -92,9 +92,8 @@ async fn world() -> World {
     World::before(broker, (), AdminOptions::default()).await
 }
 
-#[tokio::test]
-async fn every_counter_and_gauge_is_right_at_rest() {
-    let world = world().await;
+/// Everything that there is to count, done and over. Who is still connected.
+async fn load(world: &World) -> [Client; 2] {
     let mut publisher = world.connect("publisher", true).await;
     let mut subscriber = world.connect("subscriber", true).await;
     subscriber.subscribe("room/+", QoS::ExactlyOnce).await;
@@ -112,12 +111,77 @@ async fn every_counter_and_gauge_is_right_at_rest() {
         subscriber.ping().await;
     };
     tokio::join!(publish_all(&mut publisher, EACH), receive);
+    [publisher, subscriber]
+}
+
+#[tokio::test]
+async fn every_counter_and_gauge_is_right_at_rest() {
+    let world = world(Limits::default()).await;
+    let _connected = load(&world).await;
+    let http = world.http();
     let samples = samples(&http.get("/metrics").await.body);
     every_sample_is_the_truth(&samples);
     the_histograms_add_up(&world, &samples);
     let overview = http.get("/api/v1/overview").await.json();
     every_number_is_a_sample(&overview, &samples);
     the_sessions_say_the_same(&world).await;
+}
+
+#[tokio::test]
+async fn what_is_published_below_sys_is_right_at_rest() {
+    let mut limits = Limits::default();
+    limits.sys_interval = Some(std::time::Duration::from_secs(1));
+    let world = world(limits).await;
+    let _connected = load(&world).await;
+    let (n, payloads) = (u64::from(EACH), 3 * u64::from(EACH));
+    let sum = |direction: &str, figure: fn(&(&str, &str, u64, u64)) -> u64| -> u64 {
+        packets(n).iter().filter(|packets| packets.0 == direction).map(figure).sum()
+    };
+    let publish_bytes = n * (3 * PUBLISH_LEN as u64 + 4);
+    let truth = [
+        ("clients/connected", 2),
+        ("clients/disconnected", 1),
+        ("clients/total", 3),
+        ("messages/received", sum("received", |packets| packets.2)),
+        ("messages/sent", sum("sent", |packets| packets.2)),
+        ("messages/inflight", 0),
+        ("publish/messages/received", payloads),
+        ("publish/messages/sent", payloads),
+        ("publish/messages/dropped", 0),
+        ("publish/bytes/received", publish_bytes),
+        ("publish/bytes/sent", publish_bytes),
+        ("bytes/received", sum("received", |packets| packets.3)),
+        ("bytes/sent", sum("sent", |packets| packets.3)),
+        ("subscriptions/count", 2),
+        ("packet/out/count", payloads),
+        ("packet/out/bytes", payloads * SIZE),
+        ("connections/socket/count", 4),
+        ("clients/expired", 0),
+    ];
+    let said = async |name: &str| {
+        let path = format!("/api/v1/retained/message?topic=$SYS/broker/{}", name.replace(' ', "%20"));
+        let answer = world.http().get(&path).await;
+        (answer.status == 200).then(|| {
+            let payload = answer.json()["payload"].as_str().unwrap().to_owned();
+            String::from_utf8(base64::Engine::decode(&base64::prelude::BASE64_STANDARD, payload).unwrap())
+                .unwrap()
+        })
+    };
+    // What was published last before all was done is a second old at the most.
+    for (name, value) in truth {
+        let begun = std::time::Instant::now();
+        while said(name).await != Some(value.to_string()) {
+            let stuck = begun.elapsed() > crate::http::STUCK;
+            assert!(!stuck, "{name} is {:?}, and should be {value}", said(name).await);
+            tokio::task::yield_now().await;
+        }
+    }
+    // Those of the broker itself are among the retained ones, and no figure is missing.
+    let retained = world.http().get("/metrics").await.body;
+    let retained = samples(&retained)["gmqtt_retained_messages"].to_string();
+    while said("retained messages/count").await.as_deref() != Some(retained.as_str()) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What all that comes to; whatever is not in it is 0.

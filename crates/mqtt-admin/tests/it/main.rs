@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "the clients for HTTP and MQTT are whole")]
 
 mod access;
+mod crowd;
 mod dashboard;
 mod documents;
 mod figures;
@@ -9,6 +10,7 @@ mod http;
 mod lists;
 mod messages;
 mod mqtt;
+mod openmetrics;
 mod operators;
 
 use std::net::SocketAddr;

@@ -43,6 +43,39 @@ async fn a_published_message_reaches_its_subscribers() {
     assert_eq!(world.broker.snapshot().subscriptions, 1);
 }
 
+/// JSON or, as in 2018, a form, whatever is asked for.
+#[tokio::test]
+async fn a_body_may_be_json_or_a_form() {
+    let world = World::start().await;
+    let mut client = world.connect("a b", false).await;
+    let http = world.http();
+    let both = async |path: &str, form: &str, json: serde_json::Value| {
+        let done = (http.form(path, form).await, http.post(path, &json).await);
+        assert_eq!(done.0.status, done.1.status, "{path}: {done:?}");
+        assert_eq!(done.0.body, done.1.body, "{path}");
+        assert!(matches!(done.0.status, 200 | 204), "{path}: {done:?}");
+    };
+    // Each name that the client identifier has had.
+    for name in ["client_id", "clientID", "clientId"] {
+        let form = format!("qos=2&topic=t%2F%2B&{name}=a+b");
+        both("/api/v1/subscribe", &form, json!({"qos": 2, "topic": "t/+", name: "a b"})).await;
+    }
+    let subscriptions = http.get("/api/v1/subscriptions/a%20b").await.json();
+    assert_eq!((&subscriptions["total_count"], &subscriptions["list"][0]["qos"]), (&json!(1), &json!(2)));
+    let form = "qos=1&topic=t%2F1&payload=%2FwA%3D&payload_encoding=base64&retain=true";
+    let json =
+        json!({"qos": 1, "topic": "t/1", "payload": "/wA=", "payload_encoding": "base64", "retain": true});
+    both("/api/v1/publish", form, json).await;
+    both("/api/v1/broadcast", "topic=news&payload=%E2%82%AC", json!({"topic": "news", "payload": "€"})).await;
+    for payload in [b"\xff\0".as_slice(), b"\xff\0", "€".as_bytes(), "€".as_bytes()] {
+        assert_eq!(client.payload().await, payload);
+    }
+    assert_eq!(world.broker.snapshot().retained_messages, 1);
+    let done = http.form("/api/v1/unsubscribe", "topic=t%2F%2B&clientID=a+b").await.json();
+    assert_eq!(done, json!({"code": 0, "result": []}));
+    both("/api/v1/bans", "username=x&seconds=60", json!({"username": "x", "seconds": 60})).await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_published_is_refused() {
     let world = World::start().await;

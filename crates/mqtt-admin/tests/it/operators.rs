@@ -220,6 +220,32 @@ async fn a_trace_shows_what_happens_to_one_client_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_trace_of_an_address_shows_its_clients_alone() {
+    let world = World::start().await;
+    let http = world.http();
+    let mut here = http.begin("GET", "/api/v1/trace?address=127.0.0.1", "", "").await;
+    let mut elsewhere = http.begin("GET", "/api/v1/trace?address=192.0.2.1", "", "").await;
+    let (mut of_here, mut of_elsewhere) = (String::new(), String::new());
+    read_until(&mut here, &mut of_here, "text/event-stream").await;
+    read_until(&mut elsewhere, &mut of_elsewhere, "text/event-stream").await;
+    let mut client = world.connect("a", true).await;
+    client.ping().await;
+    read_until(&mut here, &mut of_here, r#""detail":"PINGREQ""#).await;
+    assert!(of_here.contains(r#""client_id":"a""#), "{of_here}");
+    http.get("/api/v1/trace?address=localhost").await.problem(400);
+    let nothing = elsewhere.try_read(&mut [0; 4096]);
+    assert!(nothing.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "{of_elsewhere}");
+}
+
+/// What mosquitto calls its figures, and people graph.
+const SYS: &str = "bytes/received bytes/sent clients/connected clients/disconnected clients/expired clients/maximum \
+    clients/total messages/inflight messages/received messages/sent messages/stored publish/bytes/received \
+    publish/bytes/sent publish/messages/dropped publish/messages/received publish/messages/sent retained_messages/count \
+    store/messages/bytes store/messages/count subscriptions/count uptime version load/bytes/received/1min \
+    load/bytes/sent/5min load/connections/15min load/messages/received/1min load/messages/sent/5min \
+    load/publish/dropped/15min load/publish/received/1min load/publish/sent/5min load/sockets/15min";
+
+#[tokio::test]
 async fn sys_topics_are_retained_published_and_not_for_clients_to_write() {
     let mut limits = Limits::default();
     limits.sys_interval = Some(Duration::from_secs(1));
@@ -237,10 +263,9 @@ async fn sys_topics_are_retained_published_and_not_for_clients_to_write() {
     while seen.len() < 54 {
         seen.insert(late.publish().await.topic.as_str().to_owned());
     }
-    for topic in
-        ["load/messages/received/1min", "retained messages/count", "uptime", "publish/messages/dropped"]
-    {
-        assert!(seen.contains(&format!("$SYS/broker/{topic}")), "{topic}: {seen:?}");
+    for name in SYS.split_whitespace() {
+        let topic = format!("$SYS/broker/{}", name.replace('_', " "));
+        assert!(seen.contains(&topic), "{topic}: {seen:?}");
     }
     let mut everything = world.connect("everything", true).await;
     everything.subscribe("#", QoS::AtMostOnce).await;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use self::load::Load;
 use super::transport::Socket;
-use crate::broker::Builder;
+use crate::broker::{Broker, Builder};
 
 /// What the embedder has named. Without any, a connection stays where it was accepted.
 #[derive(Clone, Default)]
@@ -76,6 +76,13 @@ impl Builder {
     pub fn workers(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
         self.workers = Workers(runtimes.into_iter().collect());
         self
+    }
+}
+
+impl Broker {
+    /// The runtimes that its connections are spread over, those of [`Builder::workers`]: for whoever watches how busy they are.
+    pub fn workers(&self) -> &[Handle] {
+        self.tasks().crew.0.as_deref().map_or(&[], |members| &members.handles)
     }
 }
 
