@@ -278,10 +278,8 @@ impl Reader {
                 None => self.note(line, "no time, such as 14d"),
             },
             (_, None) => self.note(line, "no number"),
-            ("max_keepalive", Some(0)) => limits.set(key, "never"),
-            ("max_keepalive", Some(secs)) => limits.set(key, format!("{secs}s")),
-            ("sys_interval", Some(0)) => limits.set(key, "never"),
-            ("sys_interval", Some(secs)) => limits.set(key, format!("{secs}s")),
+            ("max_keepalive" | "sys_interval", Some(0)) => limits.set(key, "never"),
+            ("max_keepalive" | "sys_interval", Some(secs)) => limits.set(key, format!("{secs}s")),
             ("max_inflight_messages", Some(0)) => limits.set(key, 65_535),
             ("max_queued_messages" | "max_queued_bytes" | "max_inflight_bytes", Some(0)) => {
                 self.note(line, "gmqtt bounds what waits for a client: the default is in force");
