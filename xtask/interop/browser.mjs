@@ -8,12 +8,15 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 const { CHROMIUM, MQTTJS, ONE_ORIGIN_PORT, PAGE_PORT, PLAYWRIGHT } = process.env;
 const { chromium } = createRequire(join(PLAYWRIGHT, "package.json"))("playwright-core");
 const [host, port, transport, folder] = process.argv.slice(2);
 const url = `${transport}://${host}:${port}/mqtt`;
 const WAIT_MILLIS = 20_000;
+/** Of mqtt-broker, for embedders: no library, opened as a file. */
+const EXAMPLE = join(import.meta.dirname, "../../crates/mqtt-broker/examples/websocket.html");
 
 /** No other certificate is taken for good than ours: it is named by its key. */
 function trustOurs() {
@@ -122,6 +125,24 @@ await test("will_of_a_page_that_is_closed", async () => {
   await doomed.close();
   const late = new Promise((_, reject) => setTimeout(() => reject(new Error("no Will")), WAIT_MILLIS).unref());
   expect(await Promise.race([page.evaluate(() => will), late]), "gone");
+});
+await test("the_example_page", async () => {
+  const windows = await Promise.all([1, 2].map(async () => {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(WAIT_MILLIS);
+    await page.goto(`${pathToFileURL(EXAMPLE)}?broker=${encodeURIComponent(url)}`);
+    return page;
+  }));
+  const logs = (line) => Promise.all(windows.map((page) => page.waitForFunction(
+    (line) => document.getElementById("log").textContent.split("\n").includes(line), line)));
+  await logs("connected");
+  await logs("subscribed");
+  // Long enough that its length takes two bytes, and not in ASCII.
+  const said = `grüße ${"x".repeat(200)}`;
+  await windows[0].fill("#text", said);
+  await windows[0].click("button");
+  await logs(`chat/browser: ${said}`);
+  await Promise.all(windows.map((page) => page.close()));
 });
 if (transport === "ws") {
   const refusal = (page) => page.evaluate(async (url) => {

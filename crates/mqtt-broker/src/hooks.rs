@@ -187,8 +187,8 @@ pub enum WillDecision {
 /// All hooks as one trait, each with a default that lets everything pass.
 ///
 /// `on_connect` and `on_subscribe` may await, and `on_publish` may answer [`PublishDecision::Later`]. All others are called
-/// in the middle of the data path and must not block: a hook that does stalls its worker thread. A hook that panics ends its own connection ([`CloseReason::HookFailed`]), and
-/// no other.
+/// in the middle of the data path and must not block: a hook that does stalls its worker thread. A hook that panics ends its
+/// own connection ([`CloseReason::HookFailed`]), and no other.
 ///
 /// ```
 /// use mqtt_broker::{

@@ -51,7 +51,9 @@ use crate::{
     sync::{AtomicBool, Mutex, MutexGuard},
 };
 
-/// One client's session, kept for as long as it lasts [MQTT-4.1.0-1]. Lock order: `subscriptions`, then the router; `state` alone, or before the retained store.
+/// One client's session, kept for as long as it lasts [MQTT-4.1.0-1].
+///
+/// Lock order: `subscriptions`, then the router; `state` alone, or before the retained store.
 pub(crate) struct Session {
     /// Unique in this process: two sessions of one client identifier, one after the other, differ in it.
     pub(crate) serial: u64,
