@@ -43,7 +43,7 @@ impl Durability {
 
     /// Writes one record, made only if there is a store.
     pub(crate) fn write(&self, record: impl FnOnce() -> Record) -> Mark {
-        self.0.as_ref().map_or(Mark::NOTHING, |on| on.store.append(vec![record()]))
+        self.0.as_ref().map_or(Mark::NOTHING, |on| on.store.append_one(record()))
     }
 
     /// A session's client is gone since `now`.

@@ -8,7 +8,7 @@ use std::{
 
 use mqtt_broker::store::{Record, StoreError};
 
-use crate::{engine::Reads, reader, writer};
+use crate::{engine::Reads, inbox, reader, writer};
 
 /// What is handed over at a time, at most: often enough that neither waits long for the other.
 const MOST_RECORDS: usize = 512;
@@ -43,7 +43,7 @@ struct Chunk {
 
 impl Chunk {
     fn push(&mut self, record: Record) {
-        self.bytes += writer::size(&record);
+        self.bytes += inbox::size(&record);
         self.records.push(record);
         if self.records.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES {
             self.hand_over();

@@ -24,6 +24,7 @@ mod copy;
 mod directory;
 mod encoding;
 mod engine;
+mod inbox;
 mod journal;
 mod ledger;
 mod lines;

@@ -1,8 +1,8 @@
-//! [`Patience`]: whether the writer lets messages be done with before it takes a batch.
+//! [`Patience`]: whether the writer lets messages be done with before it takes them.
 //!
 //! Without a sync a batch is written so fast that clients have not answered when the next one is taken: a message is
-//! written, and its deletion after it. Under load it costs less to wait until most of the messages that have come in are
-//! done with, because those need not be written at all. That pays only where clients are connected and answer soon, and so the writer
+//! written, and its deletion after it. Under load it costs less to wait until messages are done with, because those need
+//! not be written at all. That pays only where clients are connected and answer soon, and so the writer
 //! looks at what it has gained.
 
 use std::{
@@ -12,8 +12,8 @@ use std::{
 
 use crate::{ledger::Outcome, options::Durability};
 
-/// How long one batch is waited with, at most.
-const LONGEST: Duration = Duration::from_millis(10);
+/// What has come in since the last look is waited with until the next, and then for as long again.
+const LONGEST: Duration = Duration::from_millis(5);
 /// How long is counted before it is decided anew.
 const PERIOD: Duration = Duration::from_millis(20);
 /// With fewer messages in a period nothing is waited for: a client that is alone gets its answers at once.

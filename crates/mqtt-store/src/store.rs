@@ -183,6 +183,10 @@ impl Store for FjallStore {
         self.0.writer.append(group)
     }
 
+    fn append_one(&self, record: Record) -> Mark {
+        self.0.writer.append_one(record)
+    }
+
     fn durable(&self) -> Mark {
         self.0.writer.durable()
     }
@@ -204,7 +208,15 @@ impl Store for FjallStore {
     }
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        ahead::recover(&self.0.engine.view(), visit)
+        let mut newest = 0;
+        ahead::recover(&self.0.engine.view(), &mut |record| {
+            if let Record::Queued { key, .. } = record {
+                newest = newest.max(key);
+            }
+            visit(record);
+        })?;
+        self.0.writer.set_newest(newest);
+        Ok(())
     }
 
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {

@@ -1,14 +1,16 @@
 //! [`Writer`]: the one thread that writes, and those who wait for it.
 //!
-//! Appenders only push into a buffer. The thread takes all that is in it, makes one batch of it, commits that with one
+//! Appenders only push into the [`Inbox`]. The thread takes all that is in it, makes one batch of it, commits that with one
 //! sync, and publishes the mark: while it syncs, the next batch gathers. With a sync nobody ever waits for a batch to fill;
-//! without one the thread may wait a little, under load, for messages to be done with ([`Patience`]).
+//! without one the thread may wait a little, under load, for messages to be done with ([`Patience`]). Meanwhile appenders
+//! publish what there is nothing left to write of.
 //!
 //! A batch that fails is the last one: what was not durable then never becomes so, and everybody who waits is woken to see
 //! the failure. It is not tried again, because after a failed sync nobody knows what the disk has. A second thread looks
 //! once a second whether the first still moves: a batch that takes too long has failed, though nobody says so.
 
 use std::{
+    collections::VecDeque,
     io, mem,
     sync::{
         Arc, OnceLock,
@@ -20,19 +22,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mqtt_broker::store::{BatchCounter, BatchCounts, DeliverPage, Mark, QueueRead, Record, StoreError};
-use parking_lot::{Condvar, Mutex};
+use mqtt_broker::store::{
+    BatchCounter, BatchCounts, DeliverPage, Mark, MessageKey, QueueRead, Record, StoreError,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     engine::{Engine, Reads},
-    ledger::Ledger,
+    inbox::{Inbox, Slot},
+    ledger::{Ledger, Outcome},
     options::{Durability, StoreOptions},
     pages::{self, Job},
     patience::Patience,
 };
 
-/// What a record costs in memory besides its message.
-const RECORD_BYTES: usize = mem::size_of::<Record>();
 /// How often somebody looks whether a batch is stuck.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,7 @@ pub(crate) struct Writer {
 
 /// What appenders, waiters and the thread share.
 pub(crate) struct Desk {
-    inbox: Mutex<Inbox>,
+    tray: Mutex<Tray>,
     /// Something came in, or the end.
     work: Condvar,
     /// The inbox was emptied.
@@ -65,17 +68,10 @@ pub(crate) struct Desk {
 }
 
 #[derive(Default)]
-struct Inbox {
-    records: Vec<Record>,
+struct Tray {
+    inbox: Inbox,
     /// At most one a session.
     reads: Vec<(QueueRead, DeliverPage)>,
-    bytes: usize,
-    /// Groups taken so far: the mark of the latest.
-    appended: u64,
-    /// Messages that came in, each once for each session.
-    queued: usize,
-    /// Messages that were done with meanwhile; among them may be some that came in before.
-    done: usize,
     writer: WriterIs,
     closed: bool,
 }
@@ -86,16 +82,14 @@ enum WriterIs {
     Busy,
     /// Until something comes in.
     Asleep,
-    /// Until most of what came in is done with.
+    /// Until most of what came in is done with. Whatever it took before is durable.
     Patient,
 }
 
-impl Inbox {
-    /// Whether what came in may wait to be done with: most of it is not, and nobody is held up.
-    fn has_time(&self, max_bytes: usize) -> bool {
-        // Seven in eight, not all: while messages keep coming, some are always on their way.
-        let is_mostly_done = self.done >= self.queued - self.queued / 8;
-        !is_mostly_done && self.reads.is_empty() && !self.closed && self.bytes < max_bytes / 2
+impl Tray {
+    /// Whether somebody is held up until all that came in is written.
+    fn is_needed(&self, max_bytes: usize) -> bool {
+        !self.reads.is_empty() || self.closed || self.inbox.bytes() >= max_bytes / 2
     }
 }
 
@@ -107,7 +101,7 @@ impl Writer {
         view: impl Fn() -> V + Send + 'static,
     ) -> Result<Self, StoreError> {
         let desk = Arc::new(Desk {
-            inbox: Mutex::default(),
+            tray: Mutex::new(Tray { inbox: Inbox::new(ledger.newest()), ..Tray::default() }),
             work: Condvar::new(),
             room: Condvar::new(),
             durable: AtomicU64::new(0),
@@ -130,48 +124,36 @@ impl Writer {
         Ok(Self { desk, thread: Mutex::new(Some(thread)), reader: Mutex::new(Some(reader)), watch })
     }
 
-    pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
-        let bytes: usize = group.iter().map(size).sum();
-        let queued = group.iter().filter(|record| matches!(record, Record::Queued { .. })).count();
-        let done = group.iter().filter(|record| matches!(record, Record::Done { .. })).count();
-        let mut inbox = self.desk.inbox.lock();
-        while inbox.bytes >= self.desk.max_pending_bytes && !inbox.closed {
-            self.desk.room.wait(&mut inbox);
+    pub(crate) fn append(&self, mut group: Vec<Record>) -> Mark {
+        match group.pop() {
+            Some(record) if group.is_empty() => self.append_one(record),
+            Some(last) => self.desk.admit(|inbox| {
+                group.push(last);
+                inbox.push_group(group);
+                None
+            }),
+            // Nothing would be written that could make a new mark durable.
+            None => Mark(self.desk.tray.lock().inbox.appended()),
         }
-        if group.is_empty() {
-            return Mark(inbox.appended); // Nothing would be written that could make a new mark durable.
-        }
-        inbox.appended += 1;
-        let mark = Mark(inbox.appended);
-        if inbox.closed {
-            return mark;
-        }
-        inbox.bytes += bytes;
-        if inbox.bytes >= self.desk.max_pending_bytes / 2 {
-            self.desk.congested_until.store(mark.0, Ordering::Relaxed);
-        }
-        inbox.records.extend(group);
-        inbox.queued += queued;
-        inbox.done += done;
-        let is_needed = match inbox.writer {
-            WriterIs::Busy => false,
-            WriterIs::Asleep => true,
-            WriterIs::Patient => !inbox.has_time(self.desk.max_pending_bytes),
-        };
-        if is_needed {
-            self.desk.work.notify_one();
-        }
-        mark
+    }
+
+    pub(crate) fn append_one(&self, record: Record) -> Mark {
+        self.desk.admit(|inbox| inbox.push_one(record))
+    }
+
+    /// No message that is in the engine has a greater key.
+    pub(crate) fn set_newest(&self, key: MessageKey) {
+        self.desk.tray.lock().inbox.set_newest(key);
     }
 
     /// Has a part of a queue read once everything that was appended before is written.
     pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
-        let mut inbox = self.desk.inbox.lock();
-        if inbox.closed {
+        let mut tray = self.desk.tray.lock();
+        if tray.closed {
             return;
         }
-        inbox.reads.push((read, deliver));
-        if inbox.writer != WriterIs::Busy {
+        tray.reads.push((read, deliver));
+        if tray.writer != WriterIs::Busy {
             self.desk.work.notify_one();
         }
     }
@@ -222,8 +204,8 @@ impl Writer {
     /// was closed before.
     pub(crate) fn close(&self) -> Option<u64> {
         {
-            let mut inbox = self.desk.inbox.lock();
-            inbox.closed = true;
+            let mut tray = self.desk.tray.lock();
+            tray.closed = true;
             self.desk.work.notify_one();
             self.desk.room.notify_all();
         }
@@ -248,32 +230,88 @@ impl Writer {
 }
 
 impl Desk {
+    /// Takes what `add` adds to the inbox, and has the writer see to it if need be.
+    fn admit(&self, add: impl FnOnce(&mut Inbox) -> Option<Record>) -> Mark {
+        let mut tray = self.tray.lock();
+        while tray.inbox.bytes() >= self.max_pending_bytes && !tray.closed {
+            self.room.wait(&mut tray);
+        }
+        if tray.closed {
+            tray.inbox.refuse();
+            return Mark(tray.inbox.appended());
+        }
+        let gone = add(&mut tray.inbox);
+        let mark = Mark(tray.inbox.appended());
+        if tray.inbox.bytes() >= self.max_pending_bytes / 2 {
+            self.congested_until.store(mark.0, Ordering::Relaxed);
+        }
+        let mut settled = None;
+        if tray.writer == WriterIs::Patient && !self.has_time(&tray) && tray.inbox.can_settle() {
+            settled = Some(tray.inbox.settle()); // Nothing was to be written: the writer may go on waiting.
+        }
+        match tray.writer {
+            WriterIs::Asleep => drop(self.work.notify_one()),
+            WriterIs::Patient if !self.has_time(&tray) => drop(self.work.notify_one()),
+            WriterIs::Patient | WriterIs::Busy => {}
+        }
+        drop(tray);
+        drop(gone);
+        if let Some(settled) = settled {
+            self.publish(settled);
+        }
+        mark
+    }
+
+    fn has_time(&self, tray: &Tray) -> bool {
+        tray.inbox.has_time() && !tray.is_needed(self.max_pending_bytes)
+    }
+
     /// What to write and read next; `None` at the end.
-    fn next(&self, emptied: Vec<Record>, may_sleep: bool, patience: &Patience) -> Option<Taken> {
-        let mut inbox = self.inbox.lock();
-        while inbox.records.is_empty() && inbox.reads.is_empty() && !inbox.closed && may_sleep {
-            inbox.writer = WriterIs::Asleep;
-            self.work.wait(&mut inbox);
+    fn next(&self, mut slots: VecDeque<Slot>, may_sleep: bool, patience: &mut Patience) -> Option<Taken> {
+        let mut tray = self.tray.lock();
+        loop {
+            let (now, spared) = (Instant::now(), tray.inbox.take_spared());
+            patience.learn(Outcome { queued: spared, spared }, now);
+            let Some(deadline) = patience.deadline(now) else { break };
+            let Some(mark) = self.wait(&mut tray, deadline, &mut slots) else { break };
+            if !slots.is_empty() || !may_sleep {
+                return Some(Taken { slots, mark, reads: Vec::new() });
+            }
         }
-        if let Some(deadline) = patience.deadline(Instant::now()) {
-            inbox.writer = WriterIs::Patient;
-            while inbox.has_time(self.max_pending_bytes)
-                && !self.work.wait_until(&mut inbox, deadline).timed_out()
-            {}
+        while tray.inbox.is_empty() && tray.reads.is_empty() && !tray.closed && may_sleep {
+            tray.writer = WriterIs::Asleep;
+            self.work.wait(&mut tray);
         }
-        inbox.writer = WriterIs::Busy;
-        if inbox.records.is_empty() && inbox.closed {
+        tray.writer = WriterIs::Busy;
+        if tray.inbox.is_empty() && tray.closed {
             return None;
         }
-        let records = mem::replace(&mut inbox.records, emptied);
-        inbox.bytes = 0;
-        (inbox.queued, inbox.done) = (0, 0);
+        let mark = tray.inbox.take_all(&mut slots);
         self.room.notify_all();
-        Some(Taken { records, mark: inbox.appended, reads: mem::take(&mut inbox.reads) })
+        Some(Taken { slots, mark, reads: mem::take(&mut tray.reads) })
+    }
+
+    /// Waits for messages to be done with, and takes what has waited for long enough: what was there before. The mark up to
+    /// which nothing is left to write; `None` if everything is to be taken.
+    fn wait(
+        &self,
+        tray: &mut MutexGuard<'_, Tray>,
+        deadline: Instant,
+        slots: &mut VecDeque<Slot>,
+    ) -> Option<u64> {
+        tray.writer = WriterIs::Patient;
+        let (seen, mut is_over) = (tray.inbox.appended(), false);
+        while self.has_time(tray) && !is_over {
+            is_over = self.work.wait_until(tray, deadline).timed_out();
+        }
+        tray.writer = WriterIs::Busy;
+        let is_needed = tray.is_needed(self.max_pending_bytes);
+        (!is_needed).then(|| tray.inbox.take_until(if is_over { seen } else { 0 }, slots))
     }
 
     fn publish(&self, mark: u64) {
-        self.durable.store(mark, Ordering::Release);
+        // Whoever settles and the writer may come here at the same time.
+        self.durable.fetch_max(mark, Ordering::AcqRel);
         self.wake_satisfied();
     }
 
@@ -282,10 +320,12 @@ impl Desk {
         // The first failure is the one that explains the others.
         let _ = self.failure.set(error);
         let dropped = {
-            let mut inbox = self.inbox.lock();
-            inbox.closed = true;
+            let mut tray = self.tray.lock();
+            tray.closed = true;
             self.room.notify_all();
-            (mem::take(&mut inbox.records), mem::take(&mut inbox.reads))
+            let mut slots = VecDeque::new();
+            tray.inbox.take_all(&mut slots);
+            (slots, mem::take(&mut tray.reads))
         };
         drop(dropped);
         self.wake_satisfied();
@@ -302,9 +342,9 @@ impl Desk {
     }
 }
 
-/// The records to write next, the mark of the last of them, and what to read then.
+/// What to write next, the mark up to which everything is written then, and what to read then.
 struct Taken {
-    records: Vec<Record>,
+    slots: VecDeque<Slot>,
     mark: u64,
     reads: Vec<(QueueRead, DeliverPage)>,
 }
@@ -316,11 +356,12 @@ fn write_all<E: Engine, V: Reads>(
     view: &impl Fn() -> V,
     jobs: &Sender<Job<V>>,
 ) -> Option<u64> {
-    let (mut records, mut patience) = (Vec::new(), Patience::new(durability, Instant::now()));
-    while let Some(Taken { records: taken, mark, reads }) =
-        desk.next(records, !ledger.has_leftovers(), &patience)
-    {
-        records = taken;
+    let (mut slots, mut records) = (VecDeque::new(), Vec::new());
+    let mut patience = Patience::new(durability, Instant::now());
+    while let Some(taken) = desk.next(slots, !ledger.has_leftovers(), &mut patience) {
+        let Taken { mark, reads, .. } = taken;
+        slots = taken.slots;
+        slots.drain(..).for_each(|slot| slot.unpack(&mut records));
         desk.steps.fetch_add(1, Ordering::Relaxed);
         let (size, begun) = (records.len(), Instant::now());
         let written = ledger.write(&mut records, durability);
@@ -389,32 +430,5 @@ struct Parked(Thread);
 impl Wake for Parked {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
-    }
-}
-
-/// What a record takes in memory, roughly.
-pub(crate) fn size(record: &Record) -> usize {
-    RECORD_BYTES
-        + match record {
-            Record::Queued { message, .. } | Record::Retained { message, .. } => message.size(),
-            Record::WillSet { will, .. } => will.size(),
-            _ => 0,
-        }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_has_time_until_most_of_it_is_done_with_or_somebody_is_held_up() {
-        let inbox = |queued, done| Inbox { queued, done, bytes: 10, ..Inbox::default() };
-        assert!(inbox(1, 0).has_time(100) && inbox(16, 13).has_time(100));
-        assert!(!inbox(16, 14).has_time(100), "seven in eight");
-        assert!(!inbox(0, 0).has_time(100) && !inbox(1, 5).has_time(100), "nothing to wait for");
-        assert!(!inbox(1, 0).has_time(20), "so much that connections are not read from");
-        assert!(!Inbox { closed: true, ..inbox(1, 0) }.has_time(100));
-        let read = QueueRead { session: 1, after: 0, most_bytes: 1 };
-        assert!(!Inbox { reads: vec![(read, Box::new(|_| {}))], ..inbox(1, 0) }.has_time(100));
     }
 }

@@ -69,7 +69,7 @@ impl Journal {
 
     fn write(&self, record: impl FnOnce(SessionKey) -> Record) -> Mark {
         match self.durable() {
-            Some(Durable { store, session }) => store.append(vec![record(*session)]),
+            Some(Durable { store, session }) => store.append_one(record(*session)),
             None => Mark::NOTHING,
         }
     }

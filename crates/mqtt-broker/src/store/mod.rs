@@ -164,6 +164,11 @@ pub trait Store: Send + Sync + 'static {
     /// After a failure it takes nothing, and no mark becomes durable any more.
     fn append(&self, group: Vec<Record>) -> Mark;
 
+    /// Takes a group of one record.
+    fn append_one(&self, record: Record) -> Mark {
+        self.append(vec![record])
+    }
+
     /// Everything up to this mark survives.
     fn durable(&self) -> Mark;
 
