@@ -124,6 +124,11 @@ fn targets(text: &str) -> Result<Targets, String> {
     if let Some(part) = parts.iter().find(|part| part.contains(['[', ']', '{', '}'])) {
         return Err(format!("`{part}` is no name of a part"));
     }
+    // Taken for the name of a part, a level with a slip in it would turn everything else off.
+    if let Some(part) = parts.iter().find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err())
+    {
+        return Err(format!("`{part}` is neither a level nor PART=LEVEL"));
+    }
     parts.join(",").parse().map_err(|error: ParseError| error.to_string())
 }
 
@@ -171,7 +176,16 @@ mod tests {
         for text in ["info", "Debug", "off", "info, mqtt_broker::net=debug,", "gmqtt::audit=info", "a=0"] {
             assert!(text.parse::<Directives>().is_ok(), "{text}");
         }
-        for text in ["", " ,", "a=loud", "a=info=debug", "[span]=debug", "a[{peer=1}]=debug"] {
+        for text in [
+            "",
+            " ,",
+            "loud",
+            "info,mqtt_broker",
+            "a=loud",
+            "a=info=debug",
+            "[span]=debug",
+            "a[{peer=1}]=debug",
+        ] {
             assert!(text.parse::<Directives>().is_err(), "{text}");
         }
     }

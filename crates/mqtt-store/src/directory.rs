@@ -67,6 +67,12 @@ impl Directory {
 
     /// An error if there is no store in the directory, or no directory.
     pub(crate) fn expect_store(path: &Path) -> Result<(), StoreError> {
+        if matches!(path.try_exists(), Ok(false)) {
+            return Err(StoreError::new(format!(
+                "{} is not there: name the directory of a store",
+                path.display()
+            )));
+        }
         match stage(path)? {
             Stage::New => Err(StoreError::new(format!("{} holds no store", path.display()))),
             Stage::Unfinished | Stage::Whole => Ok(()),
@@ -169,8 +175,14 @@ fn make(path: &Path) -> Result<(), StoreError> {
     if !above.exists() {
         make(above)?;
     }
-    directory_builder().create(path).map_err(|error| failed("create", path, &error))?;
-    sync(above)
+    match directory_builder().create(path) {
+        Ok(()) => sync(above),
+        // Nothing of a store is missing: here is none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::new(format!("cannot create {}: {error}: name another directory", path.display())))
+        }
+        Err(error) => Err(failed("create", path, &error)),
+    }
 }
 
 /// What the directory holds.

@@ -54,6 +54,16 @@ fn assert_private(path: &Path) {
     }
 }
 
+/// And is not told to be damaged.
+#[test]
+fn one_that_is_not_there_holds_no_store() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("nothing");
+    let message = FjallStore::open_existing(StoreOptions::new(&path)).map(drop).unwrap_err().message;
+    assert_eq!(message, format!("{} is not there: name the directory of a store", path.display()));
+    assert!(!path.exists());
+}
+
 #[test]
 fn is_one_stores_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
