@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const PLAYWRIGHT: &str = "playwright-core@1.65.1";
+/// The newest that is content with the Node.js 18 of Debian 12.
+const PLAYWRIGHT: &str = "playwright-core@1.61.1";
 
 /// Node.js with this script below `xtask/`, which finds the browser in `$CHROMIUM`, and its driver in the `node_modules` of
 /// the folder `$PLAYWRIGHT`.
