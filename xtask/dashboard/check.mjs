@@ -109,6 +109,25 @@ await test("clients", async () => {
   await until("those that are searched", async () => await page.locator("tbody tr").count() === 4);
 });
 
+await test("clients: page by page", async () => {
+  const more = await Promise.all(Array.from({ length: 60 }, (_, n) => Client.connect(port, `page-${String(n).padStart(2, "0")}`)));
+  await go("clients?client_id=page-");
+  const first = () => page.locator("tbody th").first().innerText();
+  await shown("1–50 of 60");
+  expect(await first() === "page-00", "the first page does not begin with the first");
+  await page.getByRole("button", { name: "Next" }).click();
+  await until("the second page", async () => await first() === "page-50");
+  await shown("51–60 of 60");
+  // Who leaves before the page moves nothing on it.
+  more[3].end();
+  await shown("of 59");
+  expect(await first() === "page-50", "the page moved when somebody left");
+  expect(await page.getByRole("button", { name: "Next" }).isDisabled(), "there is a page after the last");
+  await page.getByRole("button", { name: "Previous" }).click();
+  await until("the first page again", async () => await first() === "page-00");
+  for (const client of more) client.end();
+});
+
 await test("client: what waits for it", async () => {
   await go("clients/slow-reader");
   await page.getByRole("button", { name: "Look at its queue" }).click();
@@ -157,6 +176,7 @@ await test("topics", async () => {
   await go("topics");
   await openTopic(page, "plant/boiler/1/temperature");
   await shown("celsius");
+  await until("rates", async () => /[1-9][\d.,]*\/s/.test(await page.locator("[data-topic=plant]").first().innerText()));
   await openTopic(page, "plant/<img src=x onerror=alert(1)>/note");
   await shown("<script>alert(1)</script>");
   expect(await page.locator("main img, main script").count() === 0, "what a client sent became markup");

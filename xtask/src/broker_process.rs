@@ -139,7 +139,7 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-fn http_on(line: &str) -> Option<String> {
+pub(crate) fn http_on(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" on http://")?;
     Some(format!("http://{}", rest.split('/').next()?))
 }

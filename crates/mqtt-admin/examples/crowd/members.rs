@@ -32,7 +32,7 @@ impl Crowd {
             while connection.poll_transmit(Instant::now(), Waker::noop(), &mut out) {}
         };
         transmit(&mut connection);
-        if number % 4 > 0 {
+        if !number.is_multiple_of(4) {
             let owed = Message::new(&topic(&own_topic(client_id, 0)), b"owed", QoS::AtLeastOnce);
             (0..number % 5).for_each(|_| self.broker.publish(&owed));
             transmit(&mut connection);
