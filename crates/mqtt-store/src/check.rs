@@ -181,7 +181,7 @@ impl Check {
                     }
                 }
             }
-            Value::Subscription { .. } | Value::Received | Value::Inflight { .. } => {
+            Value::Subscription { .. } | Value::Received(_) | Value::Inflight(_) => {
                 self.session_row(table, key);
             }
             Value::Mark { .. } | Value::Epoch(_) | Value::Retained { .. } | Value::Will { .. } => {}

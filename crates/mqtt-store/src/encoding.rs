@@ -13,7 +13,7 @@ use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 /// The version of everything in this file. A store of another version is refused.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
 /// of the session is left.
@@ -90,8 +90,13 @@ pub(crate) fn entry_key(id: SessionId, key: MessageKey) -> Slice {
     bytes.into()
 }
 
-pub(crate) fn received_key(id: SessionId, packet_id: PacketId) -> Slice {
-    [&id.to_be_bytes()[..], &packet_id.get().to_be_bytes()].concat().into()
+/// The key of a row of `Inflight` or `Received`.
+pub(crate) fn block_key(id: SessionId, block: u16) -> Slice {
+    let mut bytes = [0; 10];
+    let (session, packet_ids) = bytes.split_at_mut(8);
+    session.copy_from_slice(&id.to_be_bytes());
+    packet_ids.copy_from_slice(&block.to_be_bytes());
+    bytes.into()
 }
 
 pub(crate) fn message_key(epoch: u32, key: MessageKey) -> Slice {
@@ -114,14 +119,14 @@ pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
     key.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The message that a key of `Queue` or `Inflight` ends with.
+/// The message that a key of `Queue` ends with.
 pub(crate) fn message_of(key: &[u8]) -> Option<MessageKey> {
     key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The packet identifier that a key of `Received` ends with.
-pub(crate) fn received_id(key: &[u8]) -> Option<PacketId> {
-    key.last_chunk().and_then(|bytes| PacketId::new(u16::from_be_bytes(*bytes)))
+/// The block of packet identifiers that a key of `Inflight` or `Received` ends with.
+pub(crate) fn block_of(key: &[u8]) -> Option<u16> {
+    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
 /// Builds values one after the other in one buffer.
@@ -183,13 +188,12 @@ pub(crate) enum Value {
         retain: bool,
         home: Home,
     },
-    Inflight {
-        packet_id: Option<PacketId>,
-        released: bool,
-    },
+    /// Messages of a session whose identifiers are in one block.
+    Inflight(Vec<(MessageKey, Step)>),
     Message(Message),
     Shares(u32),
-    Received,
+    /// Of a block of identifiers those that have come in, a bit each.
+    Received(u64),
     Retained {
         message: Message,
         expires_at: Option<SystemTime>,
@@ -198,6 +202,13 @@ pub(crate) enum Value {
         client_id: Box<str>,
         will: Message,
     },
+}
+
+/// How far the delivery of a message has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) released: bool,
 }
 
 /// What is known of a session besides its name.
@@ -250,12 +261,15 @@ impl Value {
                     Home::Shared(epoch) => out.extend_from_slice(&epoch.to_be_bytes()),
                 }
             }
-            Self::Inflight { packet_id, released } => {
-                out.extend_from_slice(&packet_id.map_or(0, PacketId::get).to_be_bytes());
-                out.push(u8::from(*released));
+            Self::Inflight(steps) => {
+                for (key, Step { packet_id, released }) in steps {
+                    out.extend_from_slice(&key.to_be_bytes());
+                    out.extend_from_slice(&packet_id.map_or(0, PacketId::get).to_be_bytes());
+                    out.push(u8::from(*released));
+                }
             }
             Self::Message(message) => write_message(message, out),
-            Self::Received => {}
+            Self::Received(ids) => out.extend_from_slice(&ids.to_be_bytes()),
             Self::Retained { message, expires_at } => {
                 out.push(u8::from(expires_at.is_some()));
                 out.extend_from_slice(&expires_at.map_or(0, nanos).to_be_bytes());
@@ -292,11 +306,16 @@ impl Value {
                 Self::Queued { qos: QoS::from_u8(flags & 3)?, retain: flags & 4 != 0, home }
             }
             Table::Inflight => {
-                Self::Inflight { packet_id: PacketId::new(body.u16()?), released: body.flag()? }
+                let mut steps = Vec::new();
+                while !body.0.is_empty() {
+                    let (key, packet_id) = (body.u64()?, PacketId::new(body.u16()?));
+                    steps.push((key, Step { packet_id, released: body.flag()? }));
+                }
+                Self::Inflight(steps)
             }
             Table::Messages => Self::Message(body.message()?),
             Table::Shares => Self::Shares(body.u32()?),
-            Table::Received => Self::Received,
+            Table::Received => Self::Received(body.u64()?),
             Table::Retained => {
                 let (expires, at) = (body.flag()?, body.u64()?);
                 Self::Retained { expires_at: expires.then(|| moment(at)), message: body.message()? }

@@ -11,20 +11,20 @@ use mqtt_broker::{
     Message,
     store::{MessageKey, Record, SessionKey, StoreError},
 };
-use mqtt_codec::PacketId;
 
 use crate::{
     encoding::{
-        Home, Presence, SessionId, State, Table, Value, damaged, decode, entry_key, filter_of, id_key,
-        message_key, message_of, received_id, session_of,
+        Home, Presence, SessionId, State, Step, Table, Value, block_of, damaged, decode, entry_key,
+        filter_of, id_key, message_key, message_of, session_of,
     },
     engine::{Reads, Rows},
+    ledger::received_ids,
 };
 
 pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let sessions = sessions(engine)?;
     let mut queue = Cursor::new(engine, Table::Queue, &sessions, true);
-    let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, true);
+    let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, false);
     let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
     let mut received = Cursor::new(engine, Table::Received, &sessions, false);
     let mut shared = Shared { engine, messages: HashMap::new(), bytes: 0 };
@@ -38,9 +38,9 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
             Ok(())
         })?;
         let mut steps = BTreeMap::new();
-        inflight.visit(*id, |key, value| {
-            if let (Some(message), Value::Inflight { packet_id, released }) = (message_of(key), value) {
-                steps.insert(message, (packet_id, released));
+        inflight.visit(*id, |_, value| {
+            if let Value::Inflight(block) = value {
+                steps.extend(block);
             }
             Ok(())
         })?;
@@ -53,10 +53,11 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
             }
             Ok(())
         })?;
-        received.visit(*id, |key, _| {
-            let packet_id =
-                received_id(key).ok_or_else(|| damaged(Table::Received, "has no packet identifier"))?;
-            visit(Record::Received { session, packet_id });
+        received.visit(*id, |key, value| {
+            let block = block_of(key).ok_or_else(|| damaged(Table::Received, "has no block"))?;
+            if let Value::Received(ids) = value {
+                received_ids(block, ids).for_each(|packet_id| visit(Record::Received { session, packet_id }));
+            }
             Ok(())
         })?;
         if let Presence::Detached(at) = state.presence {
@@ -66,13 +67,8 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
     recover_the_rest(engine, visit)
 }
 
-fn visit_steps(
-    session: SessionKey,
-    key: MessageKey,
-    step: Option<&(Option<PacketId>, bool)>,
-    visit: &mut dyn FnMut(Record),
-) {
-    let Some(&(packet_id, released)) = step else { return };
+fn visit_steps(session: SessionKey, key: MessageKey, step: Option<&Step>, visit: &mut dyn FnMut(Record)) {
+    let Some(&Step { packet_id, released }) = step else { return };
     if let Some(packet_id) = packet_id {
         visit(Record::Sent { session, key, packet_id });
     }

@@ -7,13 +7,16 @@ use mqtt_broker::{
     Message,
     store::{MessageKey, SessionKey},
 };
-use mqtt_codec::{PacketId, QoS};
+use mqtt_codec::QoS;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key, received_key},
+    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
     engine::Change,
 };
+
+/// A message of up to so many bytes is put into each entry: a reference and its count would hardly take less.
+const SMALL_MESSAGE_BYTES: usize = 128;
 
 /// A row of the queue.
 pub(super) type Entry = (SessionId, MessageKey);
@@ -22,16 +25,14 @@ pub(super) type Entry = (SessionId, MessageKey);
 pub(super) struct Draft {
     /// Entries to write.
     pub(super) new: FxHashMap<Entry, New>,
-    /// Their messages.
-    pub(super) messages: FxHashMap<MessageKey, NewMessage>,
+    /// The large ones of their messages.
+    pub(super) large: FxHashMap<MessageKey, Large>,
     /// Entries that the engine has and is to delete, or to replace.
     pub(super) gone: FxHashSet<Entry>,
     /// How many entries refer to a message that is kept apart, where that changes.
     pub(super) shares: FxHashMap<(u32, MessageKey), Shares>,
-    /// Rows of the table `inflight` that change; `None` deletes. Made of when all is known: most messages come and go.
-    pub(super) inflight: FxHashMap<Entry, Option<Progress>>,
-    /// Identifiers of QoS 2 messages that came in, where it changes whether the engine has them.
-    pub(super) received: FxHashMap<(SessionId, PacketId), Known>,
+    /// Sessions in whose windows something changes. It is written when all is known: most messages come and go.
+    pub(super) windows: Vec<SessionKey>,
     /// Sessions whose state is to be written.
     pub(super) states: FxHashSet<SessionKey>,
     /// Of keys that clients choose too: hashed so that they cannot choose them ill.
@@ -39,32 +40,18 @@ pub(super) struct Draft {
     encoder: Encoder,
 }
 
-#[derive(Clone, Copy)]
 pub(super) struct New {
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    pub(super) message: Message,
 }
 
-pub(super) struct NewMessage {
+pub(super) struct Large {
     pub(super) message: Message,
     /// New entries that have it.
     pub(super) users: u32,
     /// Whether they refer to it, or hold it.
     pub(super) shared: bool,
-}
-
-/// How far the delivery of a message has come.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Progress {
-    pub(super) packet_id: Option<PacketId>,
-    pub(super) released: bool,
-}
-
-/// Whether the engine has a row, and is to have it.
-#[derive(Clone, Copy)]
-pub(super) struct Known {
-    pub(super) before: bool,
-    pub(super) now: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -83,41 +70,43 @@ impl Draft {
         self.rows.insert((table, key), None);
     }
 
-    pub(super) fn queue(&mut self, entry: Entry, new: New, message: Message) {
-        if self.new.insert(entry, new).is_none() {
-            let fresh = NewMessage { message, users: 0, shared: false };
-            self.messages.entry(entry.1).or_insert(fresh).users += 1;
+    pub(super) fn queue(&mut self, entry: Entry, new: New) {
+        let message = (new.message.size() > SMALL_MESSAGE_BYTES).then(|| new.message.clone());
+        let is_first = self.new.insert(entry, new).is_none();
+        if is_first && let Some(message) = message {
+            let fresh = Large { message, users: 0, shared: false };
+            self.large.entry(entry.1).or_insert(fresh).users += 1;
         }
     }
 
     /// Takes back a new entry, if it is one.
     pub(super) fn unqueue(&mut self, entry: Entry) -> bool {
-        let was_new = self.new.remove(&entry).is_some();
-        if was_new && let Some(message) = self.messages.get_mut(&entry.1) {
-            message.users -= 1;
-            if message.users == 0 {
-                self.messages.remove(&entry.1);
+        let Some(new) = self.new.remove(&entry) else { return false };
+        if new.message.size() > SMALL_MESSAGE_BYTES
+            && let Some(large) = self.large.get_mut(&entry.1)
+        {
+            large.users -= 1;
+            if large.users == 0 {
+                self.large.remove(&entry.1);
             }
         }
-        was_new
+        true
     }
 
     /// All changes; what is left is empty.
     pub(super) fn take(&mut self, epoch: u32) -> Vec<Change> {
-        let of_sessions = self.gone.len() + self.inflight.len() + self.received.len();
-        let mut changes = Vec::with_capacity(2 * self.new.len() + of_sessions + self.rows.len() + 1);
+        let of_queue = self.new.len() + self.gone.len() + 2 * self.shares.len();
+        let mut changes = Vec::with_capacity(of_queue + self.rows.len() + 1);
         self.take_queue(epoch, &mut changes);
-        self.take_inflight(&mut changes);
-        self.take_received(&mut changes);
         self.take_shares(epoch, &mut changes);
         changes.extend(self.rows.drain().map(|((table, key), value)| Change { table, key, value }));
         changes
     }
 
     fn take_queue(&mut self, epoch: u32, changes: &mut Vec<Change>) {
-        for (entry, New { qos, retain }) in mem::take(&mut self.new) {
-            let Some(NewMessage { message, shared, .. }) = self.messages.get(&entry.1) else { continue };
-            let home = if *shared { Home::Shared(epoch) } else { Home::Here(message.clone()) };
+        for (entry, New { qos, retain, message }) in self.new.drain() {
+            let is_shared = self.large.get(&entry.1).is_some_and(|large| large.shared);
+            let home = if is_shared { Home::Shared(epoch) } else { Home::Here(message) };
             let key = entry_key(entry.0, entry.1);
             let value = self.encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
             changes.push(Change { table: Table::Queue, key, value: Some(value) });
@@ -127,33 +116,13 @@ impl Draft {
         changes.extend(deleted.map(|key| Change { table: Table::Queue, key, value: None }));
     }
 
-    fn take_inflight(&mut self, changes: &mut Vec<Change>) {
-        for ((id, key), progress) in self.inflight.drain() {
-            let key = entry_key(id, key);
-            let value = progress.map(|Progress { packet_id, released }| {
-                self.encoder.encode(Table::Inflight, &key, &Value::Inflight { packet_id, released })
-            });
-            changes.push(Change { table: Table::Inflight, key, value });
-        }
-    }
-
-    fn take_received(&mut self, changes: &mut Vec<Change>) {
-        for ((id, packet_id), Known { before, now }) in self.received.drain() {
-            if before != now {
-                let key = received_key(id, packet_id);
-                let value = now.then(|| self.encoder.encode(Table::Received, &key, &Value::Received));
-                changes.push(Change { table: Table::Received, key, value });
-            }
-        }
-    }
-
     fn take_shares(&mut self, epoch: u32, changes: &mut Vec<Change>) {
         for ((of_epoch, message), Shares { before, now }) in mem::take(&mut self.shares) {
             let key = message_key(of_epoch, message);
             if before == 0
                 && of_epoch == epoch
                 && now > 0
-                && let Some(new) = self.messages.get(&message)
+                && let Some(new) = self.large.get(&message)
             {
                 let value = Value::Message(new.message.clone());
                 let value = self.encoder.encode(Table::Messages, &key, &value);
@@ -167,6 +136,6 @@ impl Draft {
                 changes.push(Change { table: Table::Shares, key, value });
             }
         }
-        self.messages.clear();
+        self.large.clear();
     }
 }

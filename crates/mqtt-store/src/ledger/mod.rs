@@ -8,22 +8,24 @@ mod draft;
 mod leftovers;
 mod open;
 mod queue;
+mod window;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use mqtt_broker::store::{MessageKey, Record, SessionKey, StoreError};
-use mqtt_codec::PacketId;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub(crate) use self::window::received_ids;
 use self::{
-    draft::{Draft, Entry, Known, Progress},
+    draft::{Draft, Entry},
     leftovers::Leftovers,
+    window::{Block, Change, Window},
 };
 use crate::{
-    encoding::{MARK_KEY, Presence, SessionId, State, Table, Value, id_key, subscription, subscription_key},
+    encoding::{
+        MARK_KEY, Presence, SessionId, State, Step, Table, Value, block_key, id_key, subscription,
+        subscription_key,
+    },
     engine::Engine,
     options::Durability,
 };
@@ -69,15 +71,7 @@ struct Live {
     /// The greatest key among those that were done with.
     newest_done: MessageKey,
     done_since_head: u32,
-    inflight: BTreeMap<MessageKey, Inflight>,
-    /// Identifiers of QoS 2 messages that came in.
-    received: FxHashSet<PacketId>,
-}
-
-struct Inflight {
-    progress: Progress,
-    /// The batch that wrote its row.
-    written_by: u64,
+    window: Window,
 }
 
 impl<E: Engine> Ledger<E> {
@@ -105,7 +99,7 @@ impl<E: Engine> Ledger<E> {
         }
         self.commit(durability)?;
         self.move_heads()?;
-        Ok(std::mem::take(&mut self.outcome))
+        Ok(mem::take(&mut self.outcome))
     }
 
     fn apply(&mut self, record: Record) -> Result<(), StoreError> {
@@ -126,17 +120,21 @@ impl<E: Engine> Ledger<E> {
                 }
             }
             Record::Queued { session, key, qos, retain, message } => {
-                self.queue(session, key, draft::New { qos, retain }, message)?;
+                self.queue(session, key, draft::New { qos, retain, message })?;
             }
             Record::Sent { session, key, packet_id } => {
-                self.advance(session, key, |progress| progress.packet_id = Some(packet_id));
+                self.advance(session, key, |step| step.packet_id = Some(packet_id));
             }
             Record::Released { session, key } => {
-                self.advance(session, key, |progress| progress.released = true);
+                self.advance(session, key, |step| step.released = true);
             }
             Record::Done { session, key } => self.finish(session, key)?,
-            Record::Received { session, packet_id } => self.set_received(session, packet_id, true),
-            Record::Forgotten { session, packet_id } => self.set_received(session, packet_id, false),
+            Record::Received { session, packet_id } => {
+                self.change_window(session, |window| window.set_received(packet_id, true));
+            }
+            Record::Forgotten { session, packet_id } => {
+                self.change_window(session, |window| window.set_received(packet_id, false));
+            }
             Record::Retained { message, expires_at } => {
                 let topic = message.topic_bytes().into();
                 self.draft.put(Table::Retained, topic, &Value::Retained { message, expires_at });
@@ -173,12 +171,35 @@ impl<E: Engine> Ledger<E> {
         }
     }
 
-    fn set_received(&mut self, session: SessionKey, packet_id: PacketId, is_known: bool) {
+    /// Notes how far the delivery of a message has come.
+    fn advance(&mut self, session: SessionKey, key: MessageKey, advance: impl FnOnce(&mut Step)) {
+        self.change_window(session, |window| window.advance(key, advance));
+    }
+
+    fn change_window(&mut self, session: SessionKey, change: impl FnOnce(&mut Window)) {
         let Some(live) = self.sessions.get_mut(&session) else { return };
-        let was_known =
-            if is_known { !live.received.insert(packet_id) } else { live.received.remove(&packet_id) };
-        let change = self.draft.received.entry((live.id, packet_id));
-        change.or_insert(Known { before: was_known, now: is_known }).now = is_known;
+        let had_changed = live.window.has_changed();
+        change(&mut live.window);
+        if live.window.has_changed() && !had_changed {
+            self.draft.windows.push(session);
+        }
+    }
+
+    fn write_windows(&mut self) {
+        for session in mem::take(&mut self.draft.windows) {
+            let Some(live) = self.sessions.get_mut(&session) else { continue };
+            for (block, change) in live.window.take_changes() {
+                let (table, number) = match block {
+                    Block::Sent(number) => (Table::Inflight, number),
+                    Block::Received(number) => (Table::Received, number),
+                };
+                let key = block_key(live.id, number);
+                match change {
+                    Change::Write(value) => self.draft.put(table, key, &value),
+                    Change::Delete => self.draft.delete(table, key),
+                }
+            }
+        }
     }
 
     /// The session is gone with this batch; its rows go with those after.
@@ -194,7 +215,8 @@ impl<E: Engine> Ledger<E> {
     fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
         self.place_messages()?;
         self.remember_homes();
-        for session in std::mem::take(&mut self.draft.states) {
+        self.write_windows();
+        for session in mem::take(&mut self.draft.states) {
             if let Some(live) = self.sessions.get(&session) {
                 let state = State { presence: live.presence, head: live.head };
                 self.draft.put(Table::States, id_key(live.id), &Value::State(state));
@@ -221,8 +243,7 @@ impl Live {
             newest: Some(0),
             newest_done: 0,
             done_since_head: 0,
-            inflight: BTreeMap::new(),
-            received: FxHashSet::default(),
+            window: Window::default(),
         }
     }
 

@@ -8,11 +8,10 @@ use std::{
 use mqtt_broker::store::{MessageKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Draft, Inflight, Ledger, Leftovers, Live, Outcome, Progress};
+use super::{Draft, Ledger, Leftovers, Live, Outcome};
 use crate::{
     encoding::{
-        EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, damaged, decode, message_of,
-        received_id, session_of,
+        EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, block_of, damaged, decode, session_of,
     },
     engine::{Engine, Reads},
     options::Durability,
@@ -77,19 +76,19 @@ impl<E: Engine> Ledger<E> {
         for row in engine.rows(Table::Inflight, &[], None) {
             let (key, value) = row?;
             let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
-            if let (Some(session), Some(message)) = (session, message_of(&key))
-                && let Value::Inflight { packet_id, released } = decode(Table::Inflight, &key, &value)?
+            if let (Some(session), Some(block)) = (session, block_of(&key))
+                && let Value::Inflight(steps) = decode(Table::Inflight, &key, &value)?
             {
-                let progress = Progress { packet_id, released };
-                session.inflight.insert(message, Inflight { progress, written_by: 0 });
+                session.window.restore_sent(block, steps);
             }
         }
         for row in engine.rows(Table::Received, &[], None) {
-            let (key, _) = row?;
+            let (key, value) = row?;
             let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
-            // It is checked when it is recovered.
-            if let (Some(session), Some(packet_id)) = (session, received_id(&key)) {
-                session.received.insert(packet_id);
+            if let (Some(session), Some(block)) = (session, block_of(&key))
+                && let Value::Received(ids) = decode(Table::Received, &key, &value)?
+            {
+                session.window.restore_received(block, ids);
             }
         }
         Ok(())

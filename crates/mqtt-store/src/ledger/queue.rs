@@ -3,14 +3,11 @@
 //! A message that one session waits for stands in its entry; so does a small one, however many wait. A large one that
 //! several wait for is kept apart, once, with the number of entries that refer to it.
 
-use mqtt_broker::{
-    Message,
-    store::{MessageKey, QueueRead, SessionKey, StoreError},
-};
+use mqtt_broker::store::{MessageKey, QueueRead, SessionKey, StoreError};
 
 use super::{
-    Inflight, Ledger,
-    draft::{Entry, New, Progress, Shares},
+    Ledger,
+    draft::{Entry, New, Shares},
     open::read,
 };
 use crate::{
@@ -21,19 +18,11 @@ use crate::{
 
 /// After so many messages of a session are done with, its head is moved past the rows that were deleted.
 const HEAD_STEP: u32 = 1024;
-/// A message of up to so many bytes is put into each entry: a reference and its count would hardly take less.
-const SMALL_MESSAGE_BYTES: usize = 128;
 /// Of how many entries the ledger remembers where their message is. The others are read again when they are done with.
 const REMEMBERED_ENTRIES: usize = 64 * 1024;
 
 impl<E: Engine> Ledger<E> {
-    pub(super) fn queue(
-        &mut self,
-        session: SessionKey,
-        key: MessageKey,
-        new: New,
-        message: Message,
-    ) -> Result<(), StoreError> {
+    pub(super) fn queue(&mut self, session: SessionKey, key: MessageKey, new: New) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let id = live.id;
         let newest = match live.newest {
@@ -45,36 +34,21 @@ impl<E: Engine> Ledger<E> {
             live.head = key;
             self.draft.states.insert(session);
         }
-        if key <= newest || live.inflight.contains_key(&key) {
+        if key <= newest || live.window.is_sent(key) {
             self.finish(session, key)?;
         }
-        self.draft.queue((id, key), new, message);
+        self.draft.queue((id, key), new);
         self.outcome.queued += 1;
         Ok(())
-    }
-
-    /// Notes how far the delivery of a message has come.
-    pub(super) fn advance(&mut self, session: SessionKey, key: MessageKey, step: impl FnOnce(&mut Progress)) {
-        let Some(live) = self.sessions.get_mut(&session) else { return };
-        let entry = (live.id, key);
-        let inflight = live.inflight.entry(key).or_insert_with(|| {
-            // If the draft already does something to the row, then to an earlier one that has to go.
-            let written_by = if self.draft.inflight.contains_key(&entry) { 0 } else { self.number + 1 };
-            Inflight { progress: Progress::default(), written_by }
-        });
-        step(&mut inflight.progress);
-        self.draft.inflight.insert(entry, Some(inflight.progress));
     }
 
     pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let entry = (live.id, key);
-        if let Some(inflight) = live.inflight.remove(&key) {
-            if inflight.written_by > self.number {
-                self.draft.inflight.remove(&entry);
-            } else {
-                self.draft.inflight.insert(entry, None);
-            }
+        let had_changed = live.window.has_changed();
+        live.window.finish(key);
+        if live.window.has_changed() && !had_changed {
+            self.draft.windows.push(session);
         }
         if self.draft.unqueue(entry) {
             self.outcome.spared += 1;
@@ -135,13 +109,8 @@ impl<E: Engine> Ledger<E> {
 
     /// Decides of each new message whether its entries hold it or refer to it.
     pub(super) fn place_messages(&mut self) -> Result<(), StoreError> {
-        let large: Vec<(MessageKey, u32)> = self
-            .draft
-            .messages
-            .iter()
-            .filter(|(_, new)| new.message.size() > SMALL_MESSAGE_BYTES)
-            .map(|(&key, new)| (key, new.users))
-            .collect();
+        let large: Vec<(MessageKey, u32)> =
+            self.draft.large.iter().map(|(&key, new)| (key, new.users)).collect();
         let mut newest = self.newest_shared;
         for (key, users) in large {
             let was_single = self.singles.contains(&key);
@@ -157,7 +126,7 @@ impl<E: Engine> Ledger<E> {
             let (first, last) = self.shared_keys.unwrap_or((key, key));
             self.shared_keys = Some((first.min(key), last.max(key)));
             newest = newest.max(key);
-            if let Some(new) = self.draft.messages.get_mut(&key) {
+            if let Some(new) = self.draft.large.get_mut(&key) {
                 new.shared = true;
             }
         }
@@ -173,8 +142,11 @@ impl<E: Engine> Ledger<E> {
         if self.homes.len() > REMEMBERED_ENTRIES {
             self.homes.clear();
         }
+        if self.shared_keys.is_none() {
+            return; // Where there are none to tell them from, each holds its own.
+        }
         for entry in self.draft.new.keys() {
-            let shared = self.draft.messages.get(&entry.1).is_some_and(|new| new.shared);
+            let shared = self.draft.large.get(&entry.1).is_some_and(|new| new.shared);
             self.homes.insert(*entry, shared.then_some(self.epoch));
         }
     }
@@ -183,8 +155,7 @@ impl<E: Engine> Ledger<E> {
     pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
         let live = self.sessions.get(&read.session)?;
         let from = live.head.max(read.after.saturating_add(1));
-        let sent = live.inflight.range(from..).filter(|(_, inflight)| inflight.progress.packet_id.is_some());
-        Some(Place { id: live.id, from, sent: sent.map(|(&key, _)| key).collect() })
+        Some(Place { id: live.id, from, sent: live.window.sent_from(from).collect() })
     }
 
     /// Moves the heads that are far behind. They are written with the next batch.

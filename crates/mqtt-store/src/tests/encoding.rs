@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use mqtt_broker::{Message, PacketId, QoS, TopicName};
 use proptest::{collection::vec, option, prelude::*};
 
-use crate::encoding::{Encoder, Home, Presence, State, Table, Value, decode, home_of, subscription};
+use crate::encoding::{Encoder, Home, Presence, State, Step, Table, Value, decode, home_of, subscription};
 
 fn qos() -> impl Strategy<Value = QoS> {
     (0..3_u8).prop_map(|qos| QoS::from_u8(qos).unwrap())
@@ -40,12 +40,13 @@ fn row() -> impl Strategy<Value = (Table, Value)> {
             .prop_map(|(filter, qos)| { (Table::Subscriptions, subscription(&filter, qos)) }),
         (qos(), any::<bool>(), home)
             .prop_map(|(qos, retain, home)| { (Table::Queue, Value::Queued { qos, retain, home }) }),
-        (any::<u16>(), any::<bool>()).prop_map(|(id, released)| {
-            (Table::Inflight, Value::Inflight { packet_id: PacketId::new(id), released })
+        vec((any::<u64>(), any::<u16>(), any::<bool>()), 0..40).prop_map(|steps| {
+            let step = |(key, id, released)| (key, Step { packet_id: PacketId::new(id), released });
+            (Table::Inflight, Value::Inflight(steps.into_iter().map(step).collect()))
         }),
         message().prop_map(|message| (Table::Messages, Value::Message(message))),
         any::<u32>().prop_map(|count| (Table::Shares, Value::Shares(count))),
-        Just((Table::Received, Value::Received)),
+        any::<u64>().prop_map(|ids| (Table::Received, Value::Received(ids))),
         (message(), option::of(moment()))
             .prop_map(|(message, expires_at)| { (Table::Retained, Value::Retained { message, expires_at }) }),
         (".*", message()).prop_map(|(client_id, will)| {
