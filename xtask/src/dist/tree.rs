@@ -89,12 +89,12 @@ mod tests {
             .collect();
         let placed = COMPLETIONS.map(|(_, path)| path).into_iter().chain(COPIES.map(|(_, path)| path));
         for path in placed.chain(["usr/bin/gmqtt", "etc/gmqtt/gmqtt.toml", "usr/share/man/man1/gmqtt.1.gz"]) {
-            let takes = |asset: &&str| match asset.split_once('*') {
+            let covers = |asset: &&str| match asset.split_once('*') {
                 Some((before, after)) => path.starts_with(before) && path.ends_with(after),
                 None => *asset == path,
             };
             // cargo-deb takes the unit and the file for sysusers by itself.
-            assert!(path.starts_with("usr/lib/") || taken.iter().any(takes), "{path}");
+            assert!(path.starts_with("usr/lib/") || taken.iter().any(covers), "{path}");
         }
     }
 
