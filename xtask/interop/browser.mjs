@@ -8,7 +8,6 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
 const { CHROMIUM, MQTTJS, ONE_ORIGIN_PORT, PAGE_PORT, PLAYWRIGHT } = process.env;
 const { chromium } = createRequire(join(PLAYWRIGHT, "package.json"))("playwright-core");
@@ -16,7 +15,7 @@ const [host, port, transport, folder] = process.argv.slice(2);
 const url = `${transport}://${host}:${port}/mqtt`;
 const WAIT_MILLIS = 20_000;
 /** Of mqtt-broker, for embedders: no library, opened as a file. */
-const EXAMPLE = join(import.meta.dirname, "../../crates/mqtt-broker/examples/websocket.html");
+const EXAMPLE = new URL("../../crates/mqtt-broker/examples/websocket.html", import.meta.url);
 
 /** No other certificate is taken for good than ours: it is named by its key. */
 function trustOurs() {
@@ -130,7 +129,7 @@ await test("the_example_page", async () => {
   const windows = await Promise.all([1, 2].map(async () => {
     const page = await browser.newPage();
     page.setDefaultTimeout(WAIT_MILLIS);
-    await page.goto(`${pathToFileURL(EXAMPLE)}?broker=${encodeURIComponent(url)}`);
+    await page.goto(`${EXAMPLE}?broker=${encodeURIComponent(url)}`);
     return page;
   }));
   const logs = (line) => Promise.all(windows.map((page) => page.waitForFunction(
