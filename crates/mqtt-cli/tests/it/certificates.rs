@@ -107,17 +107,7 @@ impl World {
 impl Server {
     /// Connects, if the broker's certificate is of the one's authority, and the other's certificate good enough for it.
     fn connect(&self, server: &CertificateFiles, client: &CertificateFiles) -> io::Result<Live> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&server.authority).unwrap()).unwrap();
-        let own = vec![CertificateDer::from_pem_file(&client.client.certificates).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(&client.client.private_key).unwrap();
-        let config =
-            ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(own, key).unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let socket = TcpStream::connect(self.address)?;
-        socket.set_read_timeout(Some(STUCK))?;
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut live = Live(StreamOwned::new(session, socket));
+        let mut live = Live(secured(self.address, server, Some(client))?);
         live.0.write_all(b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0")?;
         let mut connack = [0; 4];
         live.0.read_exact(&mut connack)?;
@@ -135,6 +125,29 @@ impl Server {
     fn hang_up(&self) {
         self.broker.signal(Signal::HUP);
     }
+}
+
+/// A connection within TLS to whoever has a certificate of the one's authority, with the other's certificate or none.
+fn secured(
+    address: SocketAddr,
+    server: &CertificateFiles,
+    client: Option<&CertificateFiles>,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&server.authority).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some(files) => {
+            let own = vec![CertificateDer::from_pem_file(&files.client.certificates).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(&files.client.private_key).unwrap();
+            config.with_client_auth_cert(own, key).unwrap()
+        }
+    };
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(STUCK))?;
+    let name = ServerName::try_from("localhost").unwrap();
+    Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket))
 }
 
 impl Live {
@@ -244,4 +257,35 @@ fn a_bad_file_keeps_the_old_ones_and_is_named() {
     server.broker.await_stderr("reloaded: ");
     assert!(server.is_all_of(&world.new, &world.old));
     live.ping();
+}
+
+#[test]
+fn the_api_is_for_those_alone_whose_certificate_its_authorities_have_signed() {
+    let world = World::new();
+    world.put_all(&world.old);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--durability", "memory", "--admin", "127.0.0.1:0"]);
+    for (option, file) in [
+        ("--admin-certificate", "cert.pem"),
+        ("--admin-private-key", "key.pem"),
+        ("--admin-client-authorities", "authority.pem"),
+    ] {
+        command.arg(option).arg(world.path("in-force").join(file));
+    }
+    let broker = Gmqtt::start_command(command, b"");
+    let address = loop {
+        if let Some(rest) = broker.line().strip_prefix("dashboard and HTTP API on https://") {
+            break rest.split('/').next().unwrap().parse().unwrap();
+        }
+    };
+    let health = |client| -> io::Result<String> {
+        let mut api = secured(address, &world.old, client)?;
+        api.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        api.read_exact(&mut head)?;
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    };
+    assert_eq!(health(Some(&world.old)).unwrap(), "HTTP/1.1 200");
+    assert!(health(Some(&world.new)).is_err(), "of another authority");
+    assert!(health(None).is_err(), "without a certificate");
 }

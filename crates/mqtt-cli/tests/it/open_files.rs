@@ -74,6 +74,42 @@ fn at_the_limit_of_open_files_the_broker_backs_off_and_serves_on() {
     assert!(about_it < 10 * windows, "{about_it} lines in {windows} times ten seconds");
 }
 
+#[test]
+fn at_the_limit_of_open_files_the_api_says_so_once_and_once_that_it_is_over() {
+    let data = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--durability", "memory", "--admin", "127.0.0.1:0"];
+    let mut broker = Gmqtt::start(&[&arguments[..], &["--data-dir", data.path().to_str().unwrap()]].concat());
+    let address = loop {
+        if let Some(rest) = broker.line().strip_prefix("dashboard and HTTP API on http://") {
+            break rest.split('/').next().unwrap().to_owned();
+        }
+    };
+    let process = broker.id();
+    let answer = |mut socket: TcpStream| {
+        socket.set_read_timeout(Some(STUCK)).unwrap();
+        socket.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(answer(TcpStream::connect(&address).unwrap()).starts_with("HTTP/1.1 200"));
+    let full = open_files(process) as u64;
+    set_limit(process, full, getrlimit(Resource::Nofile).maximum);
+    let waiting: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    broker.await_stderr("the API cannot accept connections for the moment");
+    // Time for many attempts, of which none is a line.
+    thread::sleep(Duration::from_millis(1_500));
+    set_limit(process, full + 8, getrlimit(Resource::Nofile).maximum);
+    for socket in waiting {
+        assert!(answer(socket).starts_with("HTTP/1.1 200"));
+    }
+    let over = broker.await_stderr("the API ");
+    assert!(over.contains("accepts connections again") && over.contains("failures="), "{over}");
+    broker.kill();
+    let lines = broker.ended().stderr;
+    assert!(lines.iter().all(|line| !line.contains("the API")), "{lines:?}");
+}
+
 /// A low limit that the process may raise itself is no limit.
 #[test]
 fn the_limit_is_raised_as_far_as_the_system_lets_it_and_told() {

@@ -1,5 +1,7 @@
 //! What the HTTP API can do with the program itself: its configuration, a reload, the log, a backup, and its certificate.
 
+mod verbs;
+
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use serde_json::Value;

@@ -130,3 +130,21 @@ fn without_an_api_it_shows_what_a_broker_publishes_below_sys() {
     }
     top.quit();
 }
+
+/// On an address of this machine that is nobody else's, for the port is given.
+#[test]
+fn where_no_api_answers_it_falls_back_to_sys_of_the_same_host() {
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let host = format!("127.77.{a}.{b}");
+    let address = format!("{host}:1883");
+    let arguments = ["serve", "--listen", &address, "--sys-interval", "1s", "--durability", "memory"];
+    let _broker = Broker::prepared(Gmqtt::start(&arguments));
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("admin-token"), "gmqtt_of-no-use").unwrap();
+    let (url, token) = (format!("http://{host}:18083"), data.path().join("admin-token"));
+    let top = Top::start(&["--url", &url, "--token-file", token.to_str().unwrap()]);
+    top.shows(&format!("$SYS of {address}"));
+    top.shows("not the API, but $SYS");
+    top.shows("subscriptions");
+    top.quit();
+}

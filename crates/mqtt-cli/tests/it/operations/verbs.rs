@@ -1,0 +1,125 @@
+//! Each verb of `gmqtt admin` against the real broker: what it prints, and what the log says of each change.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use serde_json::Value;
+
+use super::{World, path};
+use crate::harness::{Gmqtt, start_client};
+
+/// With a client `dev` that is connected, and has a session of its own.
+fn world() -> (World, Gmqtt) {
+    let world = World::start("");
+    let client = start_client(world.mqtt, &["sub", "-t", "x/#", "-q", "1", "-i", "dev", "-c", "-d"], b"");
+    client.await_stderr("received SUBACK");
+    (world, client)
+}
+
+#[test]
+fn each_verb_that_looks_prints_a_table_and_json() {
+    let (world, _client) = world();
+    world.admin(&["publish", "kept", "word", "--retain"]).output();
+    world.admin(&["ban", "--user", "nobody"]).output();
+    let verbs: [(&[&str], &str); 11] = [
+        (&["overview"], "connections"),
+        (&["clients"], "dev"),
+        (&["sessions"], "dev"),
+        (&["client", "dev"], "dev"),
+        (&["subscriptions"], "x/#"),
+        (&["retained"], "kept"),
+        (&["queue", "dev"], ""),
+        (&["events", "dev"], "connected"),
+        (&["bans"], "nobody"),
+        (&["config"], "max_inflight"),
+        (&["log-level"], "info"),
+    ];
+    for (verb, part) in verbs {
+        let table = world.admin(verb).output().join("\n");
+        assert!(table.contains(part), "{verb:?}: {table}");
+        assert!(serde_json::from_str::<Value>(&table).is_err(), "{verb:?} is for people: {table}");
+        let value = world.json(verb);
+        assert!(value.is_object() || value.is_array(), "{verb:?}: {value}");
+        assert!(value.to_string().contains(part), "{verb:?}: {value}");
+    }
+}
+
+#[test]
+fn each_change_is_a_line_of_the_audit_log() {
+    let (world, client) = world();
+    let changes: [(&[&str], &str, &str); 14] = [
+        (
+            &["subscribe", "dev", "more/#"],
+            "POST /api/v1/subscribe",
+            "subscribe \\\"dev\\\" to \\\"more/#\\\"",
+        ),
+        (&["unsubscribe", "dev", "more/#"], "POST /api/v1/unsubscribe", "unsubscribe \\\"dev\\\""),
+        (&["publish", "t", "secret", "--retain"], "POST /api/v1/publish", "publish to \\\"t\\\""),
+        (&["broadcast", "news", "secret"], "POST /api/v1/broadcast", "broadcast \\\"news\\\""),
+        (&["delete-retained", "t"], "DELETE /api/v1/retained", "forget retained messages of \\\"t\\\""),
+        (&["ban", "--user", "nobody"], "POST /api/v1/bans", "ban user"),
+        (&["unban", "--user", "nobody"], "DELETE /api/v1/bans", "end the ban of user"),
+        (&["log-level", "info,mqtt_admin=debug"], "PUT /api/v1/log-level", "info,mqtt_admin=debug"),
+        (&["reload"], "POST /api/v1/reload", "status=200"),
+        (&["backup", "copy"], "POST /api/v1/backup", "backup copy"),
+        (&["disconnect", "dev"], "DELETE /api/v1/client/dev", "disconnect \\\"dev\\\""),
+        (&["end-session", "dev"], "DELETE /api/v1/session/dev", "end the session of \\\"dev\\\""),
+        // What was refused, and what failed, too.
+        (&["disconnect", "nobody"], "DELETE /api/v1/client/nobody", "status=404"),
+        (&["backup", "../copy"], "POST /api/v1/backup", "status=400"),
+    ];
+    for (verb, request, what) in changes {
+        let ended = world.admin(verb);
+        assert_eq!(ended.status.success(), !what.starts_with("status=4"), "{ended:?}");
+        let line = world.broker.await_stderr("gmqtt::audit");
+        let request = format!("method={}\"", request.replace(' ', " path=\""));
+        assert!(line.contains("token=\"admin-token\"") && line.contains(&request), "{request}: {line}");
+        assert!(line.contains(what) && line.contains("status="), "{what}: {line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    drop(client);
+    // A token for reading changes nothing, and that it was tried is written down.
+    let (tokens, shown) = (world.folder.path().join("tokens"), world.folder.path().join("shown"));
+    let create = ["admin", "token", "create", "--name", "reader", "--role", "read", "--file", path(&tokens)];
+    fs::write(&shown, Gmqtt::start(&create).ended().output().join("")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("[admin]\ntoken_file = \"{}\"\n", tokens.display());
+    let other = World::start_in(folder, &text, "http");
+    let refused = other.admin(&["publish", "t", "x", "--token-file", path(&shown)]).complaint(1);
+    assert!(refused.contains("role write"), "{refused}");
+    let line = other.broker.await_stderr("gmqtt::audit");
+    assert!(line.contains("token=\"reader\"") && line.contains("refused"), "{line}");
+}
+
+#[test]
+fn what_goes_on_is_printed_as_it_happens() {
+    let (world, _client) = world();
+    let data = world.folder.path().join("data");
+    let place = ["--url", &world.url, "--data-dir", path(&data)];
+    let follow = |arguments: &[&str]| Gmqtt::start(&[&["admin"], arguments, &place].concat());
+    world.admin(&["publish", "kept", "word", "--retain"]).output();
+    assert_eq!(follow(&["watch", "kept"]).line(), "kept word");
+    let json: Value = serde_json::from_str(&follow(&["watch", "kept", "--json"]).line()).unwrap();
+    assert_eq!((&json["topic"], &json["retain"]), (&"kept".into(), &true.into()));
+
+    let (trace, as_json) =
+        (follow(&["trace", "--client", "dev"]), follow(&["trace", "--client", "dev", "--json"]));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A trace begins when it begins.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let publish = ["admin", "publish", "x/1", "secret"];
+                Gmqtt::start(&[&publish[..], &place].concat()).ended().output();
+            }
+        });
+        let (line, json) = (trace.line(), as_json.line());
+        done.store(true, Ordering::Relaxed);
+        assert!(line.contains("dev") && line.contains("x/1") && !line.contains("secret"), "{line}");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["client_id"], &json["topic"]), (&"dev".into(), &"x/1".into()));
+    });
+}
