@@ -35,12 +35,12 @@ impl Turns {
         Some(turn)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "passwords"))]
     pub(crate) fn free(&self) -> usize {
         self.free.available_permits()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "passwords"))]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }

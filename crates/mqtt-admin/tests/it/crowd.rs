@@ -22,7 +22,7 @@ fn goes(number: usize) -> String {
 
 /// All pages of a list; after each some leave and some come.
 async fn all_pages(world: &World, crowd: &mut Crowd, path: &str, size: usize) -> Vec<Value> {
-    let per_page = size / 10;
+    let per_page = (size / 10).min(1_000);
     let (mut items, mut cursor, mut round) = (Vec::new(), String::new(), 0);
     loop {
         let page = world.http().get(&format!("{path}&per-page={per_page}{cursor}")).await.json();
