@@ -22,7 +22,7 @@ pub(super) struct Ban {
     kind: &'static str,
     value: String,
     reason: String,
-    /// `operator`, or `flapping`: the broker itself.
+    /// `operator`, `configuration`, or `flapping`: the broker itself.
     #[schema(value_type = String)]
     origin: &'static str,
     /// How long it will last; absent: for ever.
@@ -77,6 +77,7 @@ impl Ban {
         };
         let origin = match ban.origin {
             BanOrigin::Flapping => "flapping",
+            BanOrigin::Configuration => "configuration",
             _ => "operator",
         };
         let seconds_left = ban.time_left.map(|left| left.as_secs());

@@ -1,7 +1,7 @@
 //! [`BanList`]: who may not connect, why, and for how long.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     net::IpAddr,
     sync::Arc,
@@ -13,6 +13,8 @@ use crate::client::{ClientInfo, Peer};
 
 /// The longest reason, in bytes.
 const MAX_REASON_LEN: usize = 256;
+/// Why a target that the configuration names is banned.
+pub(super) const CONFIGURED: &str = "it stands in the configuration";
 
 /// Who a ban is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +34,8 @@ pub enum BanTarget {
 pub enum BanOrigin {
     /// Whoever called [`crate::Broker::ban`].
     Operator,
+    /// Whoever called [`crate::Broker::replace_configured_bans`] last.
+    Configuration,
     /// The broker: a client connected more often than [`crate::Limits::flapping_connects`].
     Flapping,
 }
@@ -105,7 +109,7 @@ pub(super) fn address_of(peer: Peer) -> Option<IpAddr> {
 impl BanList {
     /// Adds a ban, or replaces the one on the same target. `time` is `None` for ever.
     ///
-    /// If the list is full, an operator's ban takes the place of the broker's own that would end first.
+    /// If the list is full, any other ban takes the place of the broker's own that would end first.
     pub(super) fn add(
         &mut self,
         now: Instant,
@@ -120,7 +124,7 @@ impl BanList {
         }
         if !self.entries.contains_key(&target) && self.entries.len() >= max_bans {
             self.expire(now);
-            if self.entries.len() >= max_bans && !(origin == BanOrigin::Operator && self.make_room()) {
+            if self.entries.len() >= max_bans && !(origin != BanOrigin::Flapping && self.make_room()) {
                 return Err(BanError::ListFull);
             }
         }
@@ -133,6 +137,38 @@ impl BanList {
             *self.shapes.entry(shape).or_default() += 1;
         }
         Ok(())
+    }
+
+    /// Makes these the bans of the configuration, and those that were and are not named any more none. If there is no room for
+    /// them beside the operator's, all stays as it was. Returns whom nothing has forbidden before.
+    pub(super) fn configure(
+        &mut self,
+        now: Instant,
+        targets: &[BanTarget],
+        max_bans: usize,
+    ) -> Result<Vec<BanTarget>, BanError> {
+        let wanted: HashSet<&BanTarget> = targets.iter().collect();
+        let others = self.entries.iter().filter(|(target, entry)| {
+            entry.origin == BanOrigin::Operator && entry.is_in_force(now) && !wanted.contains(target)
+        });
+        if others.count() + wanted.len() > max_bans {
+            return Err(BanError::ListFull);
+        }
+        if targets.iter().any(BanTarget::is_too_long) {
+            return Err(BanError::TooLong);
+        }
+        let of_before = self.entries.iter().filter(|(_, entry)| entry.origin == BanOrigin::Configuration);
+        let gone: Vec<BanTarget> =
+            of_before.map(|(target, _)| target).filter(|target| !wanted.contains(target)).cloned().collect();
+        for target in &gone {
+            self.remove(target);
+        }
+        let new = wanted.iter().filter(|target| !self.is_in_force(now, target));
+        let new: Vec<BanTarget> = new.copied().cloned().collect();
+        for target in wanted {
+            self.add(now, target.clone(), CONFIGURED, BanOrigin::Configuration, None, max_bans)?;
+        }
+        Ok(new)
     }
 
     /// `false` if there is none.

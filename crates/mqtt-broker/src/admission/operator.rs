@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Ban, BanError, BanOrigin, BanTarget};
+use super::{Ban, BanError, BanOrigin, BanTarget, bans::CONFIGURED};
 use crate::{broker::Broker, close_reason::CloseReason, net};
 
 impl Broker {
@@ -39,7 +39,31 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends a ban; `false` if there is none on just this target.
+    /// Bans these for as long as they are named: in place of those of the last such call, and beside all others. It is for what
+    /// stands in a configuration. Connected clients that are named now are disconnected, and their Wills published.
+    ///
+    /// An error changes nothing.
+    pub fn replace_configured_bans(&self, targets: &[BanTarget]) -> Result<(), BanError> {
+        let (core, now) = (self.core(), net::now());
+        let mut bans = core.admission.bans.write();
+        let new = bans.configure(now, targets, core.limits.max_bans)?;
+        core.admission.has_bans.store(!bans.is_empty(), Ordering::SeqCst);
+        drop(bans);
+        if new.is_empty() {
+            return Ok(());
+        }
+        for target in &new {
+            tracing::warn!(%target, reason = CONFIGURED, "banned");
+        }
+        for session in core.sessions.all() {
+            if let Some(client) = session.client().filter(|client| core.admission.forbids(now, client)) {
+                session.close_connection_of(&client, CloseReason::Banned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a ban; `false` if there is none on just this target. What the configuration names is banned again when it is read.
     pub fn unban(&self, target: &BanTarget) -> bool {
         self.core().admission.bans.write().remove(target)
     }

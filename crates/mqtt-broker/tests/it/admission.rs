@@ -143,6 +143,30 @@ async fn bans_of_a_client_identifier_and_of_a_user_refuse_the_connect() {
     assert_eq!(broker.ban(one_more, "", None), Err(BanError::ListFull));
 }
 
+#[tokio::test]
+async fn configured_bans_hold_for_as_long_as_they_are_named() {
+    let (broker, address) = start_with(|limits| limits.max_bans = 2).await;
+    let [a, b, c] = ["a", "b", "c"].map(|id| BanTarget::ClientId(id.into()));
+    let mut connected = Client::connected(address, "a").await;
+    broker.replace_configured_bans(std::slice::from_ref(&a)).unwrap();
+    connected.expect_end().await;
+    assert_eq!(answer(address, connect("a")).await.unwrap_err(), ConnectRefusal::NotAuthorized);
+    broker.ban(b.clone(), "floods", None).unwrap();
+    let [of_a, of_b] = <[Ban; 2]>::try_from(broker.bans()).unwrap();
+    assert_eq!((of_a.origin, of_b.origin), (BanOrigin::Configuration, BanOrigin::Operator));
+
+    assert_eq!(broker.replace_configured_bans(&[a.clone(), c.clone()]), Err(BanError::ListFull));
+    assert_eq!(broker.bans(), [of_a, of_b.clone()], "all stays as it was");
+
+    let mut connected = Client::connected(address, "c").await;
+    broker.replace_configured_bans(&[c]).unwrap();
+    connected.expect_end().await;
+    Client::connected(address, "a").await.ping().await;
+    broker.replace_configured_bans(&[]).unwrap();
+    assert_eq!(broker.bans(), [of_b], "made by hand, it stays");
+    Client::connected(address, "c").await.ping().await;
+}
+
 /// While the hook decided about its password, say.
 #[tokio::test]
 async fn a_ban_that_comes_while_a_hook_decides_holds() {

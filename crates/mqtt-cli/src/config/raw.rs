@@ -6,7 +6,7 @@ mod limits;
 
 use std::{path::PathBuf, time::Duration};
 
-use mqtt_broker::{CertificateField, ClientCertificates, TrustedSources};
+use mqtt_broker::{CertificateField, ClientCertificates, Network, TrustedSources};
 use mqtt_store::{Durability, StoreOptions};
 
 pub(crate) use self::{
@@ -120,6 +120,18 @@ section! {
 }
 
 section! {
+    /// Who may not connect, for as long as it stands here. Bans for a time are made with `gmqtt admin ban` or over the HTTP API.
+    BanKeys at "bans" {
+        /// Addresses and networks: "203.0.113.9", "2001:db8::/32".
+        networks: Vec<Network> = Vec::new(), Reload;
+        /// Client identifiers.
+        client_ids: Vec<String> = Vec::new(), Reload;
+        /// User names.
+        users: Vec<String> = Vec::new(), Reload;
+    }
+}
+
+section! {
     /// What is kept on the disk.
     StorageKeys at "storage" {
         /// What an acknowledged message survives: sync, the loss of power; os, the end of this process; memory, neither.
@@ -155,6 +167,7 @@ pub(crate) struct Raw {
     pub(crate) token: TokenKeys,
     pub(crate) http: HttpKeys,
     pub(crate) admin: AdminKeys,
+    pub(crate) bans: BanKeys,
     pub(crate) storage: StorageKeys,
     pub(crate) log: LogKeys,
     pub(crate) limits: LimitKeys,
@@ -188,6 +201,7 @@ impl Raw {
             token,
             http,
             admin: root.section("admin", AdminKeys::PATH, AdminKeys::read),
+            bans: root.section("bans", BanKeys::PATH, BanKeys::read),
             storage: root.section("storage", StorageKeys::PATH, StorageKeys::read),
             log: root.section("log", LogKeys::PATH, LogKeys::read),
             limits: root.section("limits", LimitKeys::PATH, LimitKeys::read),
@@ -302,6 +316,7 @@ pub(crate) fn sections() -> Vec<Described> {
         Described::of::<TokenKeys>(false),
         Described::of::<HttpKeys>(false),
         Described::of::<AdminKeys>(false),
+        Described::of::<BanKeys>(false),
         Described::of::<StorageKeys>(false),
         Described::of::<LimitKeys>(false),
         Described::of::<LogKeys>(false),

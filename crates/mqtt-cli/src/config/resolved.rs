@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod bans;
 mod limits;
 mod listeners;
 mod storage;
@@ -14,7 +15,7 @@ use std::{
 
 use mqtt_access::{Acl, FileError, PasswordFile, TokenKeys};
 use mqtt_admin::Tokens;
-use mqtt_broker::{Limits, Tls};
+use mqtt_broker::{BanTarget, Limits, Tls};
 
 pub(crate) use self::{
     access::{ListenerAccess, Servers},
@@ -33,6 +34,7 @@ use crate::{logging::LogSettings, serve::admin::AdminSettings};
 pub(crate) struct Config {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) limits: Limits,
+    pub(crate) bans: Vec<BanTarget>,
     pub(crate) storage: Storage,
     pub(crate) admin: AdminSettings,
     pub(crate) log: LogSettings,
@@ -63,6 +65,7 @@ impl Config {
         let access = access::AccessSettings::resolve(raw, limits.hook_timeout, mistakes);
         Self {
             listeners: listeners::resolve(raw, &access, mistakes),
+            bans: bans::resolve(&raw.bans, limits.max_bans, mistakes),
             limits,
             storage: storage::resolve(&raw.storage, mistakes),
             admin: admin::resolve(&raw.admin, &raw.storage, mistakes),

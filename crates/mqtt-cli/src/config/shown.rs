@@ -129,6 +129,7 @@ impl Raw {
             Part::of(&self.token, false),
             Part::of(&self.http, false),
             Part::of(&self.admin, false),
+            Part::of(&self.bans, false),
             Part::of(&self.storage, false),
             Part::of(&self.limits, false),
             Part::of(&self.log, false),

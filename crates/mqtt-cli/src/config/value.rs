@@ -11,8 +11,8 @@ use std::{
 
 use mqtt_access::Http;
 use mqtt_broker::{
-    CertificateField, ClientCertificates, DeliveryMode, PublishRatePolicy, QueueFullPolicy, SharedStrategy,
-    TrustedSources,
+    CertificateField, ClientCertificates, DeliveryMode, Network, PublishRatePolicy, QueueFullPolicy,
+    SharedStrategy, TrustedSources,
 };
 use mqtt_store::Durability;
 use toml::de::DeValue;
@@ -195,6 +195,7 @@ scalar!(ByteRate, Kind::Size, byte_rate, |value| Size(value.0.get() as usize).to
 scalar!(PrefixLen, Kind::Number, prefix_len, |value| i64::from(value.0).into());
 scalar!(AdminAddress, Kind::Text, address, |value| value.to_string().into());
 scalar!(Directives, Kind::Text, str::parse, |value| value.to_string().into());
+scalar!(Network, Kind::Text, network, |value| value.to_string().into());
 scalar!(ServerUrl, Kind::Text, server_url, |value| value.0.clone().into());
 
 /// A relative path in a file starts from where that file is, so that they can be moved together.
@@ -361,6 +362,10 @@ fn byte_rate(text: &str) -> Result<ByteRate, String> {
 fn prefix_len(text: &str) -> Result<PrefixLen, String> {
     let len = text.parse().ok().filter(|len| (1..=128).contains(len));
     len.map(PrefixLen).ok_or_else(|| format!("has to be a number of bits, from 1 to 128 (got `{text}`)"))
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|wrong: mqtt_broker::NotANetwork| format!("names what is {wrong}"))
 }
 
 fn server_url(text: &str) -> Result<ServerUrl, String> {

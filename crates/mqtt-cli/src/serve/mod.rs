@@ -134,6 +134,7 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     let (broker, backups) = storage::build(&config.storage, builder)?;
     // Before anybody can connect.
     let bans = BanFile::in_force(&broker, config.admin.data_dir.as_deref())?;
+    broker.replace_configured_bans(&config.bans).context("[bans]")?;
     let mut websockets = Vec::new();
     for (listener, tls) in config.listeners.iter().zip(&started.files.tls) {
         websockets.extend(listeners::open(&broker, listener, tls.as_ref()).await?);

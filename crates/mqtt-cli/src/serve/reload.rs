@@ -155,6 +155,9 @@ impl Reload {
         let mut limits = config.limits.clone();
         (limits.max_connections, _) = open_files::make_room_for(limits.max_connections);
         self.broker.replace_limits(limits);
+        if let Err(error) = self.broker.replace_configured_bans(&config.bans) {
+            tracing::error!(%error, "[bans] stays as it was, beside those that were banned by hand");
+        }
         if let (Some(running), Some(tls)) = (&self.admin_tls, &files.admin_tls) {
             running.replace(tls);
         }

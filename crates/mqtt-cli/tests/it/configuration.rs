@@ -77,6 +77,37 @@ fn a_broker_is_as_its_file_says() {
 }
 
 #[test]
+fn who_is_banned_in_the_file_is_let_in_again_once_it_says_so() {
+    let bans = |who: &str| format!("[bans]\nclient_ids = [{who}]\nusers = [\"eve\"]\n{LISTENER}");
+    let file = File::new(&bans("\"a\""));
+    let broker = file.serve(&["--durability", "memory"]);
+    let publishes = |arguments: &[&str]| {
+        broker.client(&[&["pub", "-t", "t", "-m", "x"], arguments].concat()).ended().status.success()
+    };
+    assert!(!publishes(&["-i", "a"]) && !publishes(&["-u", "eve"]) && publishes(&["-i", "b"]));
+    file.write(&bans("\"b\""));
+    broker.process.await_stderr("reloaded");
+    assert!(publishes(&["-i", "a"]) && !publishes(&["-u", "eve"]) && !publishes(&["-i", "b"]));
+}
+
+#[test]
+fn bans_that_cannot_be_are_found() {
+    let file = File::new(
+        "[limits]\nmax_bans = 1\n[bans]\nnetworks = [\"192.0.2.0/33\"]\nclient_ids = [\"a\", \"b\"]\nusers = [\"\"]\n",
+    );
+    let ended = check(&[&file.path()]);
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(2), 3), "{ended:?}");
+    let found = [
+        "4: `networks` names what is not an address",
+        "5: with `client_ids` there are 3 bans",
+        "6: bans a name",
+    ];
+    for (part, line) in found.iter().zip(&ended.stderr) {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
 fn arguments_and_environment_are_stronger_than_the_file() {
     let file = File::new(
         "[limits]\nmax_inflight = 1\nmax_packet_size = 1000\n[[listener]]\naddress = \"127.0.0.1:1\"\n",
