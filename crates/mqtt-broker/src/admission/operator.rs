@@ -40,7 +40,8 @@ impl Broker {
     }
 
     /// Bans these for as long as they are named: in place of those of the last such call, and beside all others. It is for what
-    /// stands in a configuration. Connected clients that are named now are disconnected, and their Wills published.
+    /// stands in a configuration. Connected clients that are named now are disconnected, and their Wills published. A ban on the
+    /// same target is replaced, as [`Broker::ban`] does.
     ///
     /// An error changes nothing.
     pub fn replace_configured_bans(&self, targets: &[BanTarget]) -> Result<(), BanError> {

@@ -1,6 +1,7 @@
 //! [`BanFile`]: an operator's bans, kept over a restart in `bans.json` of the data directory.
 //!
-//! Those that the broker makes itself, of clients that flap, are not kept: they are over soon.
+//! Those that the broker makes itself, of clients that flap, are not kept: they are over soon. Nor are those of the configuration,
+//! where they stand.
 
 use std::{
     fs::{self, File},
@@ -131,6 +132,19 @@ mod tests {
         let later = Broker::builder().build();
         BanFile::in_force(&later, Some(directory.path())).unwrap();
         assert!(later.bans().is_empty());
+    }
+
+    /// Who is no longer named there is let in after a restart.
+    #[test]
+    fn bans_of_the_configuration_are_not_in_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Broker::builder().build();
+        let file = BanFile::in_force(&broker, Some(directory.path())).unwrap().unwrap();
+        broker.replace_configured_bans(&[BanTarget::User("u".into())]).unwrap();
+        file.write().unwrap();
+        let after = Broker::builder().build();
+        BanFile::in_force(&after, Some(directory.path())).unwrap();
+        assert_eq!((broker.bans().len(), after.bans().len()), (1, 0));
     }
 
     #[test]
