@@ -71,6 +71,13 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Packets received and sent.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets_received.iter().chain(&self.packets_sent).map(Counter::get).sum()
+    }
+}
+
 counters! {
     /// Connections that a listener accepted.
     connections_accepted,

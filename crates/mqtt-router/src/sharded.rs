@@ -18,9 +18,22 @@ impl<T> ShardedTable<T> {
         Self { shards: Box::new(array::from_fn(|_| HashTable::new())) }
     }
 
+    /// Makes room for so many entries in all, so that the pieces need not grow on the way there. `rehash` is the hash of an
+    /// entry.
+    pub(crate) fn reserve(&mut self, entries: usize, rehash: impl Fn(&T) -> u64) {
+        for shard in &mut *self.shards {
+            shard.reserve(entries.div_ceil(SHARDS), &rehash);
+        }
+    }
+
     /// Counted shard by shard: not for hot paths.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.shards.iter().map(HashTable::capacity).sum()
     }
 
     pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
@@ -65,14 +78,12 @@ mod tests {
             table.shard_mut(mix(n)).insert_unique(mix(n), n, |&n| mix(n));
         }
         assert_eq!(table.len(), 50_000);
-        let capacity =
-            |table: &ShardedTable<u64>| table.shards.iter().map(HashTable::capacity).sum::<usize>();
-        let full = capacity(&table);
+        let full = table.capacity();
         for n in (0..50_000).filter(|n| n % 100 != 0) {
             assert_eq!(table.remove(mix(n), |&held| held == n, |&n| mix(n)), Some(n));
             assert_eq!(table.remove(mix(n), |&held| held == n, |&n| mix(n)), None);
         }
         assert!((0..50_000).all(|n| table.find(mix(n), |&held| held == n).is_some() == (n % 100 == 0)));
-        assert!(capacity(&table) < full / 8, "most of the memory is given back");
+        assert!(table.capacity() < full / 8, "most of the memory is given back");
     }
 }

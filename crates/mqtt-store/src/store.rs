@@ -219,6 +219,10 @@ impl Store for FjallStore {
         Ok(())
     }
 
+    fn expected_retained(&self) -> usize {
+        usize::try_from(self.0.engine.approximate_rows(Table::Retained)).unwrap_or(usize::MAX)
+    }
+
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
         self.0.writer.read(read, deliver);
     }

@@ -38,6 +38,11 @@ impl Core {
         })
     }
 
+    /// Makes room for so many messages that an earlier process retained.
+    pub(crate) fn expect_retained(&self, messages: usize) {
+        self.retained.write().reserve(messages);
+    }
+
     /// Puts a message back that an earlier process retained.
     pub(crate) fn restore_retained(&self, message: Message, expires_at: Option<Instant>) {
         if let Some(topic) = message.topic_name() {

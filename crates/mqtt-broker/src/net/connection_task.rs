@@ -195,7 +195,8 @@ impl<S: ByteStream> Service<S> {
     fn moves(&self, now: Instant) -> Option<(Go<S>, Berth)> {
         let has_asked = self.transient.as_ref().is_some_and(|transient| transient.asked.is_some());
         let go = self.go.filter(|_| !has_asked && matches!(self.link, Link::Up(_)))?;
-        Some((go, self.berth.moved(now)?))
+        let counters = &self.connection.core().counters;
+        Some((go, self.berth.moved(now, || counters.packets())?))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {

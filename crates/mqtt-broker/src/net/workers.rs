@@ -3,7 +3,7 @@
 //! Each is meant to be a single thread. A connection's socket, its timers and its wakes are that thread's own, and no other
 //! thread is woken for them. As few are in use as the load needs, for two half idle threads spend more time in going to sleep
 //! and waking up than one; when that number changes, plain connections move, and others stay where they
-//! are, spread over all. `docs/adr/0018-as-few-workers-as-needed.md` has the reasons and figures.
+//! are, spread over all. `docs/adr/0018-as-few-workers-as-needed.md` and `0022` have the reasons and figures.
 
 mod load;
 
@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::{net::TcpStream, runtime::Handle};
 use tokio_util::task::TaskTracker;
 
-use self::load::Load;
+use self::load::{Load, Seen};
 use super::transport::Socket;
 use crate::broker::{Broker, Builder};
 
@@ -116,10 +116,10 @@ impl Crew {
 }
 
 impl Berth {
-    /// Where it belongs now, if that is not where it is.
-    pub(super) fn moved(&self, now: Instant) -> Option<Self> {
+    /// Where it belongs now, if that is not where it is. `work` is how much the broker has done, in any unit.
+    pub(super) fn moved(&self, now: Instant, work: impl FnOnce() -> u64) -> Option<Self> {
         let Members { handles, load, .. } = self.crew.0.as_deref()?;
-        load.look(now, || handles.iter().map(busy).collect());
+        load.look(now, || Seen { busy: handles.iter().map(busy).collect(), work: work() });
         let worker = load.worker_of(self.number);
         (worker != self.worker).then(|| Self { worker, ..self.clone() })
     }

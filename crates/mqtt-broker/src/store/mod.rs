@@ -193,6 +193,12 @@ pub trait Store: Send + Sync + 'static {
     /// and `SessionDetached` unless it was attached; then Wills and retained messages. Called once, before any `append`.
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
 
+    /// How many retained messages [`Store::recover`] will tell of, or more; 0 if nobody knows without looking. Room is made
+    /// for them.
+    fn expected_retained(&self) -> usize {
+        0
+    }
+
     /// Reads a part of a session's queue: messages that wait and have no [`Record::Sent`], in the order of their keys. Takes
     /// account of everything that was appended before. Returns at once; `deliver` is called once, by any thread and perhaps
     /// before this returns, or never if the store fails.

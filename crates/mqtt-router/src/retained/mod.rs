@@ -143,6 +143,13 @@ impl<M: Clone> Retained<M> {
         }
     }
 
+    /// Makes room for about so many more, as far as the limit allows. For who is about to set many.
+    pub fn reserve(&mut self, messages: usize) {
+        let free = self.limits.max_messages.saturating_sub(self.order.len());
+        let keys = &self.keys;
+        self.messages.reserve(messages.min(free), |kept| hash(keys, &kept.key));
+    }
+
     /// Keeps `message` as the retained one of `topic`, until `expires_at` if there is an end. Gives back the one it
     /// replaces.
     ///

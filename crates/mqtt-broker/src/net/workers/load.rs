@@ -1,4 +1,8 @@
 //! [`Load`]: how many workers are in use, and which connection belongs to which of them.
+//!
+//! Whether more workers get more done cannot be known before it is tried: where clients have the same processors, a second one
+//! only takes them away, and messages between two cost more than within one. So when those in use have all they can do, twice as
+//! many are tried for a moment, and kept if more gets done meanwhile.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -7,10 +11,21 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// So often at most is it looked at how busy the workers are.
-const WINDOW: Duration = Duration::from_millis(20);
-/// A worker that is at work for more of its time needs help.
-const TOO_BUSY: f64 = 0.75;
+/// So often at most is it looked at how busy the workers are, and how much they get done.
+const WINDOW: Duration = Duration::from_millis(100);
+/// A worker that is at work for more of its time has all it can do.
+const FULL: f64 = 0.9;
+/// Twice as many workers are worth it if they get so many times as much done. From one window to the next a machine that is
+/// not ours alone may be a fifth faster by itself.
+const WORTH: f64 = 1.25;
+/// Half of them may do as well if all together are at work for at most so many times what half could be: between several, time
+/// is lost. Where it is clear that they could not, a trial would only hold up messages.
+const TEMPTING: f64 = 1.25;
+/// After a trial that led to nothing the next one waits so long, then twice as long, and so on.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Up to so long; a trial of fewer may hold up messages.
+const LONGEST_TO_GROW: Duration = Duration::from_secs(8);
+const LONGEST_TO_REDUCE: Duration = Duration::from_secs(64);
 /// Half of the workers would be so busy at most: then they suffice, if it stays so for [`CALM`].
 const EASY: f64 = 0.4;
 const CALM: Duration = Duration::from_secs(2);
@@ -28,13 +43,49 @@ pub(super) struct Load {
     past: Mutex<Past>,
 }
 
-/// What the last look has seen.
+/// What a look sees: totals since the beginning.
+#[derive(Clone, Default)]
+pub(super) struct Seen {
+    /// How long each worker has been at work.
+    pub(super) busy: Vec<Duration>,
+    /// How much all have done, in any unit.
+    pub(super) work: u64,
+}
+
+/// What is known from the looks before.
 struct Past {
     at: Duration,
-    /// How long each worker has been at work.
-    busy: Vec<Duration>,
+    seen: Seen,
     /// Since when fewer would do.
     calm_since: Option<Duration>,
+    /// What is being tried since the last look.
+    trial: Option<Trial>,
+    growth: Pause,
+    reduction: Pause,
+}
+
+/// What there was between two looks.
+struct Window {
+    /// The share of its time in which the busiest worker was at work.
+    most: f64,
+    /// The shares of all.
+    sum: f64,
+    /// Work a second.
+    pace: f64,
+}
+
+/// Another number of workers, for one window in which connections move and one that counts.
+struct Trial {
+    before: u32,
+    pace_before: f64,
+    counts: bool,
+}
+
+/// When something may be tried again.
+struct Pause {
+    until: Duration,
+    next: Duration,
+    longest: Duration,
 }
 
 impl Load {
@@ -48,8 +99,11 @@ impl Load {
             looked_at: AtomicU64::new(0),
             past: Mutex::new(Past {
                 at: Duration::ZERO,
-                busy: vec![Duration::ZERO; workers],
+                seen: Seen { busy: vec![Duration::ZERO; workers], work: 0 },
                 calm_since: None,
+                trial: None,
+                growth: Pause::new(LONGEST_TO_GROW),
+                reduction: Pause::new(LONGEST_TO_REDUCE),
             }),
         }
     }
@@ -68,10 +122,10 @@ impl Load {
         self.fixed.fetch_add(1, Ordering::Relaxed) % self.workers.max(1)
     }
 
-    /// Looks, if it is time to, how busy the workers have been since the last time.
+    /// Looks, if it is time to, how busy the workers have been since the last time and how much they have done.
     ///
     /// Called by connections that have something to do: while none has, there is nothing to look at.
-    pub(super) fn look(&self, now: Instant, busy: impl FnOnce() -> Vec<Duration>) {
+    pub(super) fn look(&self, now: Instant, seen: impl FnOnce() -> Seen) {
         let at = now.saturating_duration_since(self.began);
         let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         let window = u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX);
@@ -84,30 +138,91 @@ impl Load {
         }
         self.looked_at.store(nanos, Ordering::Relaxed);
         let in_use = self.in_use.load(Ordering::Relaxed);
-        self.in_use.store(past.decide(at, busy(), in_use, self.workers), Ordering::Relaxed);
+        self.in_use.store(past.decide(at, seen(), in_use, self.workers), Ordering::Relaxed);
     }
 }
 
 impl Past {
-    /// How many are to be in use from now on: twice as many as soon as one is too busy, half as many after a calm time.
-    fn decide(&mut self, at: Duration, busy: Vec<Duration>, in_use: u32, workers: u32) -> u32 {
-        let since = at.saturating_sub(self.at).as_secs_f64();
-        let shares =
-            busy.iter().zip(&self.busy).map(|(now, then)| now.saturating_sub(*then).as_secs_f64() / since);
-        let (most, sum) = shares.fold((0.0_f64, 0.0), |(most, sum), share| (most.max(share), sum + share));
-        let begun = std::mem::replace(&mut self.at, at);
-        self.busy = busy;
-        let half = in_use.div_ceil(2);
-        if most > TOO_BUSY || sum > EASY * f64::from(half) {
-            self.calm_since = None;
-            return if most > TOO_BUSY { in_use.saturating_mul(2).min(workers) } else { in_use };
+    /// How many are to be in use from now on.
+    fn decide(&mut self, at: Duration, seen: Seen, in_use: u32, workers: u32) -> u32 {
+        let begun = self.at;
+        let window = self.window(at, seen);
+        match self.trial.take() {
+            Some(trial) if trial.counts => return self.judge(&trial, at, &window, in_use),
+            Some(trial) => {
+                self.trial = Some(Trial { counts: true, ..trial });
+                return in_use;
+            }
+            None => {}
         }
-        let calm_since = *self.calm_since.get_or_insert(begun);
-        if at.saturating_sub(calm_since) < CALM {
-            return in_use;
+        let half = in_use.div_ceil(2);
+        if window.most <= FULL && window.sum <= EASY * f64::from(half) {
+            let calm_since = *self.calm_since.get_or_insert(begun);
+            if at.saturating_sub(calm_since) < CALM {
+                return in_use;
+            }
+            self.calm_since = None;
+            return half;
         }
         self.calm_since = None;
-        half
+        let next = if window.most > FULL && in_use < workers && at >= self.growth.until {
+            in_use.saturating_mul(2).min(workers)
+        } else if half < in_use && window.sum < TEMPTING * f64::from(half) && at >= self.reduction.until {
+            half
+        } else {
+            return in_use;
+        };
+        self.trial = Some(Trial { before: in_use, pace_before: window.pace, counts: false });
+        next
+    }
+
+    fn window(&mut self, at: Duration, seen: Seen) -> Window {
+        let since = at.saturating_sub(self.at).as_secs_f64();
+        let (busy, then) = (seen.busy.iter(), &self.seen.busy);
+        let shares = busy.zip(then).map(|(now, then)| now.saturating_sub(*then).as_secs_f64() / since);
+        let (most, sum) = shares.fold((0.0_f64, 0.0), |(most, sum), share| (most.max(share), sum + share));
+        #[expect(clippy::cast_precision_loss, reason = "paces are compared roughly")]
+        let pace = seen.work.saturating_sub(self.seen.work) as f64 / since;
+        (self.at, self.seen) = (at, seen);
+        Window { most, sum, pace }
+    }
+
+    /// Keeps what was tried, or goes back: more workers have to get more done, fewer as much.
+    fn judge(&mut self, trial: &Trial, at: Duration, window: &Window, in_use: u32) -> u32 {
+        let has_grown = in_use > trial.before;
+        let is_kept = if has_grown {
+            window.pace > WORTH * trial.pace_before
+        } else {
+            window.pace >= trial.pace_before
+        };
+        let (tried, opposite) = if has_grown {
+            (&mut self.growth, &mut self.reduction)
+        } else {
+            (&mut self.reduction, &mut self.growth)
+        };
+        if is_kept {
+            tried.end();
+            opposite.begin(at);
+            in_use
+        } else {
+            tried.begin(at);
+            trial.before
+        }
+    }
+}
+
+impl Pause {
+    const fn new(longest: Duration) -> Self {
+        Self { until: Duration::ZERO, next: SHORTEST_PAUSE, longest }
+    }
+
+    fn begin(&mut self, at: Duration) {
+        self.until = at + self.next;
+        self.next = (2 * self.next).min(self.longest);
+    }
+
+    fn end(&mut self) {
+        *self = Self::new(self.longest);
     }
 }
 
@@ -117,18 +232,31 @@ mod tests {
 
     const START: Duration = Duration::ZERO;
     /// A window less than [`CALM`].
-    const ALMOST: Duration = Duration::from_millis(1_980);
+    const ALMOST: Duration = Duration::from_millis(1_900);
+    const TRIAL: Duration = Duration::from_millis(200);
+    const NEVER: u32 = 1_000;
 
-    /// Workers that are at work for these shares of their time.
+    /// Workers that are at work for some shares of their time, and get something done meanwhile.
     struct Workers {
         load: Load,
         now: Duration,
-        busy: Vec<Duration>,
+        seen: Seen,
+        /// What they get done in a window: on one of them, on two, on four.
+        paces: [u64; 3],
     }
 
     impl Workers {
         fn new(count: usize) -> Self {
-            Self { load: Load::of(count, Instant::now()), now: START, busy: vec![START; count] }
+            let seen = Seen { busy: vec![START; count], work: 0 };
+            Self { load: Load::of(count, Instant::now()), now: START, seen, paces: [100; 3] }
+        }
+
+        fn that_do(count: usize, paces: [u64; 3]) -> Self {
+            Self { paces, ..Self::new(count) }
+        }
+
+        fn in_use(&self) -> u32 {
+            self.load.in_use.load(Ordering::Relaxed)
         }
 
         /// How many are in use after so long of it.
@@ -136,41 +264,80 @@ mod tests {
             let end = self.now + time;
             while self.now < end {
                 self.now += WINDOW;
-                for (busy, share) in self.busy.iter_mut().zip(shares) {
+                for (busy, share) in self.seen.busy.iter_mut().zip(shares) {
                     *busy += WINDOW.mul_f64(*share);
                 }
-                self.load.look(self.load.began + self.now, || self.busy.clone());
+                self.seen.work += self.paces[self.in_use().ilog2() as usize];
+                self.load.look(self.load.began + self.now, || self.seen.clone());
             }
-            self.load.in_use.load(Ordering::Relaxed)
+            self.in_use()
+        }
+
+        /// How many windows of it go by until so many are in use.
+        fn windows_until(&mut self, in_use: u32, shares: &[f64]) -> u32 {
+            (1..NEVER).find(|_| self.after(WINDOW, shares) == in_use).unwrap_or(NEVER)
         }
     }
 
     #[test]
-    fn one_serves_all_until_it_is_too_busy() {
+    fn one_serves_all_while_it_is_not_full() {
         let mut workers = Workers::new(4);
-        assert_eq!(workers.after(10 * CALM, &[0.7, 0.0, 0.0, 0.0]), 1);
+        assert_eq!(workers.after(10 * CALM, &[0.89, 0.0, 0.0, 0.0]), 1);
         assert_eq!((workers.load.worker_of(0), workers.load.worker_of(7)), (0, 0));
-        assert_eq!(workers.after(WINDOW, &[0.8, 0.0, 0.0, 0.0]), 2);
+    }
+
+    #[test]
+    fn more_serve_that_get_more_done() {
+        let mut workers = Workers::that_do(4, [100, 130, 200]);
+        assert_eq!(workers.after(WINDOW, &[0.95, 0.0, 0.0, 0.0]), 2, "a trial");
         assert_eq!((workers.load.worker_of(6), workers.load.worker_of(7)), (0, 1));
-        assert_eq!(workers.after(WINDOW, &[0.5, 0.9, 0.0, 0.0]), 4);
+        assert_eq!(workers.after(TRIAL, &[0.95, 0.9, 0.0, 0.0]), 2, "it was worth it");
+        assert_eq!(workers.after(WINDOW, &[0.95, 0.9, 0.0, 0.0]), 4);
         assert_eq!(workers.after(10 * CALM, &[1.0, 1.0, 1.0, 1.0]), 4, "there are no more");
     }
 
     #[test]
-    fn fewer_serve_after_a_calm_time_only() {
-        let mut workers = Workers::new(2);
-        assert_eq!(workers.after(WINDOW, &[1.0, 0.0]), 2);
-        assert_eq!(workers.after(10 * CALM, &[0.3, 0.3]), 2, "one would have too much to do");
+    fn more_that_get_little_more_done_are_tried_less_and_less() {
+        let full = [1.0, 0.2];
+        let mut workers = Workers::that_do(2, [100, 124, 0]);
+        assert_eq!(workers.after(WINDOW, &full), 2);
+        for pause in [10, 20, 40, 80, 80] {
+            assert_eq!(workers.windows_until(1, &full), 2, "it was not worth it");
+            assert_eq!(workers.windows_until(2, &full), pause);
+        }
+        workers.paces[1] = 126;
+        assert_eq!(workers.after(10 * CALM, &[0.7, 0.7]), 2, "now it is");
+    }
+
+    #[test]
+    fn fewer_are_tried_where_they_may_do_as_well() {
+        let mut workers = Workers::that_do(2, [100, 200, 0]);
+        let (tempting, clear) = ([0.62, 0.62], [0.63, 0.63]);
+        workers.after(WINDOW + TRIAL, &[1.0, 1.0]);
+        assert_eq!(workers.after(20 * CALM, &clear), 2);
+        assert_eq!(workers.after(WINDOW, &tempting), 1, "a trial");
+        for pause in [20, 40, 80, 160, 320, 640, 640] {
+            assert_eq!(workers.windows_until(2, &tempting), 2, "less got done");
+            assert_eq!(workers.windows_until(1, &tempting), pause);
+        }
+        workers.paces = [200; 3];
+        assert_eq!(workers.after(10 * CALM, &[0.8, 0.0]), 1, "as much gets done");
+    }
+
+    #[test]
+    fn fewer_serve_after_a_calm_time() {
+        let mut workers = Workers::that_do(2, [100, 200, 0]);
+        assert_eq!(workers.after(WINDOW + TRIAL, &[1.0, 0.0]), 2);
         assert_eq!(workers.after(ALMOST, &[0.1, 0.1]), 2);
-        assert_eq!(workers.after(WINDOW, &[0.3, 0.3]), 2, "the calm begins anew");
+        assert_eq!(workers.after(WINDOW, &[0.7, 0.7]), 2, "the calm begins anew");
         assert_eq!(workers.after(ALMOST, &[0.1, 0.1]), 2);
         assert_eq!(workers.after(WINDOW, &[0.1, 0.1]), 1);
     }
 
     #[test]
     fn a_time_in_which_nothing_moved_was_calm() {
-        let mut workers = Workers::new(2);
-        assert_eq!(workers.after(WINDOW, &[1.0, 0.0]), 2);
+        let mut workers = Workers::that_do(2, [100, 200, 0]);
+        assert_eq!(workers.after(WINDOW + TRIAL, &[1.0, 0.0]), 2);
         workers.now += 10 * CALM;
         assert_eq!(workers.after(WINDOW, &[0.5, 0.5]), 1);
     }
