@@ -14,7 +14,6 @@ pub(crate) struct Burst<'a> {
     /// When what is being handled came in, if that is known: the residence time of messages begins with it.
     pub(crate) now: Option<Instant>,
     wakers: Vec<Waker>,
-    has_woken: bool,
     /// How much was done for others, in messages handed over; what else takes as long counts as one too.
     work: usize,
 }
@@ -22,11 +21,11 @@ pub(crate) struct Burst<'a> {
 /// So much work, a few milliseconds, before others of the thread have their turn.
 const WORK_A_TURN: usize = 8 * 1024;
 /// With more than this handed over, larger batches are worth more than an early arrival.
-const LITTLE_WORK: usize = 64;
+const LITTLE_WORK: usize = 48;
 
 impl<'a> Burst<'a> {
     pub(crate) fn new(totals: &'a Counters) -> Self {
-        Self { tally: Tally::default(), totals, now: None, wakers: Vec::new(), has_woken: false, work: 0 }
+        Self { tally: Tally::default(), totals, now: None, wakers: Vec::new(), work: 0 }
     }
 
     /// Wakes this task when the burst is over.
@@ -44,15 +43,15 @@ impl<'a> Burst<'a> {
         self.work >= WORK_A_TURN
     }
 
-    /// Whether those who were woken should have their turn at once: with so little for them, a message had better leave before
-    /// its sender is answered, for each write takes longer than all the rest.
+    /// Whether those who were handed something should have their turn at once: with so little for them, a message had better
+    /// leave before its sender is answered, for each write takes longer than all the rest. Many senders that are answered first
+    /// send more before a receiver of them all has had anything.
     pub(crate) fn gives_way(&self) -> bool {
-        self.has_woken && self.work <= LITTLE_WORK
+        (1..=LITTLE_WORK).contains(&self.work)
     }
 
     /// Wakes and counts what there is so far.
     pub(crate) fn settle(&mut self) {
-        self.has_woken |= !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
         self.tally.settle(self.totals);
     }
@@ -69,15 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_gives_way_to_who_was_woken_for_little() {
+    fn it_gives_way_to_who_was_handed_little() {
         let totals = Counters::default();
         let mut burst = Burst::new(&totals);
-        burst.spend(LITTLE_WORK);
-        burst.settle();
-        assert!(!burst.gives_way(), "nobody was woken");
-        burst.wake(Some(Waker::noop().clone()));
-        assert!(!burst.gives_way(), "nobody was woken yet");
-        burst.settle();
+        assert!(!burst.gives_way(), "nobody was handed anything");
+        burst.spend(1);
+        assert!(burst.gives_way());
+        burst.spend(LITTLE_WORK - 1);
         assert!(burst.gives_way());
         burst.spend(1);
         assert!(!burst.gives_way(), "larger batches are worth more");
