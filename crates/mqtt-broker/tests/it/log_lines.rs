@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
 use tracing::{Level, subscriber::DefaultGuard};
@@ -19,6 +19,12 @@ struct Text(Arc<Mutex<Vec<u8>>>);
 impl LogLines {
     /// Lines of `level` and worse.
     pub(crate) fn collect(level: Level) -> Self {
+        // What nobody has wanted so far is not offered any more, and who begins to want it at the same moment may miss it. So
+        // there is always somebody who wants everything, and keeps nothing.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| {
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
         let text = Text::default();
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
