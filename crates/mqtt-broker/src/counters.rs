@@ -408,6 +408,7 @@ mod tests {
         let once = totals.snapshot();
         tally.settle(&totals);
         assert_eq!(totals.snapshot(), once);
+        assert_eq!(totals.packets(), 4);
         assert_eq!((once.packets_received[3], once.packet_bytes_received[3]), (2, 30));
         assert_eq!((once.packets_received[14], once.packets_sent[4], once.packet_bytes_sent[4]), (1, 1, 4));
         assert_eq!((once.publishes_received, once.messages_acknowledged), ([0, 1, 0], 1));

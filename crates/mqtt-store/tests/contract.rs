@@ -1,6 +1,6 @@
 //! The store keeps the contract of every store.
 
-use mqtt_broker::store::contract;
+use mqtt_broker::store::{Store, contract};
 use mqtt_store::{Durability, FjallStore, StoreOptions};
 
 #[test]
@@ -17,4 +17,6 @@ fn check(durability: Durability) {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions::new(directory.path().join("data")).durability(durability);
     contract::check(|| FjallStore::open(options.clone()).unwrap());
+    let expected = FjallStore::open(options).unwrap().expected_retained();
+    assert!((2..100).contains(&expected), "two are left of what the check retains: {expected}");
 }
