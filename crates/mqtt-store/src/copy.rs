@@ -48,7 +48,7 @@ struct Copy<'a, E> {
 impl<E: Engine> Copy<'_, E> {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.batches += 1;
-        let mark = Value::Mark { number: self.batches, synced: false };
+        let mark = Value::Mark { number: self.batches, synced: false, groups: 0 };
         let value = self.encoder.encode(Table::Meta, MARK_KEY, &mark);
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(Change { table: Table::Meta, key: MARK_KEY.into(), value: Some(value) });

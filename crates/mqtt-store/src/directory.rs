@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! DIR/            0700
-//!   gmqtt-store   "gmqtt-store 2", the format version; with "new" until the first start got through,
+//!   gmqtt-store   "gmqtt-store 3", the format version; with "new" until the first start got through,
 //!                 with "unfinished" while it is copied to
 //!   lock          locked as long as a process has the store open; holds its process id
 //!   synced        the number of a batch that is known to be on the disk
+//!   log/          0700, the log's files
 //!   db/           0700, the engine's files
 //! ```
 
@@ -24,6 +25,7 @@ const VERSION_FILE: &str = "gmqtt-store";
 const LOCK_FILE: &str = "lock";
 const SYNCED_FILE: &str = "synced";
 const ENGINE_DIR: &str = "db";
+const LOG_DIR: &str = "log";
 const NEW: &str = "new";
 const UNFINISHED: &str = "unfinished";
 /// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
@@ -97,6 +99,10 @@ impl Directory {
         self.path.join(ENGINE_DIR)
     }
 
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join(LOG_DIR)
+    }
+
     /// Whether nothing can have been acknowledged yet.
     pub(crate) fn is_new(&self) -> bool {
         self.stage != Stage::Whole
@@ -131,10 +137,12 @@ impl Directory {
     /// Makes sure that the engine finds nothing of an earlier first start that did not get through.
     fn begin(self, stage: &str) -> Result<Self, StoreError> {
         self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION} {stage}\n"))?;
-        let (engine, synced) = (self.engine(), self.path.join(SYNCED_FILE));
-        gone(fs::remove_dir_all(&engine)).map_err(|error| failed("empty", &engine, &error))?;
+        let synced = self.path.join(SYNCED_FILE);
         gone(fs::remove_file(&synced)).map_err(|error| failed("delete", &synced, &error))?;
-        directory_builder().create(&engine).map_err(|error| failed("create", &engine, &error))?;
+        for part in [self.engine(), self.log()] {
+            gone(fs::remove_dir_all(&part)).map_err(|error| failed("empty", &part, &error))?;
+            directory_builder().create(&part).map_err(|error| failed("create", &part, &error))?;
+        }
         sync(&self.path)?;
         Ok(self)
     }
@@ -279,7 +287,7 @@ fn directory_builder() -> DirBuilder {
     builder
 }
 
-fn private_file() -> OpenOptions {
+pub(crate) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true);
     #[cfg(unix)]

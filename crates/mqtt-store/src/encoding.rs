@@ -13,7 +13,7 @@ use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 /// The version of everything in this file. A store of another version is refused.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 /// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
 /// of the session is left.
@@ -168,9 +168,11 @@ pub(crate) fn damaged(table: Table, what: &str) -> StoreError {
 /// What a value says. One variant a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
+    /// The number of a batch, and how many groups of records it and those before it have taken in.
     Mark {
         number: u64,
         synced: bool,
+        groups: u64,
     },
     Epoch(u32),
     Session {
@@ -239,9 +241,10 @@ pub(crate) enum Home {
 impl Value {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Mark { number, synced } => {
+            Self::Mark { number, synced, groups } => {
                 out.extend_from_slice(&number.to_be_bytes());
                 out.push(u8::from(*synced));
+                out.extend_from_slice(&groups.to_be_bytes());
             }
             Self::Epoch(number) | Self::Shares(number) => out.extend_from_slice(&number.to_be_bytes()),
             Self::Session { session, client_id } => {
@@ -288,7 +291,7 @@ impl Value {
         let mut body = Body(body);
         let value = match table {
             Table::Meta if key == EPOCH_KEY => Self::Epoch(body.u32()?),
-            Table::Meta => Self::Mark { number: body.u64()?, synced: body.flag()? },
+            Table::Meta => Self::Mark { number: body.u64()?, synced: body.flag()?, groups: body.u64()? },
             Table::Sessions => Self::Session { session: body.u64()?, client_id: text(body.rest())? },
             Table::States => Self::State(State::read(&mut body)?),
             Table::Subscriptions => {
@@ -363,9 +366,9 @@ pub(crate) fn subscription(filter: &TopicFilter, qos: QoS) -> Value {
 
 /// A key and a value of the batch number as they follow each other in the engine's journal, if these bytes begin so.
 pub(crate) fn mark_at(bytes: &[u8]) -> Option<(u64, bool)> {
-    let value = bytes.strip_prefix(MARK_KEY)?.get(..9 + CHECKSUM_LEN)?;
+    let value = bytes.strip_prefix(MARK_KEY)?.get(..17 + CHECKSUM_LEN)?;
     match decode(Table::Meta, MARK_KEY, value) {
-        Ok(Value::Mark { number, synced }) => Some((number, synced)),
+        Ok(Value::Mark { number, synced, .. }) => Some((number, synced)),
         _ => None,
     }
 }
@@ -394,7 +397,7 @@ impl State {
     }
 }
 
-fn write_message(message: &Message, out: &mut Vec<u8>) {
+pub(crate) fn write_message(message: &Message, out: &mut Vec<u8>) {
     let topic = message.topic_bytes();
     out.push(message.qos().as_u8() | u8::from(message.retain()) << 2);
     out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
@@ -403,24 +406,32 @@ fn write_message(message: &Message, out: &mut Vec<u8>) {
 }
 
 /// Nanoseconds since 1970; good until 2554.
-fn nanos(at: SystemTime) -> u64 {
+pub(crate) fn nanos(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn moment(nanos: u64) -> SystemTime {
+pub(crate) fn moment(nanos: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
-fn text(bytes: &[u8]) -> Option<Box<str>> {
+pub(crate) fn text(bytes: &[u8]) -> Option<Box<str>> {
     std::str::from_utf8(bytes).ok().map(Box::from)
 }
 
 /// The rest of a body that is being read.
-struct Body<'a>(&'a [u8]);
+pub(crate) struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(taken)
@@ -432,23 +443,23 @@ impl<'a> Body<'a> {
         Some(*taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.chunk().map(u8::from_be_bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.chunk().map(u16::from_be_bytes)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.chunk().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.chunk().map(u64::from_be_bytes)
     }
 
-    fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
             1 => Some(true),
@@ -460,7 +471,7 @@ impl<'a> Body<'a> {
         std::mem::take(&mut self.0)
     }
 
-    fn message(&mut self) -> Option<Message> {
+    pub(crate) fn message(&mut self) -> Option<Message> {
         let (flags, topic_len) = (self.u8()?, self.u16()?);
         let topic = TopicName::new(self.take(usize::from(topic_len))?.to_vec()).ok()?;
         let message = Message::new(&topic, self.rest(), QoS::from_u8(flags & 3)?);

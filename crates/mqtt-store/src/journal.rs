@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_number_of_a_batch_is_found_wherever_it_stands_among_zeros() {
-        let value = Value::Mark { number: 7, synced: true };
+        let value = Value::Mark { number: 7, synced: true, groups: 9 };
         let mark = [MARK_KEY, &Encoder::default().encode(Table::Meta, MARK_KEY, &value)].concat();
         let len = 2 * PIECE + 3 * PAGE;
         for at in [0, PAGE - 1, PAGE, PIECE - mark.len(), PIECE - 1, PIECE, PIECE + 5, len - mark.len()] {

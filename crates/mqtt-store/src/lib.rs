@@ -1,7 +1,7 @@
 //! A durable [`Store`](mqtt_broker::store::Store) for mqtt-broker, on the embedded key-value engine fjall.
 //!
-//! [`FjallStore`] has one writer thread: whatever was appended while it wrote goes into its next batch, one batch is one
-//! sync, and then everybody who waits for it is told. `docs/durability.md` says what is promised, what the files hold, and
+//! [`FjallStore`] writes what is appended to a log: whatever came in while it wrote goes into the next frame, one frame is one
+//! sync, and then everybody who waits for it is told. The engine is told later, and only of what is left by then. `docs/durability.md` says what is promised, what the files hold, and
 //! what happens when something fails.
 //!
 //! ```
@@ -21,6 +21,7 @@
 mod ahead;
 mod check;
 mod copy;
+mod desk;
 mod directory;
 mod encoding;
 mod engine;
@@ -31,9 +32,9 @@ mod lines;
 mod manifest;
 mod options;
 mod pages;
-mod patience;
 mod reader;
 mod store;
+mod wal;
 mod writer;
 
 #[cfg(test)]

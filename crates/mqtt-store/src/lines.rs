@@ -14,7 +14,7 @@ use mqtt_broker::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{check::Walk, engine::Reads, reader::recover, writer::Writer};
+use crate::{check::Walk, engine::Reads, reader::recover, wal::Medium, writer::Writer};
 
 const VERSION: u32 = 1;
 /// Records that an import appends as one group.
@@ -73,7 +73,11 @@ pub(crate) fn export(from: &impl Reads, out: &mut dyn Write, mut walk: Walk<'_>)
         .map_err(|error| StoreError::new(format!("cannot write the export: {error}")))
 }
 
-pub(crate) fn import(to: &Writer, from: &mut dyn BufRead, mut walk: Walk<'_>) -> Result<(), StoreError> {
+pub(crate) fn import<M: Medium>(
+    to: &Writer<M>,
+    from: &mut dyn BufRead,
+    mut walk: Walk<'_>,
+) -> Result<(), StoreError> {
     let (mut number, mut records, mut ended) = (0, 0, false);
     let mut group = Vec::new();
     for line in from.lines() {

@@ -10,11 +10,12 @@ use crate::{
     copy,
     directory::Directory,
     encoding::{FORMAT_VERSION, Table},
-    engine::fjall::FjallEngine,
+    engine::fjall::{FjallEngine, View},
     journal,
     ledger::Ledger,
     lines, manifest,
     options::{Durability, StoreOptions},
+    wal::Files,
     writer::Writer,
 };
 
@@ -38,7 +39,7 @@ use crate::{
 pub struct FjallStore(Arc<Inner>);
 
 struct Inner {
-    writer: Writer,
+    writer: Writer<Files>,
     engine: Arc<FjallEngine>,
     directory: Directory,
 }
@@ -76,9 +77,15 @@ impl FjallStore {
             expected = expected.max(journal::check(&directory.engine(), expected)?.unwrap_or_default());
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options)?);
-        let ledger = Ledger::open(Arc::clone(&engine), expected)?;
+        let mut ledger = Ledger::open(Arc::clone(&engine), expected)?;
+        let log = if directory.is_new() {
+            Files::create(&directory.log())?
+        } else {
+            Files::open(&directory.log())?
+        };
+        ledger.catch_up(&log, options.durability)?;
         let viewed = Arc::clone(&engine);
-        let writer = Writer::start(ledger, options, move || viewed.view())?;
+        let writer = Writer::start(ledger, log, options, move || viewed.view())?;
         Ok(Self(Arc::new(Inner { writer, engine, directory })))
     }
 
@@ -87,7 +94,7 @@ impl FjallStore {
     /// # Errors
     /// If the files cannot be read. What is wrong with what they say stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::check(&self.0.engine.view(), self.walk(progress))
+        check::check(&self.view()?, self.walk(progress))
     }
 
     /// What there is, and how much room it takes. Works while the store is being written to.
@@ -95,7 +102,7 @@ impl FjallStore {
     /// # Errors
     /// If the files cannot be read.
     pub fn info(&self, progress: &mut dyn FnMut(Progress)) -> Result<StoreInfo, StoreError> {
-        let rows = check::count(&self.0.engine.view(), self.walk(progress))?;
+        let rows = check::count(&self.view()?, self.walk(progress))?;
         Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes: self.0.engine.disk_bytes()?, rows })
     }
 
@@ -107,7 +114,8 @@ impl FjallStore {
     pub fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let directory = Directory::create(dir)?;
         let copy = FjallEngine::open(&directory.engine(), &StoreOptions::new(dir))?;
-        let batches = copy::copy(&self.0.engine.view(), &copy, self.walk(progress))?;
+        Files::create(&directory.log())?;
+        let batches = copy::copy(&self.view()?, &copy, self.walk(progress))?;
         copy.sync()?;
         directory.set_synced(batches)?;
         drop(copy);
@@ -123,7 +131,7 @@ impl FjallStore {
         out: &mut dyn io::Write,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), StoreError> {
-        lines::export(&self.0.engine.view(), out, self.walk(progress))
+        lines::export(&self.view()?, out, self.walk(progress))
     }
 
     /// Makes a store in a new directory out of what [`FjallStore::export`] wrote. If it fails, the directory holds a part
@@ -148,6 +156,12 @@ impl FjallStore {
     /// If the store has failed.
     pub fn wait_until_durable(&self, mark: Mark) -> Result<(), StoreError> {
         self.0.writer.wait(mark)
+    }
+
+    /// The tables, with everything that was appended before.
+    fn view(&self) -> Result<View, StoreError> {
+        self.0.writer.settle()?;
+        Ok(self.0.engine.view())
     }
 
     fn walk<'a>(&self, progress: &'a mut dyn FnMut(Progress)) -> Walk<'a> {
@@ -209,7 +223,7 @@ impl Store for FjallStore {
 
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         let mut newest = 0;
-        ahead::recover(&self.0.engine.view(), &mut |record| {
+        ahead::recover(&self.view()?, &mut |record| {
             if let Record::Queued { key, .. } = record {
                 newest = newest.max(key);
             }

@@ -107,7 +107,7 @@ fn may_hold_what_an_earlier_start_left() {
 
 #[test]
 fn another_version_is_refused() {
-    for (version, said) in [("3", "a newer version"), ("1", "an older version")] {
+    for (version, said) in [("4", "a newer version"), ("2", "an older version")] {
         let directory = tempfile::tempdir().unwrap();
         drop(open(directory.path()).unwrap());
         fs::write(directory.path().join("gmqtt-store"), format!("gmqtt-store {version}\n")).unwrap();
@@ -124,7 +124,7 @@ fn another_version_is_refused() {
 fn a_first_start_that_did_not_get_through_is_begun_again() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).unwrap());
-    fs::write(directory.path().join("gmqtt-store"), "gmqtt-store 2 new\n").unwrap();
+    fs::write(directory.path().join("gmqtt-store"), "gmqtt-store 3 new\n").unwrap();
     fs::remove_file(directory.path().join("db/0.jnl")).unwrap();
     drop(open(directory.path()).unwrap());
     assert!(open(directory.path()).is_ok());
@@ -132,7 +132,17 @@ fn a_first_start_that_did_not_get_through_is_begun_again() {
 
 #[test]
 fn parts_that_are_gone_are_missed() {
-    let parts = ["db", "db/keyspaces", "db/keyspaces/3", "db/keyspaces/3/current", "db/version", "db/0.jnl"];
+    let parts = [
+        "db",
+        "db/keyspaces",
+        "db/keyspaces/3",
+        "db/keyspaces/3/current",
+        "db/version",
+        "db/0.jnl",
+        "log",
+        "log/seed",
+        "log/2",
+    ];
     for part in parts {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path()).unwrap();

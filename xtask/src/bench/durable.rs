@@ -4,6 +4,7 @@
 //! system.
 
 use super::measure::{figure, run_generator};
+use super::scraping;
 use crate::broker_process::BrokerProcess;
 use crate::process::program;
 use anyhow::{Context, Result, bail};
@@ -70,6 +71,21 @@ struct Bench {
     folder: PathBuf,
 }
 
+struct Server {
+    broker: BrokerProcess,
+    api: String,
+    token: String,
+}
+
+impl Server {
+    /// How often it has written to its log, by its metrics.
+    fn batches(&self) -> Result<f64> {
+        let metrics = scraping::get(&self.api, &self.token, "/metrics")?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("gmqtt_store_batch_records_count "));
+        Ok(count.and_then(|count| count.parse().ok()).unwrap_or_default())
+    }
+}
+
 /// What one broker did.
 struct Done {
     per_second: f64,
@@ -97,7 +113,7 @@ impl Bench {
     }
 
     fn measure(&self, mode: &str, publishers: u64, each: u64, qos: &str, present: bool) -> Result<Done> {
-        let broker = self.start(mode)?;
+        let server = self.start(mode)?;
         let (publishers_text, each_text) = (publishers.to_string(), each.to_string());
         let (scenario, name) = if present { ("p2p", "delivered") } else { ("offline", "stored") };
         let words = if present {
@@ -107,18 +123,19 @@ impl Bench {
         };
         let mut command = program(&self.binary);
         command.args(["bench", scenario]).args(words).args(["--qos", qos, "--patience", "30s"]);
-        let report = run_generator(&mut command, &broker)?;
+        let report = run_generator(&mut command, &server.broker)?;
         let per_second = figure(&report, name).with_context(|| format!("no figure {name}: {report}"))?;
         if report["sound"] != true {
             bail!("the run was not sound: {}", report["faults"]);
         }
-        let batches = self.stop(broker)?;
+        let batches = server.batches()?;
+        server.broker.stop()?;
         Ok(Done { per_second, messages_a_batch: (publishers * each) as f64 / batches.max(1.0) })
     }
 
     /// How long a PUBACK takes on an idle broker, beside one sync, in turns.
     fn latency(&self) -> Result<()> {
-        let broker = self.start("sync")?;
+        let broker = self.start("sync")?.broker;
         let mut subscriber = Client::connect(&broker.addr(), "idle-subscriber", 0)?;
         subscriber.send(&[0x82, 6, 0, 1, 0, 1, b't', 1])?; // SUBSCRIBE to t, QoS 1
         subscriber.receive(5)?;
@@ -147,14 +164,14 @@ impl Bench {
              {:.2} times",
             answer / sync
         );
-        self.stop(broker).map(drop)
+        broker.stop()
     }
 
-    fn start(&self, mode: &str) -> Result<BrokerProcess> {
+    fn start(&self, mode: &str) -> Result<Server> {
         self.clean_up()?;
         fs::create_dir_all(&self.folder)?;
         let mut command = program(&self.binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--durability", mode]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--durability", mode]);
         // A line for each of the many connections would be a part of what is measured.
         command.args([
             "--max-queued-messages",
@@ -164,14 +181,10 @@ impl Bench {
             "--log-level",
             "warn",
         ]);
-        BrokerProcess::that_says_where(command.arg("--data-dir").arg(self.data()))
-    }
-
-    /// Ends it in good order: how many batches it had synced.
-    fn stop(&self, broker: BrokerProcess) -> Result<f64> {
-        broker.stop()?;
-        let synced = fs::read_to_string(self.data().join("synced")).unwrap_or_default();
-        Ok(synced.trim().parse().unwrap_or_default())
+        let (broker, api) = BrokerProcess::that_serves_http(command.arg("--data-dir").arg(self.data()))?;
+        let token =
+            fs::read_to_string(self.data().join("admin-token")).context("the broker has made no token")?;
+        Ok(Server { broker, api, token: token.trim().to_owned() })
     }
 
     fn data(&self) -> PathBuf {

@@ -235,6 +235,11 @@ fn ask_each_second(scene: &Scene, stop: &AtomicBool, asked: &Asked) -> Result<()
 
 /// The body of the answer, which must be a good one.
 fn ask(Scene { api, token, .. }: &Scene, path: &str) -> Result<String> {
+    get(api, token, path)
+}
+
+/// As [`ask`], of any broker.
+pub(super) fn get(api: &str, token: &str, path: &str) -> Result<String> {
     let mut socket = TcpStream::connect(api.trim_start_matches("http://")).context("the API is gone")?;
     let head =
         format!("GET {path} HTTP/1.0\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}");

@@ -177,7 +177,8 @@ pub trait Store: Send + Sync + 'static {
         Mark::NOTHING
     }
 
-    /// Wakes `waker` once `mark` is durable, or the store has failed. May wake it earlier.
+    /// Wakes `waker` once `mark` is durable, or the store has failed. May wake it earlier. If [`Store::durable`] says right after
+    /// that it is, nobody needs to be woken: a store may make it durable here.
     fn wake_at(&self, mark: Mark, waker: &Waker);
 
     /// How it writes, in numbers; `None` if it does not count.

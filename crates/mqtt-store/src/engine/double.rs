@@ -1,13 +1,17 @@
-//! [`Disk`]: an engine that can lose what was not synced, and fail on demand.
+//! [`Disk`]: an engine and a log's files that can lose what was not synced, and fail on demand.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use fjall::Slice;
 use mqtt_broker::store::StoreError;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Change, Engine, Reads, Row, Rows};
-use crate::{encoding::Table, options::Durability};
+use crate::{
+    encoding::Table,
+    options::Durability,
+    wal::{FILES, Medium},
+};
 
 /// Clones are the same disk.
 #[derive(Clone, Default)]
@@ -15,19 +19,38 @@ pub(crate) struct Disk(Arc<Mutex<Content>>);
 
 #[derive(Default)]
 struct Content {
+    /// Of the log's checksums.
+    seed: u64,
     written: Tables,
     synced: Tables,
     /// Batches that were written and not synced.
     unsynced: Vec<Vec<Change>>,
+    log: Log,
     commits_left: Option<u32>,
     fault: Fault,
-    failed: bool,
-    commits_after_failure: u32,
+    /// What failed. The other part may not have heard of it.
+    failed: Option<Part>,
+    tried_again: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Engine,
+    Log,
+}
+
+/// The log's files.
+#[derive(Clone, Default)]
+struct Log {
+    written: [Vec<u8>; FILES],
+    synced: [Vec<u8>; FILES],
+    /// Writes after the last sync: the file, the place, and the bytes.
+    unsynced: Vec<(usize, usize, Vec<u8>)>,
 }
 
 type Tables = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
-/// How a commit fails.
+/// How a batch or a frame fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing of the batch is there.
@@ -40,38 +63,62 @@ pub(crate) enum Fault {
 }
 
 impl Disk {
-    /// Lets so many commits through, and fails the next.
+    /// An empty one whose log has this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Content { seed, ..Content::default() })))
+    }
+
+    /// Lets so many batches and frames through, and fails the next.
     pub(crate) fn fail_after(&self, commits: u32, fault: Fault) {
         let mut content = self.0.lock();
         content.commits_left = Some(commits);
         content.fault = fault;
     }
 
-    pub(crate) fn commits_after_failure(&self) -> u32 {
-        self.0.lock().commits_after_failure
+    /// How often what had failed was written to again.
+    pub(crate) fn tried_again(&self) -> u32 {
+        self.0.lock().tried_again
     }
 
-    /// The disk after the loss of power: what was synced, and of the batches after it the first `survivors`.
-    pub(crate) fn after_power_loss(&self, survivors: usize) -> Self {
+    /// The disk after the loss of power: what was synced; of the batches after it the first `survivors`; of what was written to
+    /// the log after it each as `torn` says: of its bytes so many of 256 parts.
+    pub(crate) fn after_power_loss(&self, survivors: usize, torn: impl Fn(usize) -> u8) -> Self {
         let content = self.0.lock();
         let mut left = content.synced.clone();
         for batch in content.unsynced.iter().take(survivors) {
             apply(&mut left, batch);
         }
-        Self::holding(left)
+        let mut files = content.log.synced.clone();
+        for (number, (file, at, bytes)) in content.log.unsynced.iter().enumerate() {
+            let kept = bytes.len() * usize::from(torn(number)) / 255;
+            overwrite(&mut files[*file], *at, &bytes[..kept]);
+        }
+        Self::holding(left, files)
     }
 
     /// The disk after the end of the process: what was written.
     pub(crate) fn after_crash(&self) -> Self {
-        Self::holding(self.0.lock().written.clone())
+        let content = self.0.lock();
+        Self::holding(content.written.clone(), content.log.written.clone())
+    }
+
+    /// Bytes of the log, of whatever round.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.0.lock().log.written.iter().map(Vec::len).sum()
     }
 
     pub(crate) fn row_count(&self) -> usize {
         self.0.lock().written.len()
     }
 
-    fn holding(tables: Tables) -> Self {
-        Self(Arc::new(Mutex::new(Content { written: tables.clone(), synced: tables, ..Content::default() })))
+    fn holding(tables: Tables, files: [Vec<u8>; FILES]) -> Self {
+        let log = Log { written: files.clone(), synced: files, unsynced: Vec::new() };
+        Self(Arc::new(Mutex::new(Content {
+            written: tables.clone(),
+            synced: tables,
+            log,
+            ..Content::default()
+        })))
     }
 
     fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>) -> Vec<Row> {
@@ -98,31 +145,90 @@ impl Reads for Disk {
     }
 }
 
-impl Engine for Disk {
-    fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+impl Disk {
+    /// One more thing to write: an error if it is not to be.
+    fn step(&self, part: Part) -> Result<MutexGuard<'_, Content>, StoreError> {
         let mut content = self.0.lock();
-        if content.failed {
-            content.commits_after_failure += 1;
+        if content.failed.is_none() && content.commits_left == Some(0) {
+            content.failed = Some(part);
+        } else if content.failed.is_some() && content.fault != Fault::Hang {
+            content.tried_again += u32::from(content.failed == Some(part));
             return Err(StoreError::new("the disk has failed before"));
         }
-        content.failed = content.commits_left == Some(0);
         content.commits_left = content.commits_left.map(|left| left.saturating_sub(1));
-        if content.failed && content.fault == Fault::Hang {
+        if content.failed.is_some() && content.fault == Fault::Hang {
             drop(content);
             loop {
                 std::thread::park();
             }
         }
-        if content.failed && content.fault == Fault::Write {
+        if content.failed.is_some() && content.fault == Fault::Write {
             return Err(StoreError::new("the disk has failed to write"));
         }
+        Ok(content)
+    }
+}
+
+impl Medium for Disk {
+    fn seed(&self) -> u64 {
+        self.0.lock().seed
+    }
+
+    fn read(&self, file: usize) -> Result<Vec<u8>, StoreError> {
+        Ok(self.0.lock().log.written[file].clone())
+    }
+
+    fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut content = self.step(Part::Log)?;
+        let at = usize::try_from(at).unwrap();
+        overwrite(&mut content.log.written[file], at, bytes);
+        content.log.unsynced.push((file, at, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn grow(&self, file: usize, from: u64, by: usize) -> Result<(), StoreError> {
+        let file = &mut self.0.lock().log.written[file];
+        file.resize(file.len().max(usize::try_from(from).unwrap() + by), 0);
+        Ok(())
+    }
+
+    fn sync(&self, file: usize) -> Result<(), StoreError> {
+        let mut content = self.0.lock();
+        if content.failed.is_some() {
+            return Err(StoreError::new("the disk has failed to sync"));
+        }
+        let log = &mut content.log;
+        log.synced[file] = log.written[file].clone();
+        log.unsynced.retain(|(of, ..)| *of != file);
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        self.0.lock().log = Log::default();
+        Ok(())
+    }
+
+    fn damage(&self, file: usize, at: u64, what: &str) -> StoreError {
+        StoreError::new(format!("file {file} is damaged at {at}: {what}"))
+    }
+}
+
+fn overwrite(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    let end = at + bytes.len();
+    file.resize(file.len().max(end), 0);
+    file[at..end].copy_from_slice(bytes);
+}
+
+impl Engine for Disk {
+    fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+        let mut content = self.step(Part::Engine)?;
         let mut keys: Vec<_> = batch.iter().map(|change| (change.table, &change.key)).collect();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), batch.len(), "a batch changes no row twice");
         apply(&mut content.written, &batch);
         content.unsynced.push(batch);
-        if content.failed {
+        if content.failed.is_some() {
             return Err(StoreError::new("the disk has failed to sync"));
         }
         if durability == Durability::Sync {

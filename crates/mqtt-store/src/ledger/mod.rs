@@ -34,6 +34,8 @@ pub(crate) struct Ledger<E> {
     engine: Arc<E>,
     /// The number of the latest batch.
     number: u64,
+    /// How many groups of records the batches up to the latest have taken in.
+    groups: u64,
     epoch: u32,
     next_id: SessionId,
     sessions: FxHashMap<SessionKey, Live>,
@@ -49,16 +51,6 @@ pub(crate) struct Ledger<E> {
     /// Messages that are kept apart have keys from the first to the last of these; `None` if there are none.
     shared_keys: Option<(MessageKey, MessageKey)>,
     draft: Draft,
-    outcome: Outcome,
-}
-
-/// What became of the messages of one batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// Queued for a session, each once.
-    pub(crate) queued: usize,
-    /// Of these, done with before they had to be written.
-    pub(crate) spared: usize,
 }
 
 /// A session that is not over.
@@ -80,26 +72,32 @@ impl<E: Engine> Ledger<E> {
         self.number
     }
 
+    /// How many groups of records the engine has.
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups
+    }
+
     /// The greatest key of a message in the engine, if that is known without looking.
     pub(crate) fn newest(&self) -> Option<MessageKey> {
         self.sessions.is_empty().then_some(0)
     }
 
-    /// Makes one batch of these records and commits it. Nothing is committed if nothing has changed.
+    /// Makes one batch of these records and commits it: with them there have been so many groups. Nothing is committed if
+    /// nothing has changed.
     pub(crate) fn write(
         &mut self,
-        records: &mut Vec<Record>,
+        records: impl IntoIterator<Item = Record>,
+        groups: u64,
         durability: Durability,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<(), StoreError> {
         // To lose the deletion of what nobody can see is no loss.
-        let durability = if records.is_empty() { Durability::Os } else { durability };
+        let durability = if groups == self.groups { Durability::Os } else { durability };
         self.sweep()?;
-        for record in records.drain(..) {
+        for record in records {
             self.apply(record)?;
         }
-        self.commit(durability)?;
-        self.move_heads()?;
-        Ok(mem::take(&mut self.outcome))
+        self.commit(groups, durability)?;
+        self.move_heads()
     }
 
     fn apply(&mut self, record: Record) -> Result<(), StoreError> {
@@ -212,7 +210,7 @@ impl<E: Engine> Ledger<E> {
         }
     }
 
-    fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+    fn commit(&mut self, groups: u64, durability: Durability) -> Result<(), StoreError> {
         self.place_messages()?;
         self.remember_homes();
         self.write_windows();
@@ -223,11 +221,12 @@ impl<E: Engine> Ledger<E> {
             }
         }
         let mut changes = self.draft.take(self.epoch);
-        if changes.is_empty() {
+        if changes.is_empty() && groups == self.groups {
             return Ok(());
         }
         self.number += 1;
-        let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync };
+        self.groups = groups;
+        let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync, groups };
         self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
         changes.append(&mut self.draft.take(self.epoch));
         self.engine.commit(changes, durability)

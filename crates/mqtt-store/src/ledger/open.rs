@@ -8,21 +8,26 @@ use std::{
 use mqtt_broker::store::{MessageKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Draft, Ledger, Leftovers, Live, Outcome};
+use super::{Draft, Ledger, Leftovers, Live};
 use crate::{
     encoding::{
         EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, block_of, damaged, decode, session_of,
     },
     engine::{Engine, Reads},
+    inbox::size,
     options::Durability,
+    wal::{Medium, Replayed, replay},
 };
+
+/// What is taken in from the log at a time, as it is in memory.
+const CATCH_UP_BYTES: usize = 8 * 1024 * 1024;
 
 impl<E: Engine> Ledger<E> {
     /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.
     pub(crate) fn open(engine: Arc<E>, expected: u64) -> Result<Self, StoreError> {
-        let number = match read(&*engine, Table::Meta, MARK_KEY)? {
-            Some(Value::Mark { number, .. }) => number,
-            _ => 0,
+        let (number, groups) = match read(&*engine, Table::Meta, MARK_KEY)? {
+            Some(Value::Mark { number, groups, .. }) => (number, groups),
+            _ => (0, 0),
         };
         if number < expected {
             return Err(StoreError::new(format!(
@@ -40,6 +45,7 @@ impl<E: Engine> Ledger<E> {
         let mut ledger = Self {
             engine,
             number,
+            groups,
             epoch,
             next_id: 1,
             sessions: FxHashMap::default(),
@@ -50,12 +56,40 @@ impl<E: Engine> Ledger<E> {
             newest_shared: 0,
             shared_keys,
             draft: Draft::default(),
-            outcome: Outcome::default(),
         };
         ledger.read_sessions()?;
-        ledger.draft.put(Table::Meta, EPOCH_KEY.into(), &Value::Epoch(epoch));
-        ledger.commit(Durability::Sync)?;
+        ledger.begin_epoch(epoch)?;
         Ok(ledger)
+    }
+
+    /// Message keys from here on have nothing to do with those of before.
+    fn begin_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
+        self.epoch = epoch;
+        self.draft.put(Table::Meta, EPOCH_KEY.into(), &Value::Epoch(epoch));
+        self.commit(self.groups, Durability::Sync)
+    }
+
+    /// Takes in what the log has and the engine does not.
+    pub(crate) fn catch_up<M: Medium>(&mut self, log: &M, durability: Durability) -> Result<(), StoreError> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let known = self.groups;
+        let Replayed { groups, has_hole } = replay(log, known, |groups, group| {
+            bytes += group.iter().map(size).sum::<usize>();
+            records.extend(group);
+            if bytes < CATCH_UP_BYTES {
+                return Ok(());
+            }
+            bytes = 0;
+            self.write(records.drain(..), groups, durability)
+        })?;
+        if groups > known {
+            self.write(records, groups, durability)?;
+            self.homes.clear();
+            self.singles.clear();
+            self.newest_shared = 0;
+            self.begin_epoch(self.epoch.wrapping_add(1))?;
+        }
+        if has_hole { log.clear() } else { Ok(()) }
     }
 
     fn read_sessions(&mut self) -> Result<(), StoreError> {

@@ -38,7 +38,6 @@ impl<E: Engine> Ledger<E> {
             self.finish(session, key)?;
         }
         self.draft.queue((id, key), new);
-        self.outcome.queued += 1;
         Ok(())
     }
 
@@ -50,11 +49,7 @@ impl<E: Engine> Ledger<E> {
         if live.window.has_changed() && !had_changed {
             self.draft.windows.push(session);
         }
-        if self.draft.unqueue(entry) {
-            self.outcome.spared += 1;
-            return Ok(());
-        }
-        if self.draft.gone.contains(&entry) {
+        if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
             return Ok(());
         }
         live.newest_done = live.newest_done.max(key);

@@ -2,10 +2,11 @@
 
 mod damage;
 mod encoding;
+mod log;
+mod messages;
 mod model;
-mod patience;
 mod power_loss;
-mod records;
+pub(crate) mod records;
 
 /// A directory that is gone afterwards; where syncing costs nothing, if there is such a place.
 fn scratch() -> tempfile::TempDir {

@@ -45,12 +45,12 @@ proptest! {
         let mut ledger = open();
         for act in acts {
             match act {
-                Act::Write(mut records) => {
+                Act::Write(records) => {
                     model.append(records.clone());
-                    ledger.write(&mut records, Durability::Sync).unwrap();
+                    ledger.write(records, 0, Durability::Sync).unwrap();
                 }
                 Act::Sweep => while ledger.has_leftovers() {
-                    ledger.write(&mut Vec::new(), Durability::Sync).unwrap();
+                    ledger.write([], 0, Durability::Sync).unwrap();
                 },
                 Act::Reopen => ledger = open(),
             }
@@ -66,7 +66,7 @@ proptest! {
         let disk = Disk::default();
         let mut ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
         let mut undo = Vec::new();
-        for mut records in batches {
+        for records in batches {
             for record in &records {
                 undo.push(match record {
                     Record::SessionStarted { session, .. } => Record::SessionEnded { session: *session },
@@ -77,11 +77,11 @@ proptest! {
                     _ => continue,
                 });
             }
-            ledger.write(&mut records, Durability::Sync).unwrap();
+            ledger.write(records, 0, Durability::Sync).unwrap();
         }
-        ledger.write(&mut undo, Durability::Sync).unwrap();
+        ledger.write(undo, 0, Durability::Sync).unwrap();
         while ledger.has_leftovers() {
-            ledger.write(&mut Vec::new(), Durability::Sync).unwrap();
+            ledger.write([], 0, Durability::Sync).unwrap();
         }
         prop_assert_eq!(disk.row_count(), 2);
     }

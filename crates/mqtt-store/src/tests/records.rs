@@ -12,7 +12,7 @@ use mqtt_broker::{
 use proptest::{collection::vec, option, prelude::*};
 
 /// What a store is given: groups of records.
-pub(super) fn groups(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Record>>> {
+pub(crate) fn groups(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Record>>> {
     vec(vec(record(), 1..8), count)
 }
 
@@ -117,7 +117,7 @@ fn topic(key: u64) -> TopicName {
 }
 
 /// A message has one content, small or large, however often it is queued.
-pub(super) fn message(key: u64) -> Message {
+pub(crate) fn message(key: u64) -> Message {
     let payload = vec![key as u8; if key.is_multiple_of(2) { 4 } else { 400 }];
     Message::new(&topic(key), &payload, QoS::ExactlyOnce)
 }

@@ -1,9 +1,8 @@
-//! A writer that waits for messages to be done with loses none, and makes nobody wait for ever.
+//! Messages come and go, and the process may end at any moment: none is lost that was durable, and none comes back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
-    time::{Duration, Instant},
 };
 
 use mqtt_broker::{
@@ -13,84 +12,12 @@ use mqtt_broker::{
 use proptest::{collection::vec, prelude::*};
 
 use super::power_loss::{reopened, start};
-use crate::{Durability, engine::double::Disk, writer::Writer};
-
-const SESSION: SessionKey = 1;
-
-fn queued(key: MessageKey) -> Record {
-    queued_for(SESSION, key)
-}
+use crate::{Durability, engine::double::Disk};
 
 fn queued_for(session: SessionKey, key: MessageKey) -> Record {
     let qos = QoS::AtLeastOnce;
     let message = Message::new(&"t".try_into().unwrap(), b"a payload", qos);
     Record::Queued { session, key, qos, retain: false, message }
-}
-
-fn done(key: MessageKey) -> Record {
-    Record::Done { session: SESSION, key }
-}
-
-/// A writer that has seen for a while that it pays to wait, and the next key.
-fn patient(disk: &Disk) -> (Writer, MessageKey) {
-    let writer = start(disk, Durability::Os);
-    writer.append(vec![Record::SessionStarted { session: SESSION, client_id: "a".into() }]);
-    let (mut key, begun) = (1, Instant::now());
-    while begun.elapsed() < Duration::from_millis(100) {
-        let marks: Vec<Mark> = (key..key + 50).map(|key| writer.append_one(queued(key))).collect();
-        for key in key..key + 50 {
-            writer.append_one(done(key));
-        }
-        key += 50;
-        writer.wait(marks[49]).unwrap();
-    }
-    (writer, key)
-}
-
-#[test]
-fn what_is_never_done_with_is_written_all_the_same() {
-    let disk = Disk::default();
-    let (writer, key) = patient(&disk);
-    writer.wait(writer.append(vec![queued(key)])).unwrap();
-    let left = reopened(&disk.after_crash());
-    assert!(left.contains(&queued(key)), "{left:?}");
-}
-
-#[test]
-fn the_end_of_a_patient_writer_writes_everything() {
-    let disk = Disk::default();
-    let (writer, key) = patient(&disk);
-    writer.append(vec![queued(key)]);
-    assert!(writer.close().is_some());
-    assert!(reopened(&disk).contains(&queued(key)));
-}
-
-/// Who waits for a message that was done with waits for no write; who waits for one behind another, until that is written.
-#[test]
-fn what_was_done_with_is_durable_without_a_write() {
-    let disk = Disk::default();
-    let (writer, key) = patient(&disk);
-    let batches = writer.batches();
-    let mark = writer.append_one(queued(key));
-    writer.append_one(done(key));
-    writer.wait(mark).unwrap();
-    assert_eq!(writer.batches(), batches);
-    writer.append_one(queued(key + 1));
-    let mark = writer.append_one(queued(key + 2));
-    writer.append_one(done(key + 2));
-    writer.wait(mark).unwrap();
-    let left = reopened(&disk.after_crash());
-    assert!(left.contains(&queued(key + 1)) && !left.contains(&queued(key + 2)), "{left:?}");
-}
-
-/// Messages that are done with in the batch that queued them cost no row.
-#[test]
-fn nothing_is_left_of_what_was_done_with() {
-    let disk = Disk::default();
-    let (writer, key) = patient(&disk);
-    writer.wait(writer.append(vec![queued(key), done(key)])).unwrap();
-    let left = reopened(&disk.after_crash());
-    assert!(!left.iter().any(|record| matches!(record, Record::Queued { .. })), "{left:?}");
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +28,8 @@ enum Act {
     Send(SessionKey, usize),
     Finish(SessionKey, usize),
     Wait,
+    /// The engine is told.
+    Settle,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -110,6 +39,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => latest().prop_map(|(session, back)| Act::Send(session, back)),
         6 => latest().prop_map(|(session, back)| Act::Finish(session, back)),
         1 => Just(Act::Wait),
+        1 => Just(Act::Settle),
     ]
 }
 
@@ -150,11 +80,11 @@ proptest! {
 
     /// The process ends at any moment: what was durable is there, in whatever order messages are done with.
     #[test]
-    fn a_patient_writer_keeps_what_it_says(acts in vec(act(), 20..120)) {
+    fn a_writer_keeps_what_it_says(acts in vec(act(), 20..120)) {
         let disk = Disk::default();
-        let (writer, first) = patient(&disk);
-        let mut key = first;
-        for session in 2..4 {
+        let writer = start(&disk, Durability::Os);
+        let mut key = 8;
+        for session in 1..4 {
             writer.append_one(Record::SessionStarted { session, client_id: "b".into() });
         }
         let mut marks = Marks::default();
@@ -183,6 +113,10 @@ proptest! {
                 }
                 Act::Wait => {
                     writer.wait(marks.latest).unwrap();
+                    marks.latest
+                }
+                Act::Settle => {
+                    writer.settle().unwrap();
                     marks.latest
                 }
             };

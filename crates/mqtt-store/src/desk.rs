@@ -1,0 +1,454 @@
+//! [`Desk`]: what those who append, those who wait and the store's threads share.
+//!
+//! A group goes two ways at once: encoded into the frame that the log gets next, and as records into the inbox, from which
+//! the engine is told later. It is durable as soon as either has it.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use mqtt_broker::store::{BatchCounter, DeliverPage, Mark, QueueRead, Record, StoreError};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    inbox::{Inbox, Slot},
+    options::{Durability, StoreOptions},
+    wal::{Frame, Medium, Wal},
+};
+
+/// After so long without a sync the disk has rested.
+const REST: Duration = Duration::from_millis(1);
+/// For so long at most whoever needs a sync may do it, and keep the others of its thread waiting.
+const SHORT_SYNC: Duration = Duration::from_millis(1);
+/// How often the keeper looks around while things come in. Without a writer, what nobody waits for is in the log after as long.
+const TICK: Duration = Duration::from_millis(25);
+/// After so many ticks in which nothing came in, the engine is told of everything.
+const QUIET_TICKS: u32 = 4;
+/// So many places of the inbox, most of them empty, are enough.
+const MOST_PLACES: usize = 64 * 1024;
+/// For so many records, at rest, the inbox keeps memory.
+const KEPT_PLACES: usize = 1024;
+
+pub(crate) struct Desk<M> {
+    tray: Mutex<Tray>,
+    /// The keeper has something to do.
+    keep: Condvar,
+    /// The writer has something to do.
+    write: Condvar,
+    /// The inbox was emptied, or the engine has what was in it.
+    room: Condvar,
+    log: Mutex<Log<M>>,
+    durability: Durability,
+    durable: AtomicU64,
+    /// Up to here so much waits that nobody should begin more.
+    congested_until: AtomicU64,
+    waiters: Mutex<Vec<(Mark, Waker)>>,
+    failure: OnceLock<StoreError>,
+    max_pending_bytes: usize,
+    pub(crate) log_steps: Steps,
+    pub(crate) engine_steps: Steps,
+    pub(crate) batches: BatchCounter,
+    pub(crate) stalled: AtomicBool,
+    pub(crate) ended: AtomicBool,
+}
+
+struct Log<M> {
+    wal: Wal<M>,
+    /// What was written last; its memory is used again.
+    spare: Frame,
+}
+
+/// Counts the beginnings and the ends of what may hang: odd while it is under way.
+#[derive(Default)]
+pub(crate) struct Steps(AtomicU64);
+
+struct Tray {
+    inbox: Inbox,
+    frame: Frame,
+    /// Records in the frame.
+    records: usize,
+    /// Groups that have come in: the mark of the latest.
+    appended: u64,
+    /// Those that were handed to the keeper, and those that the engine has.
+    told: u64,
+    settled: u64,
+    /// Somebody waits for the engine to have everything.
+    is_asked: bool,
+    /// At most one a session.
+    reads: Vec<(QueueRead, DeliverPage)>,
+    /// Whether they wait to be called.
+    keeper: Rest,
+    writer: Rest,
+    /// There is something in the frame that somebody may wait for.
+    is_urgent: bool,
+    /// From when on the disk has rested, if a sync takes so little that whoever needs one may do it.
+    rested_at: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It is at work, and looks again by itself.
+    None,
+    /// Until its next tick, or until there is something that cannot wait.
+    Dozing,
+    /// Until something comes in.
+    Asleep,
+}
+
+/// What the engine is to be told: everything up to a mark; and what is to be read then.
+pub(crate) struct Taken {
+    pub(crate) slots: VecDeque<Slot>,
+    /// `None`: nothing, for now.
+    pub(crate) mark: Option<u64>,
+    pub(crate) reads: Vec<(QueueRead, DeliverPage)>,
+}
+
+impl Tray {
+    /// Whether the writer and the disk have nothing to do, and a sync took little last time.
+    fn has_rested(&self) -> bool {
+        self.writer == Rest::Asleep && self.rested_at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl<M: Medium> Desk<M> {
+    pub(crate) fn new(wal: Wal<M>, inbox: Inbox, options: &StoreOptions) -> Self {
+        let tray = Tray {
+            inbox,
+            frame: Frame::default(),
+            records: 0,
+            appended: 0,
+            told: 0,
+            settled: 0,
+            is_asked: false,
+            reads: Vec::new(),
+            keeper: Rest::None,
+            writer: Rest::None,
+            is_urgent: false,
+            rested_at: None,
+            closed: false,
+        };
+        Self {
+            tray: Mutex::new(tray),
+            keep: Condvar::new(),
+            write: Condvar::new(),
+            room: Condvar::new(),
+            log: Mutex::new(Log { wal, spare: Frame::default() }),
+            durability: options.durability,
+            durable: AtomicU64::new(0),
+            congested_until: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            failure: OnceLock::new(),
+            max_pending_bytes: options.max_pending_bytes,
+            log_steps: Steps::default(),
+            engine_steps: Steps::default(),
+            batches: BatchCounter::default(),
+            stalled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a group, which is not empty.
+    pub(crate) fn append(&self, group: impl AsRef<[Record]> + IntoIterator<Item = Record>) -> Mark {
+        let mut tray = self.tray.lock();
+        while tray.inbox.bytes() >= self.max_pending_bytes && !tray.closed {
+            self.room.wait(&mut tray);
+        }
+        if tray.closed {
+            return Mark(tray.appended + 1); // It is never durable.
+        }
+        tray.appended += 1;
+        let mark = tray.appended;
+        tray.frame.push(group.as_ref());
+        let mut gone = Vec::new();
+        for record in group {
+            tray.records += 1;
+            tray.is_urgent |= !matches!(record, Record::Done { .. }); // Nobody waits to hear of it.
+            gone.extend(tray.inbox.push(record));
+        }
+        if self.is_congested(&tray) {
+            self.congested_until.store(mark, Ordering::Relaxed);
+        } else if tray.writer == Rest::Asleep && tray.is_urgent && !tray.has_rested() {
+            self.call_writer(&mut tray);
+        }
+        if tray.keeper == Rest::Asleep || tray.keeper == Rest::Dozing && self.is_due(&tray) {
+            tray.keeper = Rest::None;
+            self.keep.notify_one();
+        }
+        drop(tray);
+        drop(gone); // Memory is given back while nobody waits.
+        Mark(mark)
+    }
+
+    /// So much waits for the engine that nothing more is acknowledged until it has been told of it.
+    fn is_congested(&self, tray: &Tray) -> bool {
+        tray.inbox.bytes() > self.max_pending_bytes / 2
+    }
+
+    /// Whether the engine has to be told now.
+    fn is_due(&self, tray: &Tray) -> bool {
+        tray.closed
+            || tray.is_asked
+            || !tray.reads.is_empty()
+            || tray.inbox.bytes() > self.max_pending_bytes / 4
+            || tray.inbox.len() >= MOST_PLACES
+    }
+
+    fn call_writer(&self, tray: &mut Tray) {
+        if mem::replace(&mut tray.writer, Rest::None) == Rest::Asleep {
+            self.write.notify_one();
+        }
+    }
+
+    /// Has a part of a queue read once the engine has everything that was appended before.
+    pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
+        let mut tray = self.tray.lock();
+        if !tray.closed {
+            tray.reads.push((read, deliver));
+            self.call_keeper(&mut tray);
+        }
+    }
+
+    /// Has the engine told of everything that was appended before, and waits for that, or for the end.
+    pub(crate) fn wait_for_engine(&self) {
+        let mut tray = self.tray.lock();
+        let all = tray.appended;
+        tray.is_asked = true;
+        self.call_keeper(&mut tray);
+        while tray.settled < all && !tray.closed {
+            self.room.wait(&mut tray);
+        }
+    }
+
+    fn call_keeper(&self, tray: &mut Tray) {
+        if mem::replace(&mut tray.keeper, Rest::None) != Rest::None {
+            self.keep.notify_one();
+        }
+    }
+
+    pub(crate) fn appended(&self) -> Mark {
+        Mark(self.tray.lock().appended)
+    }
+
+    pub(crate) fn set_newest(&self, key: u64) {
+        self.tray.lock().inbox.set_newest(key);
+    }
+
+    pub(crate) fn durable(&self) -> Mark {
+        Mark(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn congested_until(&self) -> Mark {
+        Mark(self.congested_until.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.failure.get().cloned()
+    }
+
+    /// Wakes `waker` when everything up to `mark` is durable. Whoever asks writes the log himself, and need not be woken, where
+    /// that takes no sync, or a short one and the disk has nothing else to do: to wake another thread takes longer.
+    pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
+        if self.durability == Durability::Os {
+            self.write(&mut self.log.lock());
+        } else if self.tray.lock().has_rested()
+            && let Some(mut log) = self.log.try_lock()
+        {
+            self.write(&mut log);
+        }
+        if self.durable() >= mark {
+            return;
+        }
+        {
+            let mut waiters = self.waiters.lock();
+            // Who asks twice is woken once.
+            if !waiters.last().is_some_and(|(last, known)| *last == mark && known.will_wake(waker)) {
+                waiters.push((mark, waker.clone()));
+            }
+        }
+        {
+            let mut tray = self.tray.lock();
+            if !tray.frame.is_empty() {
+                tray.is_urgent = true;
+                self.call_writer(&mut tray);
+            }
+        }
+        // It may have become durable between the caller's look and the push.
+        if self.durable() >= mark || self.failure.get().is_some() {
+            self.wake_satisfied();
+        }
+    }
+
+    /// Writes what came in to the log, unless the engine is too far behind.
+    fn write(&self, log: &mut Log<M>) {
+        let Log { wal, spare } = log;
+        let (mark, records) = {
+            let mut tray = self.tray.lock();
+            if tray.frame.is_empty() || tray.closed || self.is_congested(&tray) {
+                return;
+            }
+            mem::swap(&mut tray.frame, spare);
+            tray.is_urgent = false;
+            (tray.appended, mem::take(&mut tray.records))
+        };
+        let begun = Instant::now();
+        let written = self.log_steps.count(|| wal.write(spare));
+        let (now, took) = (Instant::now(), begun.elapsed());
+        spare.clear();
+        match written {
+            Ok(()) if self.failure.get().is_none() => {
+                self.batches.add(records, took);
+                self.tray.lock().rested_at = (took < SHORT_SYNC).then(|| now + REST);
+                self.publish(mark);
+            }
+            // It took too long, and everybody was told that it had failed.
+            Ok(()) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Writes whatever came in while it wrote what had come before, to the end.
+    pub(crate) fn keep_writing(&self) {
+        loop {
+            let mut tray = self.tray.lock();
+            while !tray.closed && (!tray.is_urgent || self.is_congested(&tray)) {
+                tray.writer = Rest::Asleep;
+                self.write.wait(&mut tray);
+            }
+            if tray.closed {
+                return;
+            }
+            drop(tray);
+            self.write(&mut self.log.lock());
+        }
+    }
+
+    /// What to tell the engine; `None` at the end. With `may_rest`, waits until it is time.
+    pub(crate) fn next(&self, mut slots: VecDeque<Slot>, may_rest: bool) -> Option<Taken> {
+        let is_filling = || self.log.lock().wal.is_filling();
+        let (mut quiet, mut seen) = (0, 0);
+        let mut must = is_filling();
+        let mut tray = self.tray.lock();
+        while !self.is_due(&tray) && !must && quiet < QUIET_TICKS {
+            if !may_rest {
+                return Some(Taken { slots, mark: None, reads: Vec::new() });
+            }
+            if tray.told == tray.appended {
+                tray.keeper = Rest::Asleep;
+                self.keep.wait(&mut tray);
+                continue;
+            }
+            tray.keeper = Rest::Dozing;
+            if !self.keep.wait_for(&mut tray, TICK).timed_out() {
+                continue;
+            }
+            tray.keeper = Rest::None;
+            quiet = if tray.appended == seen { quiet + 1 } else { 0 };
+            seen = tray.appended;
+            if !tray.frame.is_empty() {
+                tray.is_urgent = true;
+                self.call_writer(&mut tray);
+            }
+            drop(tray);
+            if self.durability == Durability::Os {
+                self.write(&mut self.log.lock());
+            }
+            must = is_filling();
+            tray = self.tray.lock();
+        }
+        tray.keeper = Rest::None;
+        if tray.closed && tray.told == tray.appended {
+            return None;
+        }
+        tray.is_asked = false;
+        tray.inbox.take(&mut slots);
+        if quiet > 0 {
+            tray.inbox.shrink_to(KEPT_PLACES);
+        }
+        if tray.closed {
+            tray.frame.clear(); // The engine gets it.
+        }
+        self.room.notify_all();
+        self.call_writer(&mut tray);
+        tray.told = tray.appended;
+        let taken = Taken { slots, mark: Some(tray.told), reads: mem::take(&mut tray.reads) };
+        drop(tray);
+        if self.durability == Durability::Os && !self.waiters.lock().is_empty() {
+            self.write(&mut self.log.lock()); // It may have been too much until now.
+        }
+        Some(taken)
+    }
+
+    /// The engine has everything up to this mark, which is so many groups in all.
+    pub(crate) fn settle(&self, mark: u64, groups: u64) {
+        self.log.lock().wal.forget(groups);
+        self.publish(mark);
+        self.tray.lock().settled = mark;
+        self.room.notify_all();
+    }
+
+    fn publish(&self, mark: u64) {
+        // The log and the engine may come here at the same time.
+        self.durable.fetch_max(mark, Ordering::AcqRel);
+        self.wake_satisfied();
+    }
+
+    pub(crate) fn fail(&self, error: StoreError) {
+        tracing::error!("{error}; nothing more is acknowledged that must not be lost");
+        // The first failure is the one that explains the others.
+        let _ = self.failure.set(error);
+        let dropped = {
+            let mut tray = self.tray.lock();
+            let mut slots = VecDeque::new();
+            tray.inbox.take(&mut slots);
+            tray.frame.clear();
+            tray.told = tray.appended;
+            self.close_tray(&mut tray);
+            (slots, mem::take(&mut tray.reads))
+        };
+        drop(dropped);
+        self.wake_satisfied();
+    }
+
+    /// Takes no more.
+    pub(crate) fn close(&self) {
+        self.close_tray(&mut self.tray.lock());
+    }
+
+    fn close_tray(&self, tray: &mut Tray) {
+        tray.closed = true;
+        self.room.notify_all();
+        self.keep.notify_one();
+        self.write.notify_one();
+    }
+
+    fn wake_satisfied(&self) {
+        let (durable, failed) = (self.durable(), self.failure.get().is_some());
+        let satisfied: Vec<_> =
+            self.waiters.lock().extract_if(.., |(mark, _)| failed || *mark <= durable).collect();
+        // Not under the lock: a waker may do anything.
+        for (_, waker) in satisfied {
+            waker.wake();
+        }
+    }
+}
+
+impl Steps {
+    pub(crate) fn count<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let done = act();
+        self.0.fetch_add(1, Ordering::Relaxed);
+        done
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
