@@ -25,6 +25,7 @@ mod publish;
 mod quantity;
 #[cfg(test)]
 mod random_text;
+mod rest;
 mod runtime;
 mod serve;
 mod signals;

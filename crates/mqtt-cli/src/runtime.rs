@@ -1,8 +1,10 @@
 //! Which tokio runtime each half of the program runs on: the one place where that is chosen.
 
-use std::{future::pending, io, thread};
+use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::rest;
 
 /// For the broker but for its connections: what listens, keeps house and answers operators delays no client.
 pub(crate) fn for_broker() -> io::Result<Runtime> {
@@ -24,7 +26,7 @@ fn worker(number: usize) -> io::Result<Handle> {
     let runtime = single()?;
     let handle = runtime.handle().clone();
     let name = format!("gmqtt-{number}");
-    thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(rest::give_back_after_load()))?;
     Ok(handle)
 }
 

@@ -103,10 +103,10 @@ enum Rest {
     Asleep,
 }
 
-/// What the engine is to be told: everything up to a mark; and what is to be read then.
+/// What the engine is to be told: everything up to a mark, or nothing; and what is to be read then.
 pub(crate) struct Taken {
     pub(crate) slots: VecDeque<Slot>,
-    /// `None`: nothing, for now.
+    /// `None`: nothing.
     pub(crate) mark: Option<u64>,
     pub(crate) reads: Vec<(QueueRead, DeliverPage)>,
 }
@@ -171,7 +171,7 @@ impl<M: Medium> Desk<M> {
         for record in group {
             tray.records += 1;
             tray.is_urgent |= !matches!(record, Record::Done { .. }); // Nobody waits to hear of it.
-            gone.extend(tray.inbox.push(record));
+            gone.extend(tray.inbox.push(mark, record));
         }
         if self.is_congested(&tray) {
             self.congested_until.store(mark, Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl<M: Medium> Desk<M> {
     fn is_due(&self, tray: &Tray) -> bool {
         tray.closed
             || tray.is_asked
-            || !tray.reads.is_empty()
+            || tray.reads.iter().any(|(read, _)| tray.inbox.speaks_of(read.session, read.after))
             || tray.inbox.bytes() > self.max_pending_bytes / 4
             || tray.inbox.len() >= MOST_PLACES
     }
@@ -207,7 +207,7 @@ impl<M: Medium> Desk<M> {
         }
     }
 
-    /// Has a part of a queue read once the engine has everything that was appended before.
+    /// Has a part of a queue read once the engine has all about it that was appended before.
     pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
         let mut tray = self.tray.lock();
         if !tray.closed {
@@ -337,8 +337,9 @@ impl<M: Medium> Desk<M> {
         let mut must = is_filling();
         let mut tray = self.tray.lock();
         while !self.is_due(&tray) && !must && quiet < QUIET_TICKS {
-            if !may_rest {
-                return Some(Taken { slots, mark: None, reads: Vec::new() });
+            if !may_rest || !tray.reads.is_empty() {
+                tray.keeper = Rest::None;
+                return Some(Taken { slots, mark: None, reads: mem::take(&mut tray.reads) });
             }
             if tray.told == tray.appended {
                 tray.keeper = Rest::Asleep;
@@ -384,6 +385,11 @@ impl<M: Medium> Desk<M> {
             self.write(&mut self.log.lock()); // It may have been too much until now.
         }
         Some(taken)
+    }
+
+    /// Nothing in the log is needed any more.
+    pub(crate) fn clear_log(&self) -> Result<(), StoreError> {
+        self.log.lock().wal.clear()
     }
 
     /// The engine has everything up to this mark, which is so many groups in all.

@@ -103,6 +103,14 @@ impl Directory {
         self.path.join(LOG_DIR)
     }
 
+    /// How long the log's files are, all together.
+    pub(crate) fn log_bytes(&self) -> Result<u64, StoreError> {
+        let path = self.log();
+        let lengths =
+            fs::read_dir(&path).and_then(|files| files.map(|file| Ok(file?.metadata()?.len())).sum());
+        lengths.map_err(|error| failed("read", &path, &error))
+    }
+
     /// Whether nothing can have been acknowledged yet.
     pub(crate) fn is_new(&self) -> bool {
         self.stage != Stage::Whole

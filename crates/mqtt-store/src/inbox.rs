@@ -8,6 +8,7 @@ use std::{collections::VecDeque, mem};
 
 use mqtt_broker::store::{MessageKey, Record, SessionKey};
 use mqtt_codec::PacketId;
+use rustc_hash::FxHashMap;
 
 /// What a record costs in memory besides its message.
 const RECORD_BYTES: usize = mem::size_of::<Record>();
@@ -23,11 +24,15 @@ pub(crate) struct Inbox {
     places: VecDeque<Place>,
     /// No message with a greater key has come in, or is in the engine; `None` as long as nobody has looked.
     newest: Option<MessageKey>,
+    /// The greatest key of a message that is spoken of here, for each session.
+    latest: FxHashMap<SessionKey, MessageKey>,
     bytes: usize,
 }
 
 /// The place of one record.
 pub(crate) struct Slot {
+    /// Its group's.
+    mark: u64,
     /// `None` if it is a message that was done with.
     record: Option<Record>,
     /// What became of the message.
@@ -65,8 +70,13 @@ impl Inbox {
         self.bytes
     }
 
-    /// Takes a record. What it returns is to be dropped: elsewhere, as others wait for this inbox.
-    pub(crate) fn push(&mut self, record: Record) -> Option<Record> {
+    /// Whether anything here is about a message for this session with a greater key.
+    pub(crate) fn speaks_of(&self, session: SessionKey, after: MessageKey) -> bool {
+        self.latest.get(&session).is_some_and(|latest| *latest > after)
+    }
+
+    /// Takes a record of the group with this mark. What it returns is to be dropped: elsewhere, as others wait for this inbox.
+    pub(crate) fn push(&mut self, mark: u64, record: Record) -> Option<Record> {
         let place = match record {
             Record::Sent { session, key, .. }
             | Record::Released { session, key }
@@ -78,8 +88,9 @@ impl Inbox {
             _ => None,
         };
         let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) else {
+            self.note(&record);
             self.bytes += size(&record);
-            self.slots.push_back(Slot { record: Some(record), sent: None, released: false });
+            self.slots.push_back(Slot { mark, record: Some(record), sent: None, released: false });
             return None;
         };
         match record {
@@ -100,6 +111,7 @@ impl Inbox {
         mem::swap(&mut self.slots, slots);
         self.gone += slots.len() as u64;
         self.places.clear();
+        self.latest.clear();
         self.bytes = 0;
     }
 
@@ -107,6 +119,23 @@ impl Inbox {
     pub(crate) fn shrink_to(&mut self, places: usize) {
         self.slots.shrink_to(places);
         self.places.shrink_to(places);
+        self.latest.shrink_to(places);
+    }
+
+    fn note(&mut self, record: &Record) {
+        let (session, key) = match *record {
+            Record::Queued { session, key, .. }
+            | Record::Sent { session, key, .. }
+            | Record::Released { session, key }
+            | Record::Done { session, key } => (session, key),
+            // All of them.
+            Record::SessionStarted { session, .. } | Record::SessionEnded { session } => {
+                (session, MessageKey::MAX)
+            }
+            _ => return,
+        };
+        let latest = self.latest.entry(session).or_default();
+        *latest = key.max(*latest);
     }
 
     /// Lets go of the empty places at the front.
@@ -160,6 +189,15 @@ impl Inbox {
 }
 
 impl Slot {
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// What it takes in memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.record.as_ref().map_or(0, size)
+    }
+
     /// What the engine is to be told.
     pub(crate) fn unpack(self, records: &mut Vec<Record>) {
         let Some(record) = self.record else { return };
@@ -207,7 +245,7 @@ mod tests {
     fn inbox(records: impl IntoIterator<Item = Record>) -> Inbox {
         let mut inbox = Inbox::new(Some(0));
         for record in records {
-            inbox.push(record);
+            inbox.push(1, record);
         }
         inbox
     }
@@ -230,7 +268,7 @@ mod tests {
     #[test]
     fn a_message_that_was_done_with_leaves_nothing() {
         let mut inbox = inbox([queued(1, 5), sent(1, 5), queued(1, 6), done(1, 5)]);
-        assert!(inbox.push(done(1, 6)).is_some(), "to be dropped elsewhere");
+        assert!(inbox.push(1, done(1, 6)).is_some(), "to be dropped elsewhere");
         assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
     }
 
@@ -238,10 +276,30 @@ mod tests {
     fn what_stands_behind_another_leaves_an_empty_place() {
         let mut inbox = inbox([queued(1, 5), queued(1, 6), queued(1, 7), done(1, 6)]);
         assert_eq!(inbox.len(), 3);
-        inbox.push(done(1, 5));
+        inbox.push(1, done(1, 5));
         assert_eq!(inbox.len(), 1, "the places at the front are let go of");
-        inbox.push(sent(1, 7));
+        inbox.push(1, sent(1, 7));
         assert_eq!(all(inbox), [queued(1, 7), sent(1, 7)]);
+    }
+
+    #[test]
+    fn it_knows_of_whom_it_speaks() {
+        let over = Record::SessionEnded { session: 5 };
+        let mut inbox = inbox([queued(1, 5), queued(2, 6), sent(3, 4), done(3, 4), over]);
+        for (session, after, expected) in [
+            (1, 4, true),
+            (1, 5, false),
+            (2, 5, true),
+            (2, 6, false),
+            (3, 3, true),
+            (3, 4, false),
+            (4, 0, false),
+            (5, 9, true),
+        ] {
+            assert_eq!(inbox.speaks_of(session, after), expected, "{session} after {after}");
+        }
+        inbox.take(&mut VecDeque::new());
+        assert!(!inbox.speaks_of(1, 4));
     }
 
     #[test]
@@ -256,9 +314,9 @@ mod tests {
     #[test]
     fn each_receiver_is_done_for_itself() {
         let mut inbox = Inbox::new(Some(0));
-        (1..=8).for_each(|session| drop(inbox.push(queued(session, 5))));
-        inbox.push(done(2, 5));
-        inbox.push(done(9, 5));
+        (1..=8).for_each(|session| drop(inbox.push(1, queued(session, 5))));
+        inbox.push(1, done(2, 5));
+        inbox.push(1, done(9, 5));
         let rest = [1, 3, 4, 5, 6, 7, 8].map(|session| queued(session, 5));
         assert_eq!(all(inbox), [&rest[..], &[done(9, 5)]].concat());
     }
@@ -268,9 +326,9 @@ mod tests {
         let mut inbox = Inbox::new(Some(0));
         let group: Vec<_> = (1..=9).map(|session| queued(session, 5)).collect();
         for record in &group {
-            inbox.push(record.clone());
+            inbox.push(1, record.clone());
         }
-        inbox.push(done(2, 5));
+        inbox.push(1, done(2, 5));
         assert_eq!(all(inbox), [&group[..], &[done(2, 5)]].concat());
     }
 
@@ -281,14 +339,14 @@ mod tests {
         assert_eq!(all(inbox(again.clone())), again);
         for newest in [None, Some(5)] {
             let mut inbox = Inbox::new(newest);
-            inbox.push(queued(1, 5));
-            inbox.push(done(1, 5));
+            inbox.push(1, queued(1, 5));
+            inbox.push(1, done(1, 5));
             assert_eq!(all(inbox), [queued(1, 5), done(1, 5)]);
         }
         let mut inbox = inbox([queued(1, 5)]);
         inbox.take(&mut VecDeque::new());
-        inbox.push(queued(1, 5));
-        inbox.push(done(1, 5));
+        inbox.push(1, queued(1, 5));
+        inbox.push(1, done(1, 5));
         assert_eq!(all(inbox), [queued(1, 5), done(1, 5)]);
     }
 }

@@ -103,7 +103,8 @@ impl FjallStore {
     /// If the files cannot be read.
     pub fn info(&self, progress: &mut dyn FnMut(Progress)) -> Result<StoreInfo, StoreError> {
         let rows = check::count(&self.view()?, self.walk(progress))?;
-        Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes: self.0.engine.disk_bytes()?, rows })
+        let disk_bytes = self.0.engine.disk_bytes()? + self.0.directory.log_bytes()?;
+        Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes, rows })
     }
 
     /// Copies the store as it is now into a new directory, where it can be opened like any other. Works while the store is
@@ -188,7 +189,8 @@ impl Inner {
     fn finish(&self) -> Result<(), StoreError> {
         let Some(number) = self.writer.close() else { return self.writer.failure().map_or(Ok(()), Err) };
         self.engine.sync()?;
-        self.directory.set_synced(number)
+        self.directory.set_synced(number)?;
+        self.writer.clear_log()
     }
 }
 

@@ -20,13 +20,15 @@ use parking_lot::Mutex;
 use crate::{
     desk::{Desk, Steps},
     engine::{Engine, Reads},
-    inbox::Inbox,
+    inbox::{Inbox, Slot},
     ledger::Ledger,
     options::{Durability, StoreOptions},
     pages::{self, Job},
     wal::{Medium, Wal},
 };
 
+/// So is what the engine is told at a time, as it is in memory: at a start it reads each batch in one piece.
+const BATCH_SHARE: usize = 8;
 /// How often somebody looks whether something is stuck.
 const LOOK: Duration = Duration::from_secs(1);
 /// A file of the log is this share of what a table gathers in memory, and no less than the other.
@@ -53,9 +55,11 @@ impl<M: Medium> Writer<M> {
         let file_bytes = (options.memtable_bytes as u64 / LOG_FILE_SHARE).max(LEAST_LOG_FILE);
         let wal = Wal::new(log, ledger.groups(), file_bytes, durability);
         let desk = Arc::new(Desk::new(wal, Inbox::new(ledger.newest()), options));
+        let batch_bytes = options.memtable_bytes / BATCH_SHARE;
         let (jobs, taken) = channel();
         let theirs = Arc::clone(&desk);
-        let keeper = spawn("store-keeper", move || keep(&theirs, ledger, durability, &view, &jobs))?;
+        let keeper =
+            spawn("store-keeper", move || keep(&theirs, ledger, (durability, batch_bytes), &view, &jobs))?;
         let theirs = Arc::clone(&desk);
         let mut others =
             vec![spawn("store-reader", move || pages::read_all(&taken, |error| theirs.fail(error)))?];
@@ -84,7 +88,7 @@ impl<M: Medium> Writer<M> {
         self.desk.set_newest(key);
     }
 
-    /// Has a part of a queue read once the engine has everything that was appended before.
+    /// Has a part of a queue read once the engine has all about it that was appended before.
     pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
         self.desk.read(read, deliver);
     }
@@ -119,6 +123,11 @@ impl<M: Medium> Writer<M> {
     pub(crate) fn settle(&self) -> Result<(), StoreError> {
         self.desk.wait_for_engine();
         self.failure().map_or(Ok(()), Err)
+    }
+
+    /// After the end, once what the engine has is on the disk.
+    pub(crate) fn clear_log(&self) -> Result<(), StoreError> {
+        self.desk.clear_log()
     }
 
     pub(crate) fn batches(&self) -> BatchCounts {
@@ -157,7 +166,7 @@ impl<M: Medium> Writer<M> {
 fn keep<E: Engine, M: Medium, V: Reads>(
     desk: &Desk<M>,
     mut ledger: Ledger<E>,
-    durability: Durability,
+    (durability, batch_bytes): (Durability, usize),
     view: &impl Fn() -> V,
     jobs: &Sender<Job<V>>,
 ) -> Option<u64> {
@@ -165,17 +174,22 @@ fn keep<E: Engine, M: Medium, V: Reads>(
     let first = ledger.groups();
     while let Some(taken) = desk.next(slots, !ledger.has_leftovers()) {
         slots = taken.slots;
-        slots.drain(..).for_each(|slot| slot.unpack(&mut records));
-        let groups = taken.mark.map_or(ledger.groups(), |mark| first + mark);
-        if let Err(error) = desk.engine_steps.count(|| ledger.write(records.drain(..), groups, durability)) {
-            desk.fail(error);
-            return None;
-        }
-        if desk.failure().is_some() {
-            return None; // It took too long, and everybody was told that it had failed.
-        }
-        if let Some(mark) = taken.mark {
-            desk.settle(mark, groups);
+        loop {
+            let mark = next_batch(&mut slots, &mut records, batch_bytes).or(taken.mark);
+            let groups = mark.map_or(ledger.groups(), |mark| first + mark);
+            let written = desk.engine_steps.count(|| ledger.write(records.drain(..), groups, durability));
+            if let Err(error) = written {
+                desk.fail(error);
+            }
+            if desk.failure().is_some() {
+                return None; // It may have taken too long, and everybody was told that it had failed.
+            }
+            if let Some(mark) = mark {
+                desk.settle(mark, groups);
+            }
+            if slots.is_empty() {
+                break;
+            }
         }
         if !taken.reads.is_empty() {
             let view = Arc::new(view());
@@ -186,6 +200,17 @@ fn keep<E: Engine, M: Medium, V: Reads>(
         }
     }
     Some(ledger.number())
+}
+
+/// Takes from the front as many groups as are enough for a batch. The mark of the last, unless that takes all there is.
+fn next_batch(slots: &mut VecDeque<Slot>, records: &mut Vec<Record>, enough: usize) -> Option<u64> {
+    let (mut bytes, mut mark) = (0, 0);
+    while let Some(slot) = slots.pop_front_if(|slot| bytes < enough.max(1) || slot.mark() == mark) {
+        mark = slot.mark();
+        bytes += slot.bytes();
+        slot.unpack(records);
+    }
+    (!slots.is_empty()).then_some(mark)
 }
 
 /// Calls the store failed when something is stuck. It counts its own looks, and so no time in which the whole process stood

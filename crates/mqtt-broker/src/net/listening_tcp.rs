@@ -22,6 +22,10 @@ use crate::client::Peer;
 /// Whether accepted sockets have the options of the one that listens. If not, each costs five system calls more.
 const INHERITS_OPTIONS: bool = cfg!(target_os = "linux");
 
+/// How many connections may wait to be accepted, where the system has no lower limit of its own. Who comes when as many wait is
+/// not heard, and tries again after a second.
+const BACKLOG: i32 = 4096;
+
 pub(super) struct ListeningTcp {
     door: Door,
     /// How long an accepted connection may be silent before the system asks whether it is still there.
@@ -33,6 +37,9 @@ impl ListeningTcp {
     pub(super) fn new(socket: TcpListener, silence: Option<Duration>) -> io::Result<Self> {
         if INHERITS_OPTIONS {
             set_options(SockRef::from(&socket), silence);
+        }
+        if let Err(error) = SockRef::from(&socket).listen(BACKLOG) {
+            tracing::debug!("fewer connections may wait to be accepted than is usual: {error}");
         }
         Ok(Self { door: Door::new(socket)?, silence })
     }
@@ -142,6 +149,21 @@ mod tests {
         assert!(accepted.tcp_nodelay()? && accepted.keepalive()?);
         #[cfg(target_os = "linux")]
         assert_eq!(accepted.tcp_keepalive_time()?, Duration::from_secs(70));
+        Ok(())
+    }
+
+    /// A crowd that comes at once is heard, though nobody has accepted any of them yet.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn many_may_wait_to_be_accepted() -> io::Result<()> {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")?;
+        let crowd = most.trim().parse().map_or(128, |most: usize| most.min(300));
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?.into_std()?;
+        let address = socket.local_addr()?;
+        let _listening = ListeningTcp::new(socket, None)?;
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500));
+        let waiting: io::Result<Vec<_>> = (0..crowd).map(connect).collect();
+        assert_eq!(waiting?.len(), crowd);
         Ok(())
     }
 }

@@ -186,6 +186,11 @@ impl Medium for Disk {
         Ok(())
     }
 
+    fn cut(&self, file: usize, len: u64) -> Result<(), StoreError> {
+        self.0.lock().log.written[file].truncate(usize::try_from(len).unwrap());
+        Ok(())
+    }
+
     fn grow(&self, file: usize, from: u64, by: usize) -> Result<(), StoreError> {
         let file = &mut self.0.lock().log.written[file];
         file.resize(file.len().max(usize::try_from(from).unwrap() + by), 0);

@@ -22,6 +22,11 @@ use crate::{
 /// How much of the journal may be waiting to be sorted into files: what has to be read again at the next start.
 const MAX_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 
+/// Threads that sort and merge files. The engine keeps the first for sorting: as long as all others merge and one more merge is asked
+/// for, that one passes it on to itself, over and over, and takes a whole processor for it (fjall 3.1.13). Two are asked for at a
+/// time and more, of which all but the first mostly find nothing to do: so there is somebody left to take them.
+const WORKERS: usize = 4;
+
 pub(crate) struct FjallEngine {
     database: Database,
     tables: [Keyspace; Table::ALL.len()],
@@ -35,7 +40,7 @@ impl FjallEngine {
                 .manual_journal_persist(true)
                 .max_journaling_size(MAX_JOURNAL_BYTES)
                 .cache_size(options.cache_bytes)
-                .worker_threads(2)
+                .worker_threads(WORKERS)
                 .open()?;
             let open = |table: Table| database.keyspace(table.name(), || table_options(table, options));
             let tables = open_tables(open)?;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What is taken in from the log at a time, as it is in memory.
-const CATCH_UP_BYTES: usize = 8 * 1024 * 1024;
+const CATCH_UP_BYTES: usize = 2 * 1024 * 1024;
 
 impl<E: Engine> Ledger<E> {
     /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -83,12 +83,17 @@ impl Medium for Files {
     fn read(&self, file: usize) -> Result<Vec<u8>, StoreError> {
         self.act(file, "read", |mut file| {
             let mut content = Vec::new();
+            file.rewind()?;
             file.read_to_end(&mut content).map(|_| content)
         })
     }
 
     fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.act(file, "write", |file| write_all_at(file, bytes, at))
+    }
+
+    fn cut(&self, file: usize, len: u64) -> Result<(), StoreError> {
+        self.act(file, "shorten", |file| file.set_len(len))
     }
 
     fn grow(&self, file: usize, from: u64, by: usize) -> Result<(), StoreError> {
@@ -123,7 +128,7 @@ fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn write_all_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    use std::io::{Seek, SeekFrom, Write};
+    use std::io::SeekFrom;
 
     file.seek(SeekFrom::Start(at))?;
     file.write_all(bytes)

@@ -43,7 +43,10 @@ pub(crate) trait Medium: Send + 'static {
 
     fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Makes a file longer; an error is of no consequence.
+    /// Makes a file shorter. Neither this nor the next has to be durable, and errors are of no consequence.
+    fn cut(&self, file: usize, len: u64) -> Result<(), StoreError>;
+
+    /// Makes a file longer.
     fn grow(&self, file: usize, from: u64, by: usize) -> Result<(), StoreError>;
 
     /// What was written survives the loss of power.
@@ -176,16 +179,17 @@ impl<M: Medium> Wal<M> {
         {
             self.full.push_back((self.active, self.groups));
             (self.active, self.len) = (next, 0);
+            self.cut_to_size();
         }
         let bytes = frame.seal(self.medium.seed(), self.groups, self.durability);
         let end = self.len + bytes.len() as u64;
-        if self.durability == Durability::Sync
-            && let Some(length) = self.lengths.get_mut(self.active)
-            && end > *length
-        {
-            // Where a file has its length, a sync need not write that down too.
-            let _ = self.medium.grow(self.active, *length, GROWTH);
-            *length = end.max(*length + GROWTH as u64);
+        if let Some(length) = self.lengths.get_mut(self.active).filter(|length| end > **length) {
+            if self.durability == Durability::Sync {
+                // Where a file has its length, a sync need not write that down too.
+                let _ = self.medium.grow(self.active, *length, GROWTH);
+                *length += GROWTH as u64;
+            }
+            *length = end.max(*length);
         }
         self.medium.write(self.active, self.len, bytes)?;
         if self.durability == Durability::Sync {
@@ -194,6 +198,21 @@ impl<M: Medium> Wal<M> {
         self.len = end;
         self.groups += frame.groups;
         Ok(())
+    }
+
+    /// Gives back what a file has become too long by while the engine did not follow.
+    fn cut_to_size(&mut self) {
+        if let Some(length) = self.lengths.get_mut(self.active)
+            && *length > 2 * self.file_bytes
+            && self.medium.cut(self.active, self.file_bytes).is_ok()
+        {
+            *length = self.file_bytes;
+        }
+    }
+
+    /// Nothing in it is needed any more.
+    pub(crate) fn clear(&self) -> Result<(), StoreError> {
+        self.medium.clear()
     }
 
     /// The engine has so many groups, and will have them after whatever ours survives.

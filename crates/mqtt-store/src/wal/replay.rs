@@ -30,15 +30,14 @@ pub(crate) fn replay<M: Medium>(
     known: u64,
     mut visit: impl FnMut(u64, Vec<Record>) -> Result<(), StoreError>,
 ) -> Result<Replayed, StoreError> {
-    let mut contents = Vec::new();
     let mut frames = Vec::new();
     for file in 0..FILES {
-        let content = medium.read(file)?;
-        find(file, &content, medium.seed(), &mut frames);
-        contents.push(content);
+        find(file, &medium.read(file)?, medium.seed(), &mut frames);
     }
     frames.sort_by_key(|frame| frame.head.groups_before);
     let mut groups = known;
+    // One file at a time: memory must not depend on how long they have become.
+    let (mut open, mut content) = (FILES, Vec::new());
     for (frame, next) in frames.iter().zip((1..).map(|next| frames.get(next))) {
         if next.is_some_and(|next| next.head.groups_before <= groups) {
             continue; // All of it is known.
@@ -53,8 +52,11 @@ pub(crate) fn replay<M: Medium>(
             );
             return Ok(Replayed { groups, has_hole: true });
         }
-        let content = contents.get(frame.file).map_or(&[][..], Vec::as_slice);
-        let (mut number, mut read) = (frame.head.groups_before, Groups::new(body(content, frame)));
+        if frame.file != open {
+            drop(content);
+            (open, content) = (frame.file, medium.read(frame.file)?);
+        }
+        let (mut number, mut read) = (frame.head.groups_before, Groups::new(body(&content, frame)));
         while !read.is_at_end() {
             let group = read.next_group().ok_or_else(|| {
                 medium.damage(frame.file, frame.at as u64, "it cannot be read, though its checksum is right")
