@@ -30,7 +30,7 @@ pub(crate) async fn give_back_after_load() {
     loop {
         ticks.tick().await;
         let now = busy();
-        if now - seen < REST && now - given_back >= LOAD {
+        if now.saturating_sub(seen) < REST && now.saturating_sub(given_back) >= LOAD {
             for _ in 0..LOOKS {
                 look();
                 sleep(BETWEEN_LOOKS).await;

@@ -4,7 +4,7 @@
 //! system.
 
 use super::measure::{figure, run_generator};
-use super::scraping;
+use super::{scraping, scraping::median};
 use crate::broker_process::BrokerProcess;
 use crate::process::program;
 use anyhow::{Context, Result, bail};
@@ -30,6 +30,9 @@ pub(super) struct Options {
     /// Messages of all publishers together
     #[arg(long, default_value_t = 200_000)]
     messages: u64,
+    /// Rounds of each line, the modes in turn; the figures are medians
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Where the brokers keep their data: on the disk in question
     #[arg(long, default_value = "target/durable-bench")]
     folder: PathBuf,
@@ -42,7 +45,7 @@ const LATENCIES: usize = 300;
 
 pub(super) fn run(options: &Options) -> Result<()> {
     let binary = super::binary(options.binary.as_deref())?;
-    let bench = Bench { binary, folder: options.folder.clone() };
+    let bench = Bench { binary, folder: options.folder.clone(), rounds: options.rounds.max(1) };
     bench.clean_up()?;
     println!(
         "fdatasync of 4 KiB behind a file, one after the other: {:.0} a second\n",
@@ -69,6 +72,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 struct Bench {
     binary: PathBuf,
     folder: PathBuf,
+    rounds: usize,
 }
 
 struct Server {
@@ -86,33 +90,45 @@ impl Server {
     }
 }
 
-/// What one broker did.
+struct Load<'a> {
+    publishers: u64,
+    /// Messages of a publisher.
+    each: u64,
+    qos: &'a str,
+    /// Whether those whom they are for are connected.
+    present: bool,
+}
+
+/// What the brokers of one mode did, one figure a round.
+#[derive(Default)]
 struct Done {
-    per_second: f64,
-    messages_a_batch: f64,
+    per_second: Vec<f64>,
+    messages_a_batch: Vec<f64>,
 }
 
 impl Bench {
     fn line(&self, publishers: u64, messages: u64, qos: &str, present: bool) -> Result<()> {
         let messages = if publishers == 1 { messages.min(MESSAGES_OF_ONE) } else { messages };
-        let mut done = Vec::new();
-        for mode in MODES {
-            done.push(self.measure(mode, publishers, messages / publishers, qos, present)?);
+        let load = Load { publishers, each: messages / publishers, qos, present };
+        let (mut done, mut syncs) = (MODES.map(|_| Done::default()), Vec::new());
+        for _ in 0..self.rounds {
+            for (mode, done) in MODES.into_iter().zip(&mut done) {
+                self.measure(mode, &load, done)?;
+            }
+            syncs.push(self.syncs_a_second()?);
         }
-        let [memory, os, sync] = &done[..] else { bail!("three modes give three figures") };
+        let [memory, os, sync] = done.each_mut().map(|done| median(&mut done.per_second));
         println!(
-            "| {publishers} | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} | {:.0} |",
-            memory.per_second,
-            os.per_second,
-            sync.per_second,
-            100.0 * os.per_second / memory.per_second,
-            sync.messages_a_batch,
-            self.syncs_a_second()?
+            "| {publishers} | {memory:.0} | {os:.0} | {sync:.0} | {:.0} % | {:.0} | {:.0} |",
+            100.0 * os / memory,
+            median(&mut done[2].messages_a_batch),
+            median(&mut syncs)
         );
         Ok(())
     }
 
-    fn measure(&self, mode: &str, publishers: u64, each: u64, qos: &str, present: bool) -> Result<Done> {
+    fn measure(&self, mode: &str, load: &Load<'_>, done: &mut Done) -> Result<()> {
+        let &Load { publishers, each, qos, present } = load;
         let server = self.start(mode)?;
         let (publishers_text, each_text) = (publishers.to_string(), each.to_string());
         let (scenario, name) = if present { ("p2p", "delivered") } else { ("offline", "stored") };
@@ -130,7 +146,9 @@ impl Bench {
         }
         let batches = server.batches()?;
         server.broker.stop()?;
-        Ok(Done { per_second, messages_a_batch: (publishers * each) as f64 / batches.max(1.0) })
+        done.per_second.push(per_second);
+        done.messages_a_batch.push((publishers * each) as f64 / batches.max(1.0));
+        Ok(())
     }
 
     /// How long a PUBACK takes on an idle broker, beside one sync, in turns.

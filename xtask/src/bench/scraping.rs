@@ -252,7 +252,7 @@ pub(super) fn get(api: &str, token: &str, path: &str) -> Result<String> {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
