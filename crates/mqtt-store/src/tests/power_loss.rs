@@ -19,6 +19,7 @@ use crate::{
     engine::double::{Disk, Fault},
     ledger::Ledger,
     reader::recover,
+    wal::{Frame, Medium, Wal},
     writer::Writer,
 };
 
@@ -140,6 +141,24 @@ proptest! {
             prop_assert!(states[durable.0 as usize..].contains(&left));
         }
     }
+}
+
+/// A hole in what was left to the system to write: what was behind it does not come back when the log goes on.
+#[test]
+fn what_was_dropped_behind_a_hole_is_gone() {
+    let started = |session| vec![Record::SessionStarted { session, client_id: "a".into() }];
+    let disk = Disk::default();
+    let mut log = Wal::new(disk.clone(), 0, u64::MAX, Durability::Os);
+    for session in 1..=3 {
+        let mut frame = Frame::default();
+        frame.push(&started(session));
+        log.write(&mut frame).unwrap();
+    }
+    let second = disk.log_bytes() / 3;
+    disk.write(0, second as u64, b"?").unwrap();
+    let writer = start(&disk, Durability::Os);
+    writer.wait(writer.append(started(4))).unwrap();
+    assert_eq!(reopened(&disk.after_crash()), [started(1), started(4)].concat());
 }
 
 /// Everybody who waits is woken when the disk fails, whatever they wait for.
