@@ -15,7 +15,7 @@ use std::{
 };
 
 use mqtt_broker::store::{BatchCounter, DeliverPage, Mark, QueueRead, Record, StoreError};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     inbox::{Inbox, Slot},
@@ -32,7 +32,9 @@ const TICK: Duration = Duration::from_millis(25);
 /// After so many ticks in which nothing came in, the engine is told of everything.
 const QUIET_TICKS: u32 = 4;
 /// So many places of the inbox, most of them empty, are enough.
-const MOST_PLACES: usize = 64 * 1024;
+const MOST_PLACES: usize = 128 * 1024;
+/// So many are taken before others have their turn.
+const PLACES_A_TURN: usize = 1024;
 /// For so many records, at rest, the inbox keeps memory.
 const KEPT_PLACES: usize = 1024;
 
@@ -46,7 +48,11 @@ pub(crate) struct Desk<M> {
     room: Condvar,
     log: Mutex<Log<M>>,
     durability: Durability,
+    /// Groups of earlier processes.
+    groups_before: u64,
     durable: AtomicU64,
+    /// So many groups the engine should be told of, for want of room in the log; 0: there is room.
+    old_groups: AtomicU64,
     /// Up to here so much waits that nobody should begin more.
     congested_until: AtomicU64,
     waiters: Mutex<Vec<(Mark, Waker)>>,
@@ -135,6 +141,7 @@ impl<M: Medium> Desk<M> {
             rested_at: None,
             closed: false,
         };
+        let groups_before = wal.groups();
         Self {
             tray: Mutex::new(tray),
             keep: Condvar::new(),
@@ -142,7 +149,9 @@ impl<M: Medium> Desk<M> {
             room: Condvar::new(),
             log: Mutex::new(Log { wal, spare: Frame::default() }),
             durability: options.durability,
+            groups_before,
             durable: AtomicU64::new(0),
+            old_groups: AtomicU64::new(0),
             congested_until: AtomicU64::new(0),
             waiters: Mutex::default(),
             failure: OnceLock::new(),
@@ -198,13 +207,22 @@ impl<M: Medium> Desk<M> {
             || tray.is_asked
             || tray.reads.iter().any(|(read, _)| tray.inbox.speaks_of(read.session, read.after))
             || tray.inbox.bytes() > self.max_pending_bytes / 4
-            || tray.inbox.len() >= MOST_PLACES
     }
 
     fn call_writer(&self, tray: &mut Tray) {
         if mem::replace(&mut tray.writer, Rest::None) == Rest::Asleep {
             self.write.notify_one();
         }
+    }
+
+    /// Up to which mark what came in has waited for so long that the engine is better told: there is no room for it, here or in
+    /// the log. What is younger may still be done with.
+    fn is_old(&self, tray: &Tray) -> Option<u64> {
+        let mark = match self.old_groups.load(Ordering::Relaxed) {
+            0 if tray.inbox.len() >= MOST_PLACES => tray.inbox.middle(),
+            groups => groups.saturating_sub(self.groups_before),
+        };
+        Some(mark).filter(|mark| *mark > tray.told)
     }
 
     /// Has a part of a queue read once the engine has all about it that was appended before.
@@ -302,6 +320,7 @@ impl<M: Medium> Desk<M> {
         let written = self.log_steps.count(|| wal.write(spare));
         let (now, took) = (Instant::now(), begun.elapsed());
         spare.clear();
+        self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
         match written {
             Ok(()) if self.failure.get().is_none() => {
                 self.batches.add(records, took);
@@ -332,14 +351,21 @@ impl<M: Medium> Desk<M> {
 
     /// What to tell the engine; `None` at the end. With `may_rest`, waits until it is time.
     pub(crate) fn next(&self, mut slots: VecDeque<Slot>, may_rest: bool) -> Option<Taken> {
-        let is_filling = || self.log.lock().wal.is_filling();
         let (mut quiet, mut seen) = (0, 0);
-        let mut must = is_filling();
-        let mut tray = self.tray.lock();
-        while !self.is_due(&tray) && !must && quiet < QUIET_TICKS {
-            if !may_rest || !tray.reads.is_empty() {
-                tray.keeper = Rest::None;
-                return Some(Taken { slots, mark: None, reads: mem::take(&mut tray.reads) });
+        let mut tray = loop {
+            let mut tray = self.tray.lock();
+            if self.is_due(&tray) || quiet >= QUIET_TICKS {
+                break tray;
+            }
+            let mark = self.is_old(&tray);
+            if let Some(mark) = mark {
+                while !tray.inbox.take_until(mark, PLACES_A_TURN, &mut slots) {
+                    MutexGuard::bump(&mut tray);
+                }
+                tray.told = mark;
+            }
+            if mark.is_some() || !may_rest || !tray.reads.is_empty() {
+                return Some(Taken { slots, mark, reads: mem::take(&mut tray.reads) });
             }
             if tray.told == tray.appended {
                 tray.keeper = Rest::Asleep;
@@ -347,10 +373,11 @@ impl<M: Medium> Desk<M> {
                 continue;
             }
             tray.keeper = Rest::Dozing;
-            if !self.keep.wait_for(&mut tray, TICK).timed_out() {
+            let is_tick = self.keep.wait_for(&mut tray, TICK).timed_out();
+            tray.keeper = Rest::None;
+            if !is_tick {
                 continue;
             }
-            tray.keeper = Rest::None;
             quiet = if tray.appended == seen { quiet + 1 } else { 0 };
             seen = tray.appended;
             if !tray.frame.is_empty() {
@@ -361,9 +388,7 @@ impl<M: Medium> Desk<M> {
             if self.durability == Durability::Os {
                 self.write(&mut self.log.lock());
             }
-            must = is_filling();
-            tray = self.tray.lock();
-        }
+        };
         tray.keeper = Rest::None;
         if tray.closed && tray.told == tray.appended {
             return None;
@@ -394,7 +419,11 @@ impl<M: Medium> Desk<M> {
 
     /// The engine has everything up to this mark, which is so many groups in all.
     pub(crate) fn settle(&self, mark: u64, groups: u64) {
-        self.log.lock().wal.forget(groups);
+        {
+            let wal = &mut self.log.lock().wal;
+            wal.forget(groups);
+            self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
+        }
         self.publish(mark);
         self.tray.lock().settled = mark;
         self.room.notify_all();

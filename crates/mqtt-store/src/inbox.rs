@@ -106,6 +106,22 @@ impl Inbox {
         None
     }
 
+    /// The mark up to which half of the places are taken.
+    pub(crate) fn middle(&self) -> u64 {
+        self.slots.get(self.slots.len() / 2).map_or(0, |slot| slot.mark)
+    }
+
+    /// Takes the groups up to this mark, but no more than so many places at a time. Whether that was all of them.
+    pub(crate) fn take_until(&mut self, mark: u64, most: usize, slots: &mut VecDeque<Slot>) -> bool {
+        for _ in 0..most {
+            let Some(slot) = self.slots.pop_front_if(|slot| slot.mark <= mark) else { return true };
+            self.bytes -= slot.bytes();
+            self.uncount();
+            slots.push_back(slot);
+        }
+        false
+    }
+
     /// Takes all there is, and leaves an empty buffer.
     pub(crate) fn take(&mut self, slots: &mut VecDeque<Slot>) {
         mem::swap(&mut self.slots, slots);
@@ -141,10 +157,15 @@ impl Inbox {
     /// Lets go of the empty places at the front.
     fn shrink(&mut self) {
         while self.slots.pop_front_if(|slot| slot.record.is_none()).is_some() {
-            self.gone += 1;
-            let gone = self.gone;
-            self.places.pop_front_if(|place| place.first + place.receivers <= gone);
+            self.uncount();
         }
+    }
+
+    /// A slot is gone from the front.
+    fn uncount(&mut self) {
+        self.gone += 1;
+        let gone = self.gone;
+        self.places.pop_front_if(|place| place.first + place.receivers <= gone);
     }
 
     /// Notes where a message will be, if what becomes of it need not be left to the ledger.
@@ -280,6 +301,23 @@ mod tests {
         assert_eq!(inbox.len(), 1, "the places at the front are let go of");
         inbox.push(1, sent(1, 7));
         assert_eq!(all(inbox), [queued(1, 7), sent(1, 7)]);
+    }
+
+    #[test]
+    fn what_is_old_goes_by_itself() {
+        let mut inbox = Inbox::new(Some(0));
+        for (mark, record) in [(1, queued(1, 5)), (1, queued(2, 5)), (2, queued(1, 6)), (3, queued(1, 7))] {
+            inbox.push(mark, record);
+        }
+        inbox.push(4, done(1, 6));
+        let mut slots = VecDeque::new();
+        assert_eq!(inbox.middle(), 2);
+        assert!(!inbox.take_until(2, 1, &mut slots), "one at a time");
+        assert!(inbox.take_until(2, 9, &mut slots));
+        assert_eq!(unpacked(slots), [queued(1, 5), queued(2, 5)]);
+        inbox.push(5, done(2, 5));
+        inbox.push(6, sent(1, 7));
+        assert_eq!(all(inbox), [queued(1, 7), sent(1, 7), done(2, 5)]);
     }
 
     #[test]

@@ -200,6 +200,11 @@ impl<M: Medium> Wal<M> {
         Ok(())
     }
 
+    /// Groups that were written, by whomever.
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups
+    }
+
     /// Gives back what a file has become too long by while the engine did not follow.
     fn cut_to_size(&mut self) {
         if let Some(length) = self.lengths.get_mut(self.active)
@@ -222,8 +227,9 @@ impl<M: Medium> Wal<M> {
         }
     }
 
-    /// Whether it is time that the engine was told: half of the files are full of what it does not have.
-    pub(crate) fn is_filling(&self) -> bool {
-        self.full.len() >= FILES / 2
+    /// So many groups the engine should be told of, because half of the files are full of what it does not have: those in the
+    /// oldest, of which the least is still of any use. 0 if there is room.
+    pub(crate) fn old_groups(&self) -> u64 {
+        self.full.front().filter(|_| self.full.len() >= FILES / 2).map_or(0, |(_, until)| *until)
     }
 }
