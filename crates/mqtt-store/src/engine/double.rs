@@ -1,6 +1,11 @@
 //! [`Disk`]: an engine and a log's files that can lose what was not synced, and fail on demand.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::Arc,
+    thread::{self, ThreadId},
+};
 
 use fjall::Slice;
 use mqtt_broker::store::StoreError;
@@ -44,6 +49,8 @@ enum Part {
 struct Log {
     written: [Vec<u8>; FILES],
     synced: [Vec<u8>; FILES],
+    /// Who wrote last.
+    writer: Option<ThreadId>,
     /// Writes after the last sync: the file, the place, and the bytes.
     unsynced: Vec<(usize, usize, Vec<u8>)>,
 }
@@ -102,6 +109,11 @@ impl Disk {
         Self::holding(content.written.clone(), content.log.written.clone())
     }
 
+    /// The thread that wrote to the log last.
+    pub(crate) fn log_writer(&self) -> Option<ThreadId> {
+        self.0.lock().log.writer
+    }
+
     /// Bytes of the log, of whatever round.
     pub(crate) fn log_bytes(&self) -> usize {
         self.0.lock().log.written.iter().map(Vec::len).sum()
@@ -112,7 +124,7 @@ impl Disk {
     }
 
     fn holding(tables: Tables, files: [Vec<u8>; FILES]) -> Self {
-        let log = Log { written: files.clone(), synced: files, unsynced: Vec::new() };
+        let log = Log { written: files.clone(), synced: files, ..Log::default() };
         Self(Arc::new(Mutex::new(Content {
             written: tables.clone(),
             synced: tables,
@@ -183,6 +195,7 @@ impl Medium for Disk {
         let at = usize::try_from(at).unwrap();
         overwrite(&mut content.log.written[file], at, bytes);
         content.log.unsynced.push((file, at, bytes.to_vec()));
+        content.log.writer = Some(thread::current().id());
         Ok(())
     }
 

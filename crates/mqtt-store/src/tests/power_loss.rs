@@ -192,6 +192,36 @@ fn who_asks_twice_for_the_same_is_woken_once() {
     assert_eq!(woken.try_iter().count(), 1);
 }
 
+/// Where that takes no sync, or the disk has rested: to wake another thread would take longer.
+#[test]
+fn who_waits_writes_the_log() {
+    let me = Some(std::thread::current().id());
+    for durability in [Durability::Os, Durability::Sync] {
+        let disk = Disk::default();
+        let writer = start(&disk, durability);
+        // On a busy machine a sync may seem to take long, which is no rest.
+        let wrote = (0..50).any(|_| {
+            writer.wait(writer.append(vec![Record::WillCleared { key: 1 }])).unwrap();
+            let wrote = disk.log_writer() == me;
+            std::thread::sleep(Duration::from_millis(5));
+            wrote
+        });
+        assert!(wrote, "{durability}");
+    }
+}
+
+#[test]
+fn a_disk_at_work_is_left_to_the_writer() {
+    let disk = Disk::default();
+    let writer = start(&disk, Durability::Sync);
+    let me = Some(std::thread::current().id());
+    let mine = (0..100).filter(|_| {
+        writer.wait(writer.append(vec![Record::WillCleared { key: 1 }])).unwrap();
+        disk.log_writer() == me
+    });
+    assert!(mine.count() < 50, "it has no time to rest");
+}
+
 /// Appenders wait when more is pending than may be, and go on when it is written.
 #[test]
 fn appenders_wait_for_a_slow_disk() {
