@@ -46,17 +46,18 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     /// What a durable group survives. Default [`Durability::Sync`].
     pub durability: Durability,
-    /// How many bytes of groups may wait for the writer before `append` makes its caller wait. Default 64 MiB.
+    /// How many bytes of groups may wait for the engine to be told of them before `append` makes its caller wait. Default 64 MiB.
+    /// With a quarter of it the engine is told; with half of it nothing more is acknowledged until it has been.
     ///
     /// Clients that wait for acknowledgements keep it far below: it is there for a disk that hangs.
     pub max_pending_bytes: usize,
-    /// How long one batch may take to be written before the store counts as failed: a disk that hangs says nothing, and
+    /// How long one write to the log or one batch of the engine may take before the store counts as failed: a disk that hangs says nothing, and
     /// nor does the engine when it waits for room that never comes. In whole seconds. Default 30 s.
     pub max_stall: Duration,
     /// Memory for blocks of the files that were read lately, in bytes. Default 32 MiB.
     pub cache_bytes: u64,
     /// What each table gathers in memory, in bytes, before it is sorted into a file. Default 16 MiB. It stays as it
-    /// was when the store was made.
+    /// was when the store was made. A file of the log has half of this.
     pub memtable_bytes: usize,
 }
 
