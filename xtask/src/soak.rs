@@ -111,7 +111,8 @@ impl Soak {
             &admin.to_string(),
             "--admin-token-file",
         ]);
-        command.arg(&tokens).arg("--data-dir").arg(folder.join("data"));
+        // Its own messages are retained too, and stay.
+        command.arg(&tokens).args(["--sys-interval", "never"]).arg("--data-dir").arg(folder.join("data"));
         if in_memory {
             command.args(["--durability", "memory"]);
         }
