@@ -274,12 +274,19 @@ impl<M: Medium> Desk<M> {
     /// Wakes `waker` when everything up to `mark` is durable. Whoever asks writes the log himself, and need not be woken, where
     /// that takes no sync, or a short one and the disk has nothing else to do: to wake another thread takes longer.
     pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
-        if self.durability == Durability::Os {
-            self.write(&mut self.log.lock());
-        } else if self.tray.lock().has_rested()
-            && let Some(mut log) = self.log.try_lock()
-        {
-            self.write(&mut log);
+        let has_rested = {
+            let tray = self.tray.lock();
+            // Who waits for what nobody has appended, or for a failure, has nothing to write.
+            (mark.0 <= tray.appended).then(|| tray.has_rested())
+        };
+        match (self.durability, has_rested) {
+            (_, None) | (Durability::Sync, Some(false)) => {}
+            (Durability::Sync, Some(true)) => {
+                if let Some(mut log) = self.log.try_lock() {
+                    self.write(&mut log);
+                }
+            }
+            (Durability::Os | Durability::Memory, Some(_)) => self.write_unless_it_hangs(),
         }
         if self.durable() >= mark {
             return;
@@ -301,6 +308,15 @@ impl<M: Medium> Desk<M> {
         // It may have become durable between the caller's look and the push.
         if self.durable() >= mark || self.failure.get().is_some() {
             self.wake_satisfied();
+        }
+    }
+
+    /// Writes the log, but waits no longer for somebody else who does when the store has failed.
+    fn write_unless_it_hangs(&self) {
+        while self.failure.get().is_none() {
+            if let Some(mut log) = self.log.try_lock_for(TICK) {
+                return self.write(&mut log);
+            }
         }
     }
 

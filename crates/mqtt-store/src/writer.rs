@@ -27,13 +27,13 @@ use crate::{
     wal::{Medium, Wal},
 };
 
-/// So is what the engine is told at a time, as it is in memory: at a start it reads each batch in one piece.
-const BATCH_SHARE: usize = 8;
 /// How often somebody looks whether something is stuck.
 const LOOK: Duration = Duration::from_secs(1);
-/// A file of the log is this share of what a table gathers in memory, and no less than the other.
+/// What a table gathers in memory is so many times a file of the log, which is no less than the other.
 const LOG_FILE_SHARE: u64 = 2;
 const LEAST_LOG_FILE: u64 = 64 * 1024;
+/// And so many times what the engine is told at a time, as that is in memory: at a start it reads each batch in one piece.
+const BATCH_SHARE: usize = 8;
 
 pub(crate) struct Writer<M> {
     desk: Arc<Desk<M>>,

@@ -82,6 +82,10 @@ impl Disk {
         content.fault = fault;
     }
 
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.lock().failed.is_some()
+    }
+
     /// How often what had failed was written to again.
     pub(crate) fn tried_again(&self) -> u32 {
         self.0.lock().tried_again

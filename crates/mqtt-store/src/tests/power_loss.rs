@@ -55,6 +55,16 @@ enum Waits {
     ForTheEngine,
 }
 
+impl Waits {
+    fn at(self, writer: &Writer<Disk>, mark: Mark) {
+        match self {
+            Self::Not => {}
+            Self::ForTheLog => writer.wait(mark).unwrap(),
+            Self::ForTheEngine => writer.settle().unwrap(),
+        }
+    }
+}
+
 fn waits() -> impl Strategy<Value = Waits> {
     prop_oneof![Just(Waits::Not), Just(Waits::ForTheLog), Just(Waits::ForTheEngine)]
 }
@@ -83,11 +93,7 @@ proptest! {
         let states = states(&groups);
         for (group, waits) in groups.into_iter().zip(waits) {
             let mark = writer.append(group);
-            match waits {
-                Waits::Not => {}
-                Waits::ForTheLog => writer.wait(mark).unwrap(),
-                Waits::ForTheEngine => writer.settle().unwrap(),
-            }
+            waits.at(&writer, mark);
             let durable = writer.durable();
             let left = reopened(&disk.after_power_loss(survivors, |number| torn[number % 4]));
             let possible = &states[durable.0 as usize..];
@@ -106,11 +112,7 @@ proptest! {
         let states = states(&groups);
         for (group, waits) in groups.into_iter().zip(waits) {
             let mark = writer.append(group);
-            match waits {
-                Waits::Not => {}
-                Waits::ForTheLog => writer.wait(mark).unwrap(),
-                Waits::ForTheEngine => writer.settle().unwrap(),
-            }
+            waits.at(&writer, mark);
             let durable = writer.durable();
             let left = reopened(&disk.after_crash());
             prop_assert!(states[durable.0 as usize..].contains(&left));
@@ -249,6 +251,28 @@ fn appenders_wait_for_a_slow_disk() {
     }
     assert!(writer.close().is_some());
     assert_eq!(writer.durable(), Mark(appended.load(Ordering::Relaxed) as u64));
+}
+
+/// Without a writer of its own the log is written by who waits, and he hangs with the disk. Others are told, and who waits for
+/// the failure waits for nobody.
+#[test]
+fn a_disk_that_hangs_holds_nobody_but_who_writes() {
+    let disk = Disk::default();
+    let options = StoreOptions { max_stall: Duration::from_secs(1), ..StoreOptions::new("") };
+    let writer = Arc::new(start_with(&disk, options.durability(Durability::Os)));
+    let group = || vec![Record::SessionStarted { session: 1, client_id: "a".into() }];
+    disk.fail_after(0, Fault::Hang);
+    let hangs = Arc::clone(&writer);
+    std::thread::spawn(move || hangs.wait(hangs.append(group())));
+    while !disk.has_failed() {
+        std::thread::yield_now();
+    }
+    let (sender, woken) = mpsc::channel();
+    writer.wake_at(Mark(u64::MAX), &Waker::from(Arc::new(Sender(sender))));
+    assert!(writer.failure().is_none(), "it was not waited for");
+    assert!(writer.wait(writer.append(group())).is_err());
+    woken.recv().unwrap();
+    assert_eq!(writer.close(), None);
 }
 
 /// A disk that hangs, or an engine that waits for room for ever: who waits is told, and so is who is kept from appending;
