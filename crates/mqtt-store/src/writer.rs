@@ -58,14 +58,19 @@ impl<M: Medium> Writer<M> {
         let batch_bytes = options.memtable_bytes / BATCH_SHARE;
         let (jobs, taken) = channel();
         let theirs = Arc::clone(&desk);
-        let keeper =
-            spawn("store-keeper", move || keep(&theirs, ledger, (durability, batch_bytes), &view, &jobs))?;
+        let keeper = spawn("store-keeper", move || {
+            let _tells = TellsOfPanic(&*theirs);
+            keep(&theirs, ledger, (durability, batch_bytes), &view, &jobs)
+        })?;
         let theirs = Arc::clone(&desk);
         let mut others =
             vec![spawn("store-reader", move || pages::read_all(&taken, |error| theirs.fail(error)))?];
         if durability == Durability::Sync {
             let theirs = Arc::clone(&desk);
-            others.push(spawn("store-writer", move || theirs.keep_writing())?);
+            others.push(spawn("store-writer", move || {
+                let _tells = TellsOfPanic(&*theirs);
+                theirs.keep_writing();
+            })?);
         }
         let (theirs, options) = (Arc::clone(&desk), options.clone());
         let watch = spawn("store-watch", move || watch(&theirs, &options))?.thread().clone();
@@ -148,10 +153,7 @@ impl<M: Medium> Writer<M> {
         if self.desk.stalled.load(Ordering::Relaxed) {
             return None; // It may never end.
         }
-        let number = keeper.join().unwrap_or_else(|_| {
-            self.desk.fail(StoreError::new("the store's writer stumbled; what it had not written is lost"));
-            None
-        });
+        let number = keeper.join().ok().flatten();
         for other in self.others.lock().drain(..) {
             // Whoever takes a page may be the last to have the store: then this is the reader itself.
             if other.thread().id() != thread::current().id() {
@@ -257,6 +259,19 @@ fn spawn<T: Send + 'static>(
 
 pub(crate) fn no_thread(error: &io::Error) -> StoreError {
     StoreError::new(format!("the store's thread could not be started: {error}"))
+}
+
+/// Without this thread nothing goes on, and nobody would be told.
+struct TellsOfPanic<'a, M: Medium>(&'a Desk<M>);
+
+impl<M: Medium> Drop for TellsOfPanic<'_, M> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(StoreError::new(
+                "the store stumbled over a fault of its own; start again, and report this",
+            ));
+        }
+    }
 }
 
 /// A thread that waits.

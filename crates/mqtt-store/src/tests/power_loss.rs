@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use mqtt_broker::store::{Mark, Record};
+use mqtt_broker::store::{Mark, QueueRead, Record};
 use proptest::{collection::vec, prelude::*};
 
 use super::records::{groups, sorted, states};
@@ -251,6 +251,22 @@ fn appenders_wait_for_a_slow_disk() {
     }
     assert!(writer.close().is_some());
     assert_eq!(writer.durable(), Mark(appended.load(Ordering::Relaxed) as u64));
+}
+
+/// A fault of the store's own: nobody waits for ever for a thread that is no more.
+#[test]
+fn a_thread_that_stumbles_is_a_failure() {
+    let disk = Disk::default();
+    let ledger = ledger(&disk, Durability::Sync);
+    let no_view = || -> Disk { panic!("a fault") };
+    let writer = Writer::start(ledger, disk.clone(), &StoreOptions::new(""), no_view).unwrap();
+    let (sender, woken) = mpsc::channel();
+    writer.wake_at(Mark(u64::MAX), &Waker::from(Arc::new(Sender(sender))));
+    let read = QueueRead { session: 1, after: 0, most_bytes: 1 };
+    writer.read(read, Box::new(|_| panic!("there is nothing to read")));
+    woken.recv().unwrap();
+    assert!(writer.failure().is_some());
+    assert_eq!(writer.close(), None);
 }
 
 /// Without a writer of its own the log is written by who waits, and he hangs with the disk. Others are told, and who waits for
