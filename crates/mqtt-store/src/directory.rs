@@ -5,7 +5,8 @@
 //!   gmqtt-store   "gmqtt-store 3", the format version; with "new" until the first start got through,
 //!                 with "unfinished" while it is copied to
 //!   lock          locked as long as a process has the store open; holds its process id
-//!   synced        the number of a batch that is known to be on the disk
+//!   synced        the number of a batch that is known to be on the disk; with "sorted" if all up to it is in sorted
+//!                 files, and the engine's journal has nothing else
 //!   log/          0700, the log's files
 //!   db/           0700, the engine's files
 //! ```
@@ -28,6 +29,7 @@ const ENGINE_DIR: &str = "db";
 const LOG_DIR: &str = "log";
 const NEW: &str = "new";
 const UNFINISHED: &str = "unfinished";
+const SORTED: &str = "sorted";
 /// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
 const NOT_OURS_TO_MIND: [&str; 6] =
     ["lost+found", LOCK_FILE, "gmqtt-store.tmp", "admin-token", "bans.json", "bans.json.tmp"];
@@ -46,6 +48,15 @@ enum Stage {
     /// It is being copied to. What is there must not be taken for the whole.
     Unfinished,
     Whole,
+}
+
+/// What the latest clean end has left.
+#[derive(Default)]
+pub(crate) struct Synced {
+    /// The number of its last batch; 0 if no process has closed the store yet.
+    pub(crate) number: u64,
+    /// Whether the engine has everything up to that in sorted files.
+    pub(crate) is_sorted: bool,
 }
 
 impl Directory {
@@ -126,20 +137,19 @@ impl Directory {
         }
     }
 
-    /// The number of a batch that is known to be on the disk; 0 if no process has closed the store yet.
-    pub(crate) fn synced(&self) -> Result<u64, StoreError> {
+    pub(crate) fn synced(&self) -> Result<Synced, StoreError> {
         let path = self.path.join(SYNCED_FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Synced::default()),
             Err(error) => return Err(failed("read", &path, &error)),
         };
-        let number = str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
-        number.ok_or_else(|| damage(&path, "it does not say which batch was synced"))
+        Synced::parse(&bytes).ok_or_else(|| damage(&path, "it does not say which batch was synced"))
     }
 
-    pub(crate) fn set_synced(&self, number: u64) -> Result<(), StoreError> {
-        self.write(SYNCED_FILE, &format!("{number}\n"))
+    pub(crate) fn set_synced(&self, Synced { number, is_sorted }: Synced) -> Result<(), StoreError> {
+        let sorted = if is_sorted { format!(" {SORTED}") } else { String::new() };
+        self.write(SYNCED_FILE, &format!("{number}{sorted}\n"))
     }
 
     /// Makes sure that the engine finds nothing of an earlier first start that did not get through.
@@ -165,6 +175,19 @@ impl Directory {
         written.map_err(|error| failed("write", &draft, &error))?;
         fs::rename(&draft, &path).map_err(|error| failed("write", &path, &error))?;
         sync(&self.path)
+    }
+}
+
+impl Synced {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut words = str::from_utf8(bytes).ok()?.split_whitespace();
+        let number = words.next()?.parse().ok()?;
+        let is_sorted = match words.next() {
+            None => false,
+            Some(SORTED) => true,
+            Some(_) => return None,
+        };
+        words.next().is_none().then_some(Self { number, is_sorted })
     }
 }
 

@@ -33,14 +33,23 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
 
+/// What a journal holds.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// The number of its last batch, if it has one.
+    pub(crate) last: Option<u64>,
+    /// How many bytes its batches take.
+    pub(crate) bytes: u64,
+}
+
 /// Checks the journal in this directory, and cuts off a torn last batch. `synced` is the number of a batch that is known
-/// to have been synced. The number of the last batch in the journal, if it has one.
-pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreError> {
+/// to have been synced.
+pub(crate) fn check(directory: &Path, synced: u64) -> Result<Found, StoreError> {
     let files = files(directory)?;
     if files.is_empty() {
         return Err(damage(directory, "the engine's journal is missing"));
     }
-    let mut last: Option<u64> = None;
+    let Found { mut last, mut bytes } = Found::default();
     let mut torn: Option<Torn> = None;
     for (path, _) in &files {
         let mut journal = Journal::open(path)?;
@@ -57,6 +66,7 @@ pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreE
                 valid_len = journal.position;
             }
         }
+        bytes += valid_len;
         let rest = journal.rest(valid_len)?;
         if rest.is_clean {
             continue;
@@ -69,7 +79,23 @@ pub(crate) fn check(directory: &Path, synced: u64) -> Result<Option<u64>, StoreE
     if let Some(torn) = torn {
         torn.resolve(last, synced)?;
     }
-    Ok(last)
+    Ok(Found { last, bytes })
+}
+
+/// Empties a journal of which nothing is needed. Of several files the engine has a use for the older ones: then none is.
+pub(crate) fn empty(directory: &Path) -> Result<(), StoreError> {
+    match &files(directory)?[..] {
+        [(path, _)] => cut(path, 0),
+        _ => Ok(()),
+    }
+}
+
+fn cut(path: &Path, len: u64) -> Result<(), StoreError> {
+    let cut = OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.set_len(len)?;
+        file.sync_all()
+    });
+    cut.map_err(|error| failed("repair", path, &error))
 }
 
 /// A place in the journal where it cannot be read on.
@@ -117,11 +143,7 @@ impl Torn {
             }
             _ => tracing::info!("the journal is torn at {place}: a batch that nobody was told of is dropped"),
         }
-        let cut = OpenOptions::new().write(true).open(&path).and_then(|file| {
-            file.set_len(valid_len)?;
-            file.sync_all()
-        });
-        cut.map_err(|error| failed("repair", &path, &error))
+        cut(&path, valid_len)
     }
 }
 

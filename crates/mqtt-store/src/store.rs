@@ -1,6 +1,6 @@
 //! [`FjallStore`]: opens and closes what the other modules are.
 
-use std::{io, path::Path, sync::Arc, task::Waker};
+use std::{io, path::Path, sync::Arc, task::Waker, time::Duration};
 
 use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, QueueRead, Record, Store, StoreError};
 
@@ -8,7 +8,7 @@ use crate::{
     ahead,
     check::{self, CheckReport, Progress, StoreInfo, Walk},
     copy,
-    directory::Directory,
+    directory::{Directory, Synced},
     encoding::{FORMAT_VERSION, Table},
     engine::fjall::{FjallEngine, View},
     journal,
@@ -42,6 +42,7 @@ struct Inner {
     writer: Writer<Files>,
     engine: Arc<FjallEngine>,
     directory: Directory,
+    max_stall: Duration,
 }
 
 impl FjallStore {
@@ -70,14 +71,21 @@ impl FjallStore {
     }
 
     fn open_in(directory: Directory, options: &StoreOptions) -> Result<Self, StoreError> {
-        let mut expected = directory.synced()?;
+        let Synced { mut number, is_sorted } = directory.synced()?;
+        let mut journal_bytes = 0;
         if !directory.is_new() {
             // One is the engine's own.
             manifest::check(&directory.engine(), Table::ALL.len() + 1)?;
-            expected = expected.max(journal::check(&directory.engine(), expected)?.unwrap_or_default());
+            let found = journal::check(&directory.engine(), number)?;
+            if is_sorted && found.last == Some(number) {
+                journal::empty(&directory.engine())?;
+            } else {
+                journal_bytes = found.bytes;
+            }
+            number = number.max(found.last.unwrap_or_default());
         }
-        let engine = Arc::new(FjallEngine::open(&directory.engine(), options)?);
-        let mut ledger = Ledger::open(Arc::clone(&engine), expected)?;
+        let engine = Arc::new(FjallEngine::open(&directory.engine(), options, journal_bytes)?);
+        let mut ledger = Ledger::open(Arc::clone(&engine), number)?;
         let log = if directory.is_new() {
             Files::create(&directory.log())?
         } else {
@@ -86,7 +94,7 @@ impl FjallStore {
         ledger.catch_up(&log, options.durability)?;
         let viewed = Arc::clone(&engine);
         let writer = Writer::start(ledger, log, options, move || viewed.view())?;
-        Ok(Self(Arc::new(Inner { writer, engine, directory })))
+        Ok(Self(Arc::new(Inner { writer, engine, directory, max_stall: options.max_stall })))
     }
 
     /// Reads every row and compares what has to agree. Works while the store is being written to.
@@ -114,11 +122,11 @@ impl FjallStore {
     /// If the store cannot be read, or the directory cannot be used, is not empty, or has no room.
     pub fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let directory = Directory::create(dir)?;
-        let copy = FjallEngine::open(&directory.engine(), &StoreOptions::new(dir))?;
+        let copy = FjallEngine::open(&directory.engine(), &StoreOptions::new(dir), 0)?;
         Files::create(&directory.log())?;
         let batches = copy::copy(&self.view()?, &copy, self.walk(progress))?;
         copy.sync()?;
-        directory.set_synced(batches)?;
+        directory.set_synced(Synced { number: batches, is_sorted: false })?;
         drop(copy);
         directory.complete()
     }
@@ -188,8 +196,9 @@ impl FjallStore {
 impl Inner {
     fn finish(&self) -> Result<(), StoreError> {
         let Some(number) = self.writer.close() else { return self.writer.failure().map_or(Ok(()), Err) };
+        let is_sorted = self.engine.sort_if_worthwhile(self.max_stall)?;
         self.engine.sync()?;
-        self.directory.set_synced(number)?;
+        self.directory.set_synced(Synced { number, is_sorted })?;
         self.writer.clear_log()
     }
 }

@@ -2,15 +2,25 @@
 //!
 //! fjall keeps a journal that every batch is appended to, and sorted files that it is sorted into later. It has no way to
 //! take back a batch that failed, and says so by refusing everything after: the store does the same.
+//!
+//! What is only in the journal is read, row by row, at the next start, and that takes longer than all else: so a clean end
+//! writes it to sorted files.
 
 use std::{
     fmt::Display,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use fjall::{
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot,
+};
 use mqtt_broker::store::StoreError;
 
 use super::{Change, Engine, Reads, Row, Rows};
@@ -27,14 +37,22 @@ const MAX_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 /// time and more, of which all but the first mostly find nothing to do: so there is somebody left to take them.
 const WORKERS: usize = 4;
 
+/// A journal of up to so many bytes is read at a start as soon as the tables would be sorted before.
+const SMALL_JOURNAL_BYTES: u64 = 1024 * 1024;
+/// How often to look whether the engine has sorted its tables.
+const SORTING_LOOK: Duration = Duration::from_millis(2);
+
 pub(crate) struct FjallEngine {
     database: Database,
     tables: [Keyspace; Table::ALL.len()],
     path: PathBuf,
+    /// What the journal holds, roughly.
+    journal_bytes: AtomicU64,
 }
 
 impl FjallEngine {
-    pub(crate) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+    /// The engine whose journal holds so many bytes.
+    pub(crate) fn open(path: &Path, options: &StoreOptions, journal_bytes: u64) -> Result<Self, StoreError> {
         guarded(path, "opened", || {
             let database = Database::builder(path)
                 .manual_journal_persist(true)
@@ -44,7 +62,7 @@ impl FjallEngine {
                 .open()?;
             let open = |table: Table| database.keyspace(table.name(), || table_options(table, options));
             let tables = open_tables(open)?;
-            Ok(Self { database, tables, path: path.to_owned() })
+            Ok(Self { database, tables, path: path.to_owned(), journal_bytes: AtomicU64::new(journal_bytes) })
         })
     }
 
@@ -67,10 +85,31 @@ impl FjallEngine {
         guarded(&self.path, "written", || self.database.persist(PersistMode::SyncAll))
     }
 
-    /// Writes all tables to sorted files, as the engine does when they have grown.
-    #[cfg(test)]
-    pub(crate) fn sort_into_files(&self) -> Result<(), StoreError> {
-        guarded(&self.path, "written", || self.tables.iter().try_for_each(Keyspace::rotate_memtable_and_wait))
+    /// Writes all tables to sorted files if it takes the next start longer to read the journal. Whether nothing in the
+    /// journal is needed any more; it may be within `patience`, or for want of room not at all.
+    pub(crate) fn sort_if_worthwhile(&self, patience: Duration) -> Result<bool, StoreError> {
+        if self.journal_bytes.load(Ordering::Relaxed) <= SMALL_JOURNAL_BYTES {
+            return Ok(false);
+        }
+        self.sort_into_files(patience)
+    }
+
+    pub(crate) fn sort_into_files(&self, patience: Duration) -> Result<bool, StoreError> {
+        guarded(&self.path, "written", || {
+            for table in &self.tables {
+                table.rotate_memtable()?;
+            }
+            let end = Instant::now() + patience;
+            while !self.tables.iter().all(is_sorted) {
+                if Instant::now() >= end {
+                    return Ok(false);
+                }
+                thread::sleep(SORTING_LOOK);
+                // If sorting has failed, so does this.
+                self.database.persist(PersistMode::Buffer)?;
+            }
+            Ok(true)
+        })
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -120,12 +159,15 @@ impl Engine for FjallEngine {
         guarded(&self.path, "written", || {
             let mut changes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len())
                 .durability(Some(mode));
+            let mut bytes = 0;
             for change in batch {
+                bytes += change.key.len() + change.value.as_ref().map_or(0, |value| value.len());
                 match change.value {
                     Some(value) => changes.insert(self.table(change.table), change.key, value),
                     None => changes.remove(self.table(change.table), change.key),
                 }
             }
+            self.journal_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             changes.commit()
         })
     }
@@ -156,6 +198,11 @@ impl Reads for View {
             rows.next_back().map(fjall::Guard::into_inner).transpose()
         })
     }
+}
+
+/// Whether all of a table is in sorted files.
+fn is_sorted(table: &Keyspace) -> bool {
+    table.tree.active_memtable().is_empty() && table.tree.sealed_memtable_count() == 0
 }
 
 fn open_tables(

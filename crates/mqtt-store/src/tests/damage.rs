@@ -6,6 +6,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::LazyLock,
+    time::Duration,
 };
 
 use mqtt_broker::{
@@ -322,7 +323,7 @@ fn sorted_history() -> Image {
     }
     store.close().unwrap();
     let store = open(directory.path(), Durability::Os).unwrap();
-    store.engine().sort_into_files().unwrap();
+    assert!(store.engine().sort_into_files(Duration::from_mins(1)).unwrap());
     store.close().unwrap();
     Image::take(directory.path())
 }

@@ -1,5 +1,6 @@
 //! Tests that need a look inside.
 
+mod clean_end;
 mod damage;
 mod encoding;
 mod log;
