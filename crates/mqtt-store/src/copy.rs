@@ -53,6 +53,6 @@ impl<E: Engine> Copy<'_, E> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(Change { table: Table::Meta, key: MARK_KEY.into(), value: Some(value) });
         self.bytes = 0;
-        self.to.commit(batch, Durability::Os)
+        self.to.commit(Vec::new(), batch, Durability::Os)
     }
 }

@@ -79,7 +79,14 @@ impl StoreOptions {
     pub fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
     }
+
+    /// So many new entries of queues are worth a sorted file of their own: 4,096 if nothing was said.
+    pub(crate) fn bulk(&self) -> usize {
+        self.memtable_bytes / BYTES_FOR_ONE_OF_BULK
+    }
 }
+
+const BYTES_FOR_ONE_OF_BULK: usize = 4096;
 
 #[cfg(test)]
 mod tests {

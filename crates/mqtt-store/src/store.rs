@@ -85,7 +85,7 @@ impl FjallStore {
             number = number.max(found.last.unwrap_or_default());
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options, journal_bytes)?);
-        let mut ledger = Ledger::open(Arc::clone(&engine), number)?;
+        let mut ledger = Ledger::open(Arc::clone(&engine), number, options.bulk())?;
         let log = if directory.is_new() {
             Files::create(&directory.log())?
         } else {

@@ -32,8 +32,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a table gathers in memory is so many times a file of the log, which is no less than the other.
 const LOG_FILE_SHARE: u64 = 2;
 const LEAST_LOG_FILE: u64 = 64 * 1024;
-/// And so many times what the engine is told at a time, as that is in memory: at a start it reads each batch in one piece.
-const BATCH_SHARE: usize = 8;
+/// And so many times what the engine is told at a time: no more than a file of the log, as that is in memory more than once.
+const BATCH_SHARE: usize = 2;
 
 pub(crate) struct Writer<M> {
     desk: Arc<Desk<M>>,
@@ -179,7 +179,9 @@ fn keep<E: Engine, M: Medium, V: Reads>(
         loop {
             let mark = next_batch(&mut slots, &mut records, batch_bytes).or(taken.mark);
             let groups = mark.map_or(ledger.groups(), |mark| first + mark);
-            let written = desk.engine_steps.count(|| ledger.write(records.drain(..), groups, durability));
+            let is_logged = mark.is_some_and(|mark| mark <= desk.durable().0);
+            let written =
+                desk.engine_steps.count(|| ledger.write(records.drain(..), groups, durability, is_logged));
             if let Err(error) = written {
                 desk.fail(error);
             }

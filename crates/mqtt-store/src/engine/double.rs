@@ -242,7 +242,10 @@ fn overwrite(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 }
 
 impl Engine for Disk {
-    fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+    fn commit(&self, bulk: Vec<Row>, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+        if !bulk.is_empty() {
+            self.lay_down(bulk)?;
+        }
         let mut content = self.step(Part::Engine)?;
         let mut keys: Vec<_> = batch.iter().map(|change| (change.table, &change.key)).collect();
         keys.sort_unstable();
@@ -256,6 +259,25 @@ impl Engine for Disk {
         if durability == Durability::Sync {
             content.synced = content.written.clone();
             drop(mem::take(&mut content.unsynced));
+        }
+        Ok(())
+    }
+}
+
+impl Disk {
+    /// A sorted file is synced by itself, and there or not there.
+    fn lay_down(&self, bulk: Vec<Row>) -> Result<(), StoreError> {
+        assert!(bulk.is_sorted_by(|(one, _), (two, _)| one < two));
+        let new = |(key, value)| Change { table: Table::Queue, key, value: Some(value) };
+        let bulk: Vec<_> = bulk.into_iter().map(new).collect();
+        let mut content = self.step(Part::Engine)?;
+        // What was committed before is sorted with it.
+        content.synced = content.written.clone();
+        drop(mem::take(&mut content.unsynced));
+        apply(&mut content.written, &bulk);
+        apply(&mut content.synced, &bulk);
+        if content.failed.is_some() {
+            return Err(StoreError::new("the disk has failed to sync"));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
-    engine::Change,
+    engine::{Change, Row},
 };
 
 /// A message of up to so many bytes is put into each entry: a reference and its count would hardly take less.
@@ -60,6 +60,17 @@ pub(super) struct Shares {
     pub(super) now: u32,
 }
 
+impl New {
+    /// `shared` is the epoch under which the message is kept apart, if it is.
+    fn into_row(self, (id, key): Entry, shared: Option<u32>, encoder: &mut Encoder) -> Row {
+        let Self { qos, retain, message } = self;
+        let home = shared.map_or_else(|| Home::Here(message), Home::Shared);
+        let key = entry_key(id, key);
+        let value = encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
+        (key, value)
+    }
+}
+
 impl Draft {
     pub(super) fn put(&mut self, table: Table, key: Slice, value: &Value) {
         let value = self.encoder.encode(table, &key, value);
@@ -93,6 +104,18 @@ impl Draft {
         true
     }
 
+    /// Takes out new entries that are rows by themselves: no other row depends on them, and none is there before. In the order
+    /// of their keys.
+    pub(super) fn take_bulk(&mut self) -> Vec<Row> {
+        let Self { new, gone, large, encoder, .. } = self;
+        let is_plain = |entry: &Entry| {
+            !gone.contains(entry) && !large.get(&entry.1).is_some_and(|message| message.shared)
+        };
+        let mut plain: Vec<_> = new.extract_if(|entry, _| is_plain(entry)).collect();
+        plain.sort_unstable_by_key(|(entry, _)| *entry);
+        plain.into_iter().map(|(entry, new)| new.into_row(entry, None, encoder)).collect()
+    }
+
     /// All changes; what is left is empty.
     pub(super) fn take(&mut self, epoch: u32) -> Vec<Change> {
         let of_queue = self.new.len() + self.gone.len() + 2 * self.shares.len();
@@ -104,11 +127,9 @@ impl Draft {
     }
 
     fn take_queue(&mut self, epoch: u32, changes: &mut Vec<Change>) {
-        for (entry, New { qos, retain, message }) in self.new.drain() {
+        for (entry, new) in self.new.drain() {
             let is_shared = self.large.get(&entry.1).is_some_and(|large| large.shared);
-            let home = if is_shared { Home::Shared(epoch) } else { Home::Here(message) };
-            let key = entry_key(entry.0, entry.1);
-            let value = self.encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
+            let (key, value) = new.into_row(entry, is_shared.then_some(epoch), &mut self.encoder);
             changes.push(Change { table: Table::Queue, key, value: Some(value) });
             self.gone.remove(&entry);
         }

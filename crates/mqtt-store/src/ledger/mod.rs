@@ -32,6 +32,8 @@ use crate::{
 
 pub(crate) struct Ledger<E> {
     engine: Arc<E>,
+    /// So many new entries may go ahead of their batch, as a sorted file of their own.
+    bulk: usize,
     /// The number of the latest batch.
     number: u64,
     /// How many groups of records the batches up to the latest have taken in.
@@ -83,12 +85,14 @@ impl<E: Engine> Ledger<E> {
     }
 
     /// Makes one batch of these records and commits it: with them there have been so many groups. Nothing is committed if
-    /// nothing has changed.
+    /// nothing has changed. If the log has these groups a part may go ahead: after a crash the rest is taken in from there, and that
+    /// part again, to no effect.
     pub(crate) fn write(
         &mut self,
         records: impl IntoIterator<Item = Record>,
         groups: u64,
         durability: Durability,
+        is_logged: bool,
     ) -> Result<(), StoreError> {
         // To lose the deletion of what nobody can see is no loss.
         let durability = if groups == self.groups { Durability::Os } else { durability };
@@ -96,7 +100,7 @@ impl<E: Engine> Ledger<E> {
         for record in records {
             self.apply(record)?;
         }
-        self.commit(groups, durability)?;
+        self.commit(groups, durability, is_logged)?;
         self.move_heads()
     }
 
@@ -210,7 +214,7 @@ impl<E: Engine> Ledger<E> {
         }
     }
 
-    fn commit(&mut self, groups: u64, durability: Durability) -> Result<(), StoreError> {
+    fn commit(&mut self, groups: u64, durability: Durability, is_logged: bool) -> Result<(), StoreError> {
         self.place_messages()?;
         self.remember_homes();
         self.write_windows();
@@ -220,8 +224,10 @@ impl<E: Engine> Ledger<E> {
                 self.draft.put(Table::States, id_key(live.id), &Value::State(state));
             }
         }
+        let has_bulk = is_logged && self.draft.new.len() >= self.bulk;
+        let bulk = if has_bulk { self.draft.take_bulk() } else { Vec::new() };
         let mut changes = self.draft.take(self.epoch);
-        if changes.is_empty() && groups == self.groups {
+        if bulk.is_empty() && changes.is_empty() && groups == self.groups {
             return Ok(());
         }
         self.number += 1;
@@ -229,7 +235,7 @@ impl<E: Engine> Ledger<E> {
         let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync, groups };
         self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
         changes.append(&mut self.draft.take(self.epoch));
-        self.engine.commit(changes, durability)
+        self.engine.commit(bulk, changes, durability)
     }
 }
 

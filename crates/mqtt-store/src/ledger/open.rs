@@ -11,7 +11,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{Draft, Ledger, Leftovers, Live};
 use crate::{
     encoding::{
-        EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, block_of, damaged, decode, session_of,
+        EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, block_of, damaged, decode, id_key,
+        session_of,
     },
     engine::{Engine, Reads},
     inbox::size,
@@ -24,7 +25,7 @@ const CATCH_UP_BYTES: usize = 2 * 1024 * 1024;
 
 impl<E: Engine> Ledger<E> {
     /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.
-    pub(crate) fn open(engine: Arc<E>, expected: u64) -> Result<Self, StoreError> {
+    pub(crate) fn open(engine: Arc<E>, expected: u64, bulk: usize) -> Result<Self, StoreError> {
         let (number, groups) = match read(&*engine, Table::Meta, MARK_KEY)? {
             Some(Value::Mark { number, groups, .. }) => (number, groups),
             _ => (0, 0),
@@ -44,6 +45,7 @@ impl<E: Engine> Ledger<E> {
         let shared_keys = any_shared.then_some((MessageKey::MIN, MessageKey::MAX));
         let mut ledger = Self {
             engine,
+            bulk,
             number,
             groups,
             epoch,
@@ -58,6 +60,7 @@ impl<E: Engine> Ledger<E> {
             draft: Draft::default(),
         };
         ledger.read_sessions()?;
+        ledger.find_strays()?;
         ledger.begin_epoch(epoch)?;
         Ok(ledger)
     }
@@ -66,7 +69,18 @@ impl<E: Engine> Ledger<E> {
     fn begin_epoch(&mut self, epoch: u32) -> Result<(), StoreError> {
         self.epoch = epoch;
         self.draft.put(Table::Meta, EPOCH_KEY.into(), &Value::Epoch(epoch));
-        self.commit(self.groups, Durability::Sync)
+        self.commit(self.groups, Durability::Sync, false)
+    }
+
+    /// Entries that went ahead of their batch, for sessions that began with it. Nobody is to take them for his own.
+    fn find_strays(&mut self) -> Result<(), StoreError> {
+        let engine = Arc::clone(&self.engine);
+        while let Some(row) = engine.rows(Table::Queue, &id_key(self.next_id), None).next() {
+            let id = session_of(&row?.0).ok_or_else(|| damaged(Table::Queue, "has no session"))?;
+            self.leftovers.push_back(Leftovers::new(id, 0));
+            self.next_id = id.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Takes in what the log has and the engine does not.
@@ -80,10 +94,10 @@ impl<E: Engine> Ledger<E> {
                 return Ok(());
             }
             bytes = 0;
-            self.write(records.drain(..), groups, durability)
+            self.write(records.drain(..), groups, durability, true)
         })?;
         if groups > known {
-            self.write(records, groups, durability)?;
+            self.write(records, groups, durability, true)?;
             self.homes.clear();
             self.singles.clear();
             self.newest_shared = 0;

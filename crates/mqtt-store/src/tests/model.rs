@@ -41,16 +41,16 @@ proptest! {
     fn a_ledger_says_the_same_as_the_store_in_memory(acts in vec(act(), 1..30)) {
         let disk = Disk::default();
         let model = MemoryStore::default();
-        let open = || Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+        let open = || Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
         let mut ledger = open();
         for act in acts {
             match act {
                 Act::Write(records) => {
                     model.append(records.clone());
-                    ledger.write(records, 0, Durability::Sync).unwrap();
+                    ledger.write(records, 0, Durability::Sync, true).unwrap();
                 }
                 Act::Sweep => while ledger.has_leftovers() {
-                    ledger.write([], 0, Durability::Sync).unwrap();
+                    ledger.write([], 0, Durability::Sync, true).unwrap();
                 },
                 Act::Reopen => ledger = open(),
             }
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn a_ledger_leaves_nothing_behind(batches in groups(1..30)) {
         let disk = Disk::default();
-        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
         let mut undo = Vec::new();
         for records in batches {
             for record in &records {
@@ -77,11 +77,11 @@ proptest! {
                     _ => continue,
                 });
             }
-            ledger.write(records, 0, Durability::Sync).unwrap();
+            ledger.write(records, 0, Durability::Sync, true).unwrap();
         }
-        ledger.write(undo, 0, Durability::Sync).unwrap();
+        ledger.write(undo, 0, Durability::Sync, true).unwrap();
         while ledger.has_leftovers() {
-            ledger.write([], 0, Durability::Sync).unwrap();
+            ledger.write([], 0, Durability::Sync, true).unwrap();
         }
         prop_assert_eq!(disk.row_count(), 2);
     }
@@ -94,12 +94,21 @@ proptest! {
     fn a_store_says_the_same_as_the_store_in_memory(histories in vec(groups(1..40), 1..3)) {
         let directory = scratch();
         let model = MemoryStore::default();
-        let open = || FjallStore::open(StoreOptions::new(directory.path()).durability(Durability::Os)).unwrap();
+        // Two entries may go ahead of their batch.
+        let options = StoreOptions { memtable_bytes: 8 * 1024, ..StoreOptions::new(directory.path()) };
+        let open = || FjallStore::open(options.clone().durability(Durability::Os)).unwrap();
         for groups in histories {
             let store = open();
-            for group in groups {
+            let (logged, unlogged) = groups.split_at(groups.len() / 2);
+            for group in logged {
                 model.append(group.clone());
-                store.append(group);
+                let mark = store.append(group.clone());
+                store.wait_until_durable(mark).unwrap();
+            }
+            prop_assert_eq!(recovered(&store), recovered(&model));
+            for group in unlogged {
+                model.append(group.clone());
+                store.append(group.clone());
             }
             store.close().unwrap();
             let store = open();

@@ -10,13 +10,20 @@ use std::{
     time::Duration,
 };
 
-use mqtt_broker::store::{Mark, QueueRead, Record};
+use mqtt_broker::{
+    Message, QoS,
+    store::{Mark, MessageKey, QueueRead, Record, SessionKey},
+};
 use proptest::{collection::vec, prelude::*};
 
 use super::records::{groups, sorted, states};
 use crate::{
     Durability, StoreOptions,
-    engine::double::{Disk, Fault},
+    encoding::Table,
+    engine::{
+        Reads,
+        double::{Disk, Fault},
+    },
     ledger::Ledger,
     reader::recover,
     wal::{Frame, Medium, Wal},
@@ -30,7 +37,7 @@ fn start_with(disk: &Disk, options: StoreOptions) -> Writer<Disk> {
 }
 
 fn ledger(disk: &Disk, durability: Durability) -> Ledger<Disk> {
-    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0).unwrap();
+    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
     ledger.catch_up(disk, durability).unwrap();
     ledger
 }
@@ -161,6 +168,49 @@ fn what_was_dropped_behind_a_hole_is_gone() {
     let writer = start(&disk, Durability::Os);
     writer.wait(writer.append(started(4))).unwrap();
     assert_eq!(reopened(&disk.after_crash()), [started(1), started(4)].concat());
+}
+
+/// Entries went ahead of their batch, which never came, and the log was lost: power was, in `os`.
+#[test]
+fn entries_that_went_ahead_of_their_session_are_nobodys() {
+    let disk = Disk::default();
+    disk.fail_after(2, Fault::Write);
+    let group = [started(1), queued(1), queued(2)];
+    ledger(&disk, Durability::Os).write(group, 1, Durability::Os, true).unwrap_err();
+    let disk = disk.after_crash();
+    let entries = || disk.rows(Table::Queue, &[], None).count();
+    assert_eq!(entries(), 2);
+    let mut ledger = ledger(&disk, Durability::Os);
+    ledger.write([started(2)], 1, Durability::Os, false).unwrap();
+    assert_eq!(sorted(|visit| recover(&disk, visit).unwrap()), [started(2)]);
+    while ledger.has_leftovers() {
+        ledger.write([], 1, Durability::Os, false).unwrap();
+    }
+    assert_eq!(entries(), 0);
+}
+
+/// What the log does not have, as so much waits that it is not written, the engine gets in one piece.
+#[test]
+fn nothing_goes_ahead_of_its_batch_that_is_not_in_the_log() {
+    let disk = Disk::default();
+    let options = StoreOptions { max_pending_bytes: 1, memtable_bytes: 1, ..StoreOptions::new("") };
+    let writer = start_with(&disk, options);
+    writer.append(vec![started(1)]);
+    writer.settle().unwrap();
+    disk.fail_after(1, Fault::Write);
+    writer.append(vec![queued(1), queued(2), Record::WillCleared { key: 1 }]);
+    writer.settle().unwrap();
+    assert_eq!(reopened(&disk.after_crash()), [started(1), queued(1), queued(2)]);
+}
+
+fn started(session: SessionKey) -> Record {
+    Record::SessionStarted { session, client_id: "a".into() }
+}
+
+/// For the first session.
+fn queued(key: MessageKey) -> Record {
+    let message = Message::new(&"t".try_into().unwrap(), b"a payload", QoS::AtLeastOnce);
+    Record::Queued { session: 1, key, qos: QoS::AtLeastOnce, retain: false, message }
 }
 
 /// Everybody who waits is woken when the disk fails, whatever they wait for.
