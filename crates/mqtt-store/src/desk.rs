@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(25);
 const QUIET_TICKS: u32 = 4;
 /// So many places of the inbox, most of them empty, are enough.
 const MOST_PLACES: usize = 128 * 1024;
+/// So often somebody writes for others too; what then still waits is written at the keeper's next tick.
+const MOST_TURNS: usize = 16;
 /// So many are taken before others have their turn.
 const PLACES_A_TURN: usize = 1024;
 /// For so many records, at rest, the inbox keeps memory.
@@ -182,9 +184,11 @@ impl<M: Medium> Desk<M> {
             tray.is_urgent |= !matches!(record, Record::Done { .. }); // Nobody waits to hear of it.
             gone.extend(tray.inbox.push(mark, record));
         }
-        if self.is_congested(&tray) {
+        let is_congested = self.is_congested(&tray);
+        if is_congested || tray.frame.len() > self.max_pending_bytes / 2 {
             self.congested_until.store(mark, Ordering::Relaxed);
-        } else if tray.writer == Rest::Asleep && tray.is_urgent && !tray.has_rested() {
+        }
+        if !is_congested && tray.writer == Rest::Asleep && tray.is_urgent && !tray.has_rested() {
             self.call_writer(&mut tray);
         }
         if tray.keeper == Rest::Asleep || tray.keeper == Rest::Dozing && self.is_due(&tray) {
@@ -234,15 +238,21 @@ impl<M: Medium> Desk<M> {
         }
     }
 
-    /// Has the engine told of everything that was appended before, and waits for that, or for the end.
+    /// Has the engine told of everything that was appended before, and waits for that, or for a failure.
     pub(crate) fn wait_for_engine(&self) {
         let mut tray = self.tray.lock();
         let all = tray.appended;
         tray.is_asked = true;
         self.call_keeper(&mut tray);
-        while tray.settled < all && !tray.closed {
+        while tray.settled < all && self.failure.get().is_none() {
             self.room.wait(&mut tray);
         }
+    }
+
+    /// Whether this is the mark of a group that came in too late.
+    pub(crate) fn is_too_late(&self, mark: Mark) -> bool {
+        let tray = self.tray.lock();
+        tray.closed && mark.0 > tray.appended
     }
 
     fn call_keeper(&self, tray: &mut Tray) {
@@ -274,30 +284,18 @@ impl<M: Medium> Desk<M> {
     /// Wakes `waker` when everything up to `mark` is durable. Whoever asks writes the log himself, and need not be woken, where
     /// that takes no sync, or a short one and the disk has nothing else to do: to wake another thread takes longer.
     pub(crate) fn wake_at(&self, mark: Mark, waker: &Waker) {
-        let has_rested = {
+        let may_write = {
             let tray = self.tray.lock();
             // Who waits for what nobody has appended, or for a failure, has nothing to write.
-            (mark.0 <= tray.appended).then(|| tray.has_rested())
+            mark.0 <= tray.appended && (self.durability != Durability::Sync || tray.has_rested())
         };
-        match (self.durability, has_rested) {
-            (_, None) | (Durability::Sync, Some(false)) => {}
-            (Durability::Sync, Some(true)) => {
-                if let Some(mut log) = self.log.try_lock() {
-                    self.write(&mut log);
-                }
-            }
-            (Durability::Os | Durability::Memory, Some(_)) => self.write_unless_it_hangs(),
+        if may_write {
+            self.write_in_turn();
         }
         if self.durable() >= mark {
             return;
         }
-        {
-            let mut waiters = self.waiters.lock();
-            // Who asks twice is woken once.
-            if !waiters.last().is_some_and(|(last, known)| *last == mark && known.will_wake(waker)) {
-                waiters.push((mark, waker.clone()));
-            }
-        }
+        self.add_waiter(mark, waker);
         {
             let mut tray = self.tray.lock();
             if !tray.frame.is_empty() {
@@ -305,24 +303,40 @@ impl<M: Medium> Desk<M> {
                 self.call_writer(&mut tray);
             }
         }
+        if may_write && self.durability != Durability::Sync {
+            self.write_in_turn(); // Whoever wrote may have looked before the waiter was there.
+        }
         // It may have become durable between the caller's look and the push.
         if self.durable() >= mark || self.failure.get().is_some() {
             self.wake_satisfied();
         }
     }
 
-    /// Writes the log, but waits no longer for somebody else who does when the store has failed.
-    fn write_unless_it_hangs(&self) {
-        while self.failure.get().is_none() {
-            if let Some(mut log) = self.log.try_lock_for(TICK) {
-                return self.write(&mut log);
+    fn add_waiter(&self, mark: Mark, waker: &Waker) {
+        let mut waiters = self.waiters.lock();
+        let is_known = |(of, known): &(Mark, Waker)| *of == mark && known.will_wake(waker);
+        // Who asks twice is woken once. Those who wait for a failure are few, and may ask for as long as there is none.
+        let mut latest = waiters.iter().rev().take(if mark.0 == u64::MAX { usize::MAX } else { 1 });
+        if !latest.any(is_known) {
+            waiters.push((mark, waker.clone()));
+        }
+    }
+
+    /// Writes the log, unless somebody else does. He will look again: nobody waits for a disk that hangs but who writes.
+    fn write_in_turn(&self) {
+        let turns = if self.durability == Durability::Sync { 1 } else { MOST_TURNS };
+        for _ in 0..turns {
+            let Some(log) = self.log.try_lock() else { return };
+            self.write(log);
+            if !self.tray.lock().is_urgent {
+                return;
             }
         }
     }
 
-    /// Writes what came in to the log, unless the engine is too far behind.
-    fn write(&self, log: &mut Log<M>) {
-        let Log { wal, spare } = log;
+    /// Writes what came in to the log, unless the engine is too far behind. Wakes those who wait for it when others can write.
+    fn write(&self, mut log: MutexGuard<'_, Log<M>>) {
+        let Log { wal, spare } = &mut *log;
         let (mark, records) = {
             let mut tray = self.tray.lock();
             if tray.frame.is_empty() || tray.closed || self.is_congested(&tray) {
@@ -337,6 +351,7 @@ impl<M: Medium> Desk<M> {
         let (now, took) = (Instant::now(), begun.elapsed());
         spare.clear();
         self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
+        drop(log);
         match written {
             Ok(()) if self.failure.get().is_none() => {
                 self.batches.add(records, took);
@@ -361,7 +376,7 @@ impl<M: Medium> Desk<M> {
                 return;
             }
             drop(tray);
-            self.write(&mut self.log.lock());
+            self.write(self.log.lock());
         }
     }
 
@@ -374,14 +389,13 @@ impl<M: Medium> Desk<M> {
                 break tray;
             }
             let mark = self.is_old(&tray);
-            if let Some(mark) = mark {
-                while !tray.inbox.take_until(mark, PLACES_A_TURN, &mut slots) {
-                    MutexGuard::bump(&mut tray);
-                }
-                tray.told = mark;
-            }
             if mark.is_some() || !may_rest || !tray.reads.is_empty() {
-                return Some(Taken { slots, mark, reads: mem::take(&mut tray.reads) });
+                // Of what these ask for nothing is here. Those that come while others have their turn may ask for more.
+                let reads = mem::take(&mut tray.reads);
+                if let Some(mark) = mark {
+                    self.take_until(mark, &mut slots, tray)?;
+                }
+                return Some(Taken { slots, mark, reads });
             }
             if tray.told == tray.appended {
                 tray.keeper = Rest::Asleep;
@@ -402,7 +416,7 @@ impl<M: Medium> Desk<M> {
             }
             drop(tray);
             if self.durability == Durability::Os {
-                self.write(&mut self.log.lock());
+                self.write_in_turn();
             }
         };
         tray.keeper = Rest::None;
@@ -423,9 +437,23 @@ impl<M: Medium> Desk<M> {
         let taken = Taken { slots, mark: Some(tray.told), reads: mem::take(&mut tray.reads) };
         drop(tray);
         if self.durability == Durability::Os && !self.waiters.lock().is_empty() {
-            self.write(&mut self.log.lock()); // It may have been too much until now.
+            self.write_in_turn(); // It may have been too much until now.
         }
         Some(taken)
+    }
+
+    /// Takes what is old, in turns with others; `None` if the store has failed meanwhile, and not all of it is here any more.
+    fn take_until(
+        &self,
+        mark: u64,
+        slots: &mut VecDeque<Slot>,
+        mut tray: MutexGuard<'_, Tray>,
+    ) -> Option<()> {
+        while !tray.inbox.take_until(mark, PLACES_A_TURN, slots) {
+            MutexGuard::bump(&mut tray);
+        }
+        tray.told = mark;
+        self.failure.get().is_none().then_some(())
     }
 
     /// Nothing in the log is needed any more.
@@ -441,8 +469,15 @@ impl<M: Medium> Desk<M> {
             self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
         }
         self.publish(mark);
-        self.tray.lock().settled = mark;
+        let is_urgent = {
+            let mut tray = self.tray.lock();
+            tray.settled = mark;
+            tray.is_urgent
+        };
         self.room.notify_all();
+        if is_urgent && self.durability == Durability::Os {
+            self.write_in_turn(); // Somebody may have found the log taken just now.
+        }
     }
 
     fn publish(&self, mark: u64) {

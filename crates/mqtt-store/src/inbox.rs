@@ -97,8 +97,9 @@ impl Inbox {
             Record::Sent { packet_id, .. } => slot.sent = Some(packet_id),
             Record::Released { .. } => slot.released = true,
             _ => {
+                let before = slot.bytes();
                 let done = slot.record.take();
-                self.bytes -= done.as_ref().map_or(0, size);
+                self.bytes -= before - slot.bytes();
                 self.shrink();
                 return done;
             }
@@ -156,7 +157,8 @@ impl Inbox {
 
     /// Lets go of the empty places at the front.
     fn shrink(&mut self) {
-        while self.slots.pop_front_if(|slot| slot.record.is_none()).is_some() {
+        while let Some(slot) = self.slots.pop_front_if(|slot| slot.record.is_none()) {
+            self.bytes -= slot.bytes();
             self.uncount();
         }
     }
@@ -214,9 +216,9 @@ impl Slot {
         self.mark
     }
 
-    /// What it takes in memory, roughly.
+    /// What it takes in memory, roughly, empty or not.
     pub(crate) fn bytes(&self) -> usize {
-        self.record.as_ref().map_or(0, size)
+        self.record.as_ref().map_or(RECORD_BYTES, size)
     }
 
     /// What the engine is to be told.

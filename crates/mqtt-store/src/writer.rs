@@ -1,5 +1,5 @@
 //! [`Writer`]: the store's threads. One tells the engine what is left of what came in; one writes the log, where that takes a
-//! sync; one reads parts of queues; one looks whether any of this hangs.
+//! sync; one reads parts of queues; one looks whether telling or writing hangs.
 
 use std::{
     collections::VecDeque,
@@ -29,6 +29,8 @@ use crate::{
 
 /// How often somebody looks whether something is stuck.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often to look whether a thread has ended.
+const END_LOOK: Duration = Duration::from_micros(500);
 /// What a table gathers in memory is so many times a file of the log, which is no less than the other.
 const LOG_FILE_SHARE: u64 = 2;
 const LEAST_LOG_FILE: u64 = 64 * 1024;
@@ -63,8 +65,10 @@ impl<M: Medium> Writer<M> {
             keep(&theirs, ledger, (durability, batch_bytes), &view, &jobs)
         })?;
         let theirs = Arc::clone(&desk);
-        let mut others =
-            vec![spawn("store-reader", move || pages::read_all(&taken, |error| theirs.fail(error)))?];
+        let mut others = vec![spawn("store-reader", move || {
+            let _tells = TellsOfPanic(&*theirs);
+            pages::read_all(&taken, |error| theirs.fail(error));
+        })?];
         if durability == Durability::Sync {
             let theirs = Arc::clone(&desk);
             others.push(spawn("store-writer", move || {
@@ -116,6 +120,9 @@ impl<M: Medium> Writer<M> {
             if let Some(error) = self.failure() {
                 return Err(error);
             }
+            if self.desk.is_too_late(mark) {
+                return Err(StoreError::new("the store was closed before this was appended"));
+            }
             self.wake_at(mark, &waker);
             if self.durable() < mark {
                 thread::park();
@@ -147,20 +154,28 @@ impl<M: Medium> Writer<M> {
     /// failed or was closed before.
     pub(crate) fn close(&self) -> Option<u64> {
         self.desk.close();
-        self.desk.ended.store(true, Ordering::Relaxed);
-        self.watch.unpark();
         let keeper = self.keeper.lock().take()?;
-        if self.desk.stalled.load(Ordering::Relaxed) {
-            return None; // It may never end.
-        }
-        let number = keeper.join().ok().flatten();
+        let number = self.join(keeper).flatten();
         for other in self.others.lock().drain(..) {
             // Whoever takes a page may be the last to have the store: then this is the reader itself.
             if other.thread().id() != thread::current().id() {
-                let _ = other.join();
+                self.join(other);
             }
         }
+        self.desk.ended.store(true, Ordering::Relaxed);
+        self.watch.unpark();
         number.filter(|_| self.failure().is_none())
+    }
+
+    /// Waits for the end of a thread, unless the disk hangs: then it may never come.
+    fn join<T>(&self, thread: JoinHandle<T>) -> Option<T> {
+        while !thread.is_finished() {
+            if self.desk.stalled.load(Ordering::Relaxed) {
+                return None;
+            }
+            thread::sleep(END_LOOK);
+        }
+        thread.join().ok()
     }
 }
 
@@ -221,16 +236,19 @@ fn next_batch(slots: &mut VecDeque<Slot>, records: &mut Vec<Record>, enough: usi
 /// still.
 fn watch<M: Medium>(desk: &Desk<M>, options: &StoreOptions) {
     let mut looks = [Looks::default(); 2];
-    while !desk.ended.load(Ordering::Relaxed) && desk.failure().is_none() {
+    while !desk.ended.load(Ordering::Relaxed) {
         thread::park_timeout(LOOK);
         let longest = looks[0].at(&desk.log_steps).max(looks[1].at(&desk.engine_steps));
         if longest >= options.max_stall.as_secs().max(1) {
             desk.stalled.store(true, Ordering::Relaxed);
-            desk.fail(StoreError::new(format!(
-                "the store in {} could not be written: nothing has moved for {longest} s; look at the disk and the room \
-                 on it",
-                options.dir.display()
-            )));
+            if desk.failure().is_none() {
+                desk.fail(StoreError::new(format!(
+                    "the store in {} could not be written: nothing has moved for {longest} s; look at the disk and the \
+                     room on it",
+                    options.dir.display()
+                )));
+            }
+            return;
         }
     }
 }

@@ -33,7 +33,7 @@ struct Content {
     log: Log,
     commits_left: Option<u32>,
     fault: Fault,
-    /// What failed. The other part may not have heard of it.
+    /// What failed. The other part has not heard of it, and goes on, but on a disk that hangs.
     failed: Option<Part>,
     tried_again: u32,
 }
@@ -167,8 +167,8 @@ impl Disk {
         let mut content = self.0.lock();
         if content.failed.is_none() && content.commits_left == Some(0) {
             content.failed = Some(part);
-        } else if content.failed.is_some() && content.fault != Fault::Hang {
-            content.tried_again += u32::from(content.failed == Some(part));
+        } else if content.failed == Some(part) && content.fault != Fault::Hang {
+            content.tried_again += 1;
             return Err(StoreError::new("the disk has failed before"));
         }
         content.commits_left = content.commits_left.map(|left| left.saturating_sub(1));
@@ -178,7 +178,7 @@ impl Disk {
                 std::thread::park();
             }
         }
-        if content.failed.is_some() && content.fault == Fault::Write {
+        if content.failed == Some(part) && content.fault == Fault::Write {
             return Err(StoreError::new("the disk has failed to write"));
         }
         Ok(content)
@@ -216,7 +216,7 @@ impl Medium for Disk {
 
     fn sync(&self, file: usize) -> Result<(), StoreError> {
         let mut content = self.0.lock();
-        if content.failed.is_some() {
+        if content.failed == Some(Part::Log) {
             return Err(StoreError::new("the disk has failed to sync"));
         }
         let log = &mut content.log;
@@ -253,7 +253,7 @@ impl Engine for Disk {
         assert_eq!(keys.len(), batch.len(), "a batch changes no row twice");
         apply(&mut content.written, &batch);
         content.unsynced.push(batch);
-        if content.failed.is_some() {
+        if content.failed == Some(Part::Engine) {
             return Err(StoreError::new("the disk has failed to sync"));
         }
         if durability == Durability::Sync {
@@ -276,7 +276,7 @@ impl Disk {
         drop(mem::take(&mut content.unsynced));
         apply(&mut content.written, &bulk);
         apply(&mut content.synced, &bulk);
-        if content.failed.is_some() {
+        if content.failed == Some(Part::Engine) {
             return Err(StoreError::new("the disk has failed to sync"));
         }
         Ok(())

@@ -120,6 +120,8 @@ impl FjallEngine {
 
     /// Past the journal and the table in memory: at half of their price, but synced, and a file more to merge.
     fn lay_down(&self, bulk: Vec<Row>) -> fjall::Result<()> {
+        // What the table has in memory is sorted with it, and other rows of the same batches are only in the journal.
+        self.database.persist(PersistMode::SyncData)?;
         let mut ingestion = self.table(Table::Queue).start_ingestion()?;
         for (key, value) in bulk {
             ingestion.write(key, value)?;

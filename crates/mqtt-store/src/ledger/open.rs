@@ -1,9 +1,6 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use mqtt_broker::store::{MessageKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -77,6 +74,8 @@ impl<E: Engine> Ledger<E> {
         let engine = Arc::clone(&self.engine);
         while let Some(row) = engine.rows(Table::Queue, &id_key(self.next_id), None).next() {
             let id = session_of(&row?.0).ok_or_else(|| damaged(Table::Queue, "has no session"))?;
+            let over = State { presence: Presence::Ended, head: 0 };
+            self.draft.put(Table::States, id_key(id), &Value::State(over));
             self.leftovers.push_back(Leftovers::new(id, 0));
             self.next_id = id.saturating_add(1);
         }
@@ -109,7 +108,7 @@ impl<E: Engine> Ledger<E> {
     fn read_sessions(&mut self) -> Result<(), StoreError> {
         let engine = Arc::clone(&self.engine);
         let mut states = self.read_states()?;
-        let mut keys = HashMap::new();
+        let mut keys = FxHashMap::default();
         for row in engine.rows(Table::Sessions, &[], None) {
             let (key, value) = row?;
             let id = session_of(&key).ok_or_else(|| damaged(Table::Sessions, "has no session"))?;
@@ -142,9 +141,9 @@ impl<E: Engine> Ledger<E> {
         Ok(())
     }
 
-    fn read_states(&mut self) -> Result<HashMap<SessionId, State>, StoreError> {
+    fn read_states(&mut self) -> Result<FxHashMap<SessionId, State>, StoreError> {
         let engine = Arc::clone(&self.engine);
-        let mut states = HashMap::new();
+        let mut states = FxHashMap::default();
         for row in engine.rows(Table::States, &[], None) {
             let (key, value) = row?;
             let id = session_of(&key).ok_or_else(|| damaged(Table::States, "has no session"))?;

@@ -19,6 +19,7 @@ use proptest::{collection::vec, prelude::*};
 use super::records::{groups, sorted, states};
 use crate::{
     Durability, StoreOptions,
+    check::{Walk, check},
     encoding::Table,
     engine::{
         Reads,
@@ -175,18 +176,22 @@ fn what_was_dropped_behind_a_hole_is_gone() {
 fn entries_that_went_ahead_of_their_session_are_nobodys() {
     let disk = Disk::default();
     disk.fail_after(2, Fault::Write);
-    let group = [started(1), queued(1), queued(2)];
+    // More than one batch deletes.
+    let group = [started(1)].into_iter().chain((1..=1_100).map(queued));
     ledger(&disk, Durability::Os).write(group, 1, Durability::Os, true).unwrap_err();
     let disk = disk.after_crash();
     let entries = || disk.rows(Table::Queue, &[], None).count();
-    assert_eq!(entries(), 2);
+    assert_eq!(entries(), 1_100);
+    // Another crash comes before they are deleted.
+    ledger(&disk, Durability::Os).write([started(2)], 1, Durability::Os, false).unwrap();
     let mut ledger = ledger(&disk, Durability::Os);
-    ledger.write([started(2)], 1, Durability::Os, false).unwrap();
     assert_eq!(sorted(|visit| recover(&disk, visit).unwrap()), [started(2)]);
     while ledger.has_leftovers() {
         ledger.write([], 1, Durability::Os, false).unwrap();
     }
     assert_eq!(entries(), 0);
+    let report = check(&disk, Walk::new(0, &mut |_| {})).unwrap();
+    assert!(report.is_ok(), "{:?}", report.problems);
 }
 
 /// What the log does not have, as so much waits that it is not written, the engine gets in one piece.
@@ -194,13 +199,16 @@ fn entries_that_went_ahead_of_their_session_are_nobodys() {
 fn nothing_goes_ahead_of_its_batch_that_is_not_in_the_log() {
     let disk = Disk::default();
     let options = StoreOptions { max_pending_bytes: 1, memtable_bytes: 1, ..StoreOptions::new("") };
-    let writer = start_with(&disk, options);
+    let writer = start_with(&disk, options.durability(Durability::Os));
     writer.append(vec![started(1)]);
     writer.settle().unwrap();
+    // The engine gets one thing more, whatever it is.
     disk.fail_after(1, Fault::Write);
-    writer.append(vec![queued(1), queued(2), Record::WillCleared { key: 1 }]);
-    writer.settle().unwrap();
-    assert_eq!(reopened(&disk.after_crash()), [started(1), queued(1), queued(2)]);
+    let message = Message::new(&"t".try_into().unwrap(), b"a payload", QoS::AtLeastOnce);
+    let retained = Record::Retained { message, expires_at: None };
+    writer.append(vec![queued(1), queued(2), retained.clone()]);
+    let _ = writer.settle();
+    assert_eq!(reopened(&disk.after_crash()), [started(1), queued(1), queued(2), retained]);
 }
 
 fn started(session: SessionKey) -> Record {
@@ -367,4 +375,12 @@ fn a_disk_that_hangs_has_failed() {
     );
     assert_eq!(writer.durable(), Mark(1));
     assert_eq!(writer.close(), None);
+}
+
+#[test]
+fn who_appends_after_the_end_does_not_wait_for_ever() {
+    let writer = start(&Disk::default(), Durability::Sync);
+    assert!(writer.close().is_some());
+    let error = writer.wait(writer.append(vec![started(1)])).unwrap_err();
+    assert!(error.message.contains("was closed"), "{error}");
 }
