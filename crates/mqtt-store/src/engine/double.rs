@@ -194,6 +194,10 @@ impl Medium for Disk {
         Ok(self.0.lock().log.written[file].clone())
     }
 
+    fn len(&self, file: usize) -> Result<u64, StoreError> {
+        Ok(self.0.lock().log.written[file].len() as u64)
+    }
+
     fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let mut content = self.step(Part::Log)?;
         let at = usize::try_from(at).unwrap();

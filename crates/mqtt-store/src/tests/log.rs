@@ -134,6 +134,19 @@ fn a_log_that_the_engine_does_not_follow_loses_nothing() {
     }
 }
 
+/// What it has grown to in an earlier process is given back, and what it has at rest is not made anew.
+#[test]
+fn a_log_knows_how_long_its_files_are() {
+    let disk = Disk::default();
+    let mut earlier = Wal::new(disk.clone(), 0, u64::MAX, Durability::Sync);
+    (0..100).for_each(|n| earlier.write(&mut frame(&[retained(&[n; 8_000])])).unwrap());
+    assert!(disk.log_bytes() > 800_000);
+    let mut log = Wal::new(disk.clone(), 100, 100_000, Durability::Sync);
+    assert_eq!(disk.log_bytes(), 100_000);
+    log.write(&mut frame(&[retained(&[7; 8_000])])).unwrap();
+    assert_eq!(disk.log_bytes(), 100_000, "there was room");
+}
+
 #[test]
 fn what_follows_a_hole_shows_damage_if_it_was_synced_and_is_dropped_if_not() {
     for durability in [Durability::Sync, Durability::Os] {

@@ -88,6 +88,10 @@ impl Medium for Files {
         })
     }
 
+    fn len(&self, file: usize) -> Result<u64, StoreError> {
+        self.act(file, "look at", |file| Ok(file.metadata()?.len()))
+    }
+
     fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.act(file, "write", |file| write_all_at(file, bytes, at))
     }

@@ -41,6 +41,8 @@ pub(crate) trait Medium: Send + 'static {
 
     fn read(&self, file: usize) -> Result<Vec<u8>, StoreError>;
 
+    fn len(&self, file: usize) -> Result<u64, StoreError>;
+
     fn write(&self, file: usize, at: u64, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Makes a file shorter. Neither this nor the next has to be durable, and errors are of no consequence.
@@ -169,7 +171,11 @@ impl<M: Medium> Wal<M> {
     /// A log whose files are all free, after so many groups.
     pub(crate) fn new(medium: M, groups: u64, file_bytes: u64, durability: Durability) -> Self {
         let (full, free) = (VecDeque::new(), (1..FILES).collect());
-        Self { medium, durability, file_bytes, active: 0, len: 0, lengths: [0; FILES], full, free, groups }
+        // Not to know a length costs no more than to make the file as long again.
+        let lengths = std::array::from_fn(|file| medium.len(file).unwrap_or_default());
+        let mut log = Self { medium, durability, file_bytes, active: 0, len: 0, lengths, full, free, groups };
+        log.cut_to_size();
+        log
     }
 
     /// Writes a frame, and syncs it if that is promised.
@@ -208,7 +214,7 @@ impl<M: Medium> Wal<M> {
     /// Gives back what a file has become too long by while the engine did not follow.
     fn cut_to_size(&mut self) {
         if let Some(length) = self.lengths.get_mut(self.active)
-            && *length > 2 * self.file_bytes
+            && *length / 2 > self.file_bytes
             && self.medium.cut(self.active, self.file_bytes).is_ok()
         {
             *length = self.file_bytes;
