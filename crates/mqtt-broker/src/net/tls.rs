@@ -2,6 +2,8 @@
 
 mod certificate;
 mod options;
+mod session;
+mod stream;
 
 use std::{io, sync::Arc};
 
@@ -9,18 +11,15 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{InvalidMessage, ServerConfig, ServerConnection},
-    server::TlsStream,
+    rustls::{InvalidMessage, ServerConfig},
 };
 
+use self::stream::TlsStream;
 pub use self::{
     certificate::CertificateField,
     options::{ClientCertificates, TlsError, TlsOptions},
 };
 use super::{handshake::Failure, transport::ByteStream};
-
-/// The most that TLS keeps of what a client does not take.
-const BUFFER_LIMIT: usize = 16 * 1024;
 
 /// Certificates and keys as they are in force. All clones are the same: hand one to each listener that is to use it, and
 /// keep one for [`Tls::reload`].
@@ -98,12 +97,8 @@ impl Tls {
     ) -> Result<(TlsStream<S>, Option<Arc<str>>), Failure> {
         let configs = self.in_force.load_full();
         let config = if is_websocket { &configs.http } else { &configs.mqtt };
-        let limit_buffers =
-            |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
-        let handshake = TlsAcceptor::from(Arc::clone(config)).accept_with(socket, limit_buffers);
-        let stream = handshake.await.map_err(explain)?;
-        let (_, connection) = stream.get_ref();
-        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let stream = TlsStream::accept(socket, Arc::clone(config)).await.map_err(explain)?;
+        let certificate = stream.about().peer_certificates().and_then(<[_]>::first);
         let user_name = match (configs.options.user_name, certificate) {
             (Some(field), Some(certificate)) => Some(certificate::user_name(certificate, field)?),
             _ => None,

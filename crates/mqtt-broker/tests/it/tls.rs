@@ -15,7 +15,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, ProtocolVersion, RootCertStore,
+        self, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
@@ -126,6 +126,73 @@ async fn both_versions_and_large_messages() {
         assert!(client.message().await == format!("t {payload}"));
         client.disconnect().await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_was_here_before_resumes_its_session() {
+    let authority = Authority::new("a");
+    let (_broker, address, _) = start_tls(Broker::builder(), options(&authority)).await;
+    for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
+        let config = trusting_with(&authority, None, versions);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut client = connected(address, config.clone(), "a").await;
+            assert_eq!(client.stream.get_ref().1.handshake_kind(), Some(kind));
+            client.ping().await;
+            client.disconnect().await;
+        }
+    }
+}
+
+/// A farewell (`close_notify`) and the end of the stream are two things: without the first, something may have been cut off.
+#[tokio::test]
+async fn the_end_of_a_connection_with_a_farewell_and_without() {
+    let authority = Authority::new("a");
+    let (broker, address, _) = start_tls(Broker::builder(), options(&authority)).await;
+    let closed_for = |reason| broker.counts().closed_for(&reason);
+
+    let mut polite = connected(address, trusting(&authority, None), "a").await;
+    polite.stream.get_mut().1.send_close_notify();
+    polite.stream.flush().await.unwrap();
+    // The broker closes its half with a farewell of its own.
+    assert_eq!(soon("the end", polite.stream.read(&mut [0])).await.expect("no truncation"), 0);
+    eventually("it to be counted", || closed_for(CloseReason::ConnectionLost) == 1).await;
+
+    let cut_off = connected(address, trusting(&authority, None), "a").await;
+    drop(cut_off.stream.into_inner().0);
+    let reason = CloseReason::Io(std::io::ErrorKind::UnexpectedEof);
+    eventually("it to be counted", || closed_for(reason.clone()) == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_is_told_why() {
+    let authority = Authority::new("a");
+    let options = with_clients(&authority, ClientCertificates::Required);
+    let (_broker, address, _) = start_tls(Broker::builder(), options).await;
+    let mut config = trusting_with(&authority, None, &[&rustls::version::TLS12]);
+    let error = shake_hands(address, config.clone()).await.expect_err("no certificate").to_string();
+    assert!(error.contains("CertificateRequired") || error.contains("HandshakeFailure"), "{error}");
+    config.alpn_protocols = vec![b"x-other".to_vec()];
+    let error = shake_hands(address, config).await.expect_err("another protocol").to_string();
+    assert!(error.contains("NoApplicationProtocol"), "{error}");
+}
+
+/// It is not sent to while it does not read, and gets all of it in the end.
+#[tokio::test]
+async fn a_client_that_reads_late_misses_nothing() {
+    let authority = Authority::new("a");
+    let (broker, address, _) = start_tls(Broker::builder(), options(&authority)).await;
+    let mut client = connected(address, trusting(&authority, None), "a").await;
+    client.subscribe("t", Q1).await;
+    let payload = "x".repeat(20_000);
+    for number in 0..200 {
+        let payload = format!("{number} {payload}");
+        broker.publish(&mqtt_broker::Message::new(&crate::topic("t"), payload.as_bytes(), Q1));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for number in 0..200 {
+        assert!(client.message().await == format!("t {number} {payload}"));
+    }
+    client.ping().await;
 }
 
 #[tokio::test]
