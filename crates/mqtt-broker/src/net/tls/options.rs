@@ -18,10 +18,6 @@ use tokio_rustls::rustls::{
 
 use super::certificate::CertificateField;
 
-/// Of the records that are sent. One is copied twice while it is made: of this size it stays in the nearest cache, and glibc
-/// copies 4 KiB and more in a way that some processors are slow at.
-const LARGEST_RECORD: usize = 4000;
-
 /// The files and the policy of TLS. All files are PEM.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -77,13 +73,12 @@ impl TlsOptions {
         let key = PrivateKeyDer::from_pem_file(&self.private_key)
             .map_err(|error| unreadable(&self.private_key, error, "private key"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::new(&self.certificates, error))?
             .with_client_cert_verifier(self.verifier()?)
             .with_single_cert(chain, key)
             .map_err(|error| TlsError::new(&self.private_key, error))?;
-        config.max_fragment_size = Some(LARGEST_RECORD);
         Ok(config)
     }
 
