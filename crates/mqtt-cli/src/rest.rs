@@ -2,8 +2,14 @@
 //!
 //! mimalloc looks for that while a thread allocates, every 10,000 times that it has to take its slow way, as all above 1 KiB do.
 //! A thread at rest allocates nothing, and so would keep for ever what the load before has left (docs/adr/0007-mimalloc.md).
+//! What one thread frees may be another's, which has hardly worked since: so all look when a load of any of them is over.
 
-use std::{hint::black_box, mem, time::Duration};
+use std::{
+    hint::black_box,
+    mem,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -20,6 +26,9 @@ const LOAD: Duration = Duration::from_millis(200);
 const LOOKS: u32 = 2;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
+/// How many loads are over, of all threads.
+static LOADS: AtomicU64 = AtomicU64::new(0);
+
 /// Never ends. For a runtime with one thread, on that thread.
 pub(crate) async fn give_back_after_load() {
     let metrics = Handle::current().metrics();
@@ -29,7 +38,7 @@ pub(crate) async fn give_back_after_load() {
     let mut work = Work::default();
     loop {
         ticks.tick().await;
-        if work.is_over(busy()) {
+        if work.is_over(busy(), &LOADS) {
             for _ in 0..LOOKS {
                 look();
                 sleep(BETWEEN_LOOKS).await;
@@ -44,13 +53,22 @@ pub(crate) async fn give_back_after_load() {
 struct Work {
     last_tick: Duration,
     last_look: Duration,
+    /// Loads of all threads that were over by then.
+    last_loads: u64,
 }
 
 impl Work {
-    /// Whether it rests, after a load.
-    fn is_over(&mut self, busy: Duration) -> bool {
+    /// Whether it rests, after a load of its own, which is counted then, or of another thread.
+    fn is_over(&mut self, busy: Duration, loads: &AtomicU64) -> bool {
         let since_tick = busy.saturating_sub(mem::replace(&mut self.last_tick, busy));
-        since_tick < REST && busy.saturating_sub(self.last_look) >= LOAD
+        if since_tick >= REST {
+            return false;
+        }
+        if busy.saturating_sub(self.last_look) >= LOAD {
+            loads.fetch_add(1, Ordering::Relaxed);
+        }
+        let known = mem::replace(&mut self.last_loads, loads.load(Ordering::Relaxed));
+        self.last_loads != known
     }
 
     /// What it has left has been looked for. That was work, too.
@@ -69,17 +87,34 @@ fn look() {
 mod tests {
     use super::*;
 
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
     #[test]
     fn it_looks_once_when_a_load_is_over() {
-        let millis = Duration::from_millis;
-        let mut work = Work::default();
-        assert!(!work.is_over(millis(5)), "there was no load");
-        assert!(!work.is_over(millis(500)), "there is one");
-        assert!(!work.is_over(millis(800)));
-        assert!(work.is_over(millis(801)), "it is over");
+        let (mut work, loads) = (Work::default(), AtomicU64::new(0));
+        assert!(!work.is_over(millis(5), &loads), "there was no load");
+        assert!(!work.is_over(millis(500), &loads), "there is one");
+        assert!(!work.is_over(millis(800), &loads));
+        assert!(work.is_over(millis(801), &loads), "it is over");
         work.looked(millis(803));
-        assert!(!work.is_over(millis(804)), "once is enough");
-        assert!(!work.is_over(millis(1_003)));
-        assert!(work.is_over(millis(1_004)), "there was another one");
+        assert!(!work.is_over(millis(804), &loads), "once is enough");
+        assert!(!work.is_over(millis(1_003), &loads));
+        assert!(work.is_over(millis(1_004), &loads), "there was another one");
+    }
+
+    /// What that one frees may be of this one's memory.
+    #[test]
+    fn it_looks_when_a_load_of_another_is_over() {
+        let (mut work, mut other, loads) = (Work::default(), Work::default(), AtomicU64::new(0));
+        assert!(!other.is_over(millis(500), &loads));
+        assert!(!work.is_over(millis(5), &loads));
+        assert!(other.is_over(millis(501), &loads));
+        assert!(!work.is_over(millis(105), &loads), "it does not rest");
+        assert!(work.is_over(millis(106), &loads));
+        work.looked(millis(108));
+        other.looked(millis(503));
+        assert!(!work.is_over(millis(109), &loads) && !other.is_over(millis(504), &loads), "once is enough");
     }
 }
