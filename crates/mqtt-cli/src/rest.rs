@@ -54,7 +54,7 @@ struct Work {
     last_tick: Duration,
     last_look: Duration,
     /// Loads of all threads that were over by then.
-    last_loads: u64,
+    known_loads: u64,
 }
 
 impl Work {
@@ -67,8 +67,8 @@ impl Work {
         if busy.saturating_sub(self.last_look) >= LOAD {
             loads.fetch_add(1, Ordering::Relaxed);
         }
-        let known = mem::replace(&mut self.last_loads, loads.load(Ordering::Relaxed));
-        self.last_loads != known
+        let before = mem::replace(&mut self.known_loads, loads.load(Ordering::Relaxed));
+        self.known_loads != before
     }
 
     /// What it has left has been looked for. That was work, too.
