@@ -252,8 +252,8 @@ pub(super) const CASES: &[Case] = &[
     },
     secure(
         "idle-tls",
-        "2,000 connections over TLS that do nothing",
-        &[Step::new("idle -c 2000 --transport tls")],
+        "10,000 connections over TLS that do nothing",
+        &[Step::sized("idle -c 10000 --transport tls", "idle -c 5000 --transport tls")],
         &[metric("bytes each", Better::Lower, Source::Figure("a connection"))],
     ),
     secure(
