@@ -305,6 +305,20 @@ mod tests {
         assert_eq!(all(inbox), [queued(1, 7), sent(1, 7)]);
     }
 
+    /// Behind a message that nobody is done with, empty places may be many.
+    #[test]
+    fn an_empty_place_takes_memory_until_it_is_gone() {
+        let mut inbox = inbox([queued(1, 5)]);
+        let before = inbox.bytes();
+        for key in 6..106 {
+            inbox.push(1, queued(1, key));
+            inbox.push(1, done(1, key));
+        }
+        assert_eq!(inbox.bytes(), before + 100 * RECORD_BYTES);
+        inbox.push(1, done(1, 5));
+        assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+    }
+
     #[test]
     fn what_is_old_goes_by_itself() {
         let mut inbox = Inbox::new(Some(0));

@@ -327,6 +327,46 @@ fn a_thread_that_stumbles_is_a_failure() {
     assert_eq!(writer.close(), None);
 }
 
+/// So is one of whoever takes a part of a queue, on the thread that read it.
+#[test]
+fn a_reader_that_stumbles_is_a_failure() {
+    let writer = start(&Disk::default(), Durability::Sync);
+    let (sender, woken) = mpsc::channel();
+    writer.wake_at(Mark(u64::MAX), &Waker::from(Arc::new(Sender(sender))));
+    let read = QueueRead { session: 1, after: 0, most_bytes: 1 };
+    writer.read(read, Box::new(|_| panic!("a fault")));
+    woken.recv().unwrap();
+    assert!(writer.failure().is_some());
+}
+
+/// Two of one task, say, that look at other things too: they may ask for as long as there is no failure.
+#[test]
+fn who_waits_for_a_failure_is_known_however_often_he_asks() {
+    let disk = Disk::default();
+    let writer = start(&disk, Durability::Sync);
+    let (sender, woken) = mpsc::channel();
+    let wakers = [(); 2].map(|()| Waker::from(Arc::new(Sender(sender.clone()))));
+    for waker in wakers.iter().cycle().take(100) {
+        writer.wake_at(Mark(u64::MAX), waker);
+    }
+    disk.fail_after(0, Fault::Write);
+    assert!(writer.wait(writer.append(vec![started(1)])).is_err());
+    assert_eq!(writer.close(), None);
+    assert_eq!(woken.try_iter().count(), 2);
+}
+
+/// The last batch hangs: the end is said to be none, as soon as that is known.
+#[test]
+fn the_end_does_not_wait_for_a_disk_that_hangs() {
+    let disk = Disk::default();
+    let options = StoreOptions { max_stall: Duration::from_secs(1), ..StoreOptions::new("") };
+    let writer = start_with(&disk, options.durability(Durability::Os));
+    disk.fail_after(0, Fault::Hang);
+    writer.append(vec![started(1)]);
+    assert_eq!(writer.close(), None);
+    assert!(writer.failure().is_some());
+}
+
 /// Without a writer of its own the log is written by who waits, and he hangs with the disk. Others are told, and who waits for
 /// the failure waits for nobody.
 #[test]

@@ -4,13 +4,34 @@ use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
 
 use mqtt_broker::{
     Message, QoS,
-    store::{QueueRead, Record, StoreError},
+    store::{Mark, QueueRead, Record, StoreError},
 };
 
 use crate::{Durability, StoreOptions, desk::Desk, engine::double::Disk, inbox::Inbox, wal::Wal};
 
 /// More than the inbox keeps places for.
 const MANY: u64 = 140_000;
+
+/// What is done with and not written yet takes memory all the same.
+#[test]
+fn a_frame_that_is_not_written_holds_publishers_back() {
+    let options = StoreOptions { max_pending_bytes: 2_000, ..StoreOptions::new("") };
+    let wal = Wal::new(Disk::default(), 0, u64::MAX, Durability::Os);
+    let desk = Desk::new(wal, Inbox::new(Some(0)), &options.durability(Durability::Os));
+    let message = Message::new(&"t".try_into().unwrap(), &[7; 200], QoS::AtLeastOnce);
+    for key in 1..=3 {
+        let (qos, message) = (QoS::AtLeastOnce, message.clone());
+        desk.append([Record::Queued { session: 1, key, qos, retain: false, message }]);
+        desk.append([Record::Done { session: 1, key }]);
+    }
+    assert_eq!(desk.congested_until(), Mark(0));
+    for key in 4..=8 {
+        let (qos, message) = (QoS::AtLeastOnce, message.clone());
+        desk.append([Record::Queued { session: 1, key, qos, retain: false, message }]);
+        desk.append([Record::Done { session: 1, key }]);
+    }
+    assert_eq!(desk.congested_until(), Mark(16));
+}
 
 /// What is taken of a desk that holds many groups, while this is done to it.
 fn taken_while(act: impl FnOnce(&Desk<Disk>)) -> Option<(u64, u64, usize)> {
