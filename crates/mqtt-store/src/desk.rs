@@ -20,7 +20,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::{
     inbox::{Inbox, Slot},
     options::{Durability, StoreOptions},
+    waiters::Waiters,
     wal::{Frame, Medium, Wal},
+    watch::Steps,
 };
 
 /// After so long without a sync the disk has rested.
@@ -57,7 +59,7 @@ pub(crate) struct Desk<M> {
     old_groups: AtomicU64,
     /// Up to here so much waits that nobody should begin more.
     congested_until: AtomicU64,
-    waiters: Mutex<Vec<(Mark, Waker)>>,
+    waiters: Waiters,
     failure: OnceLock<StoreError>,
     max_pending_bytes: usize,
     pub(crate) log_steps: Steps,
@@ -72,10 +74,6 @@ struct Log<M> {
     /// What was written last; its memory is used again.
     spare: Frame,
 }
-
-/// Counts the beginnings and the ends of what may hang: odd while it is under way.
-#[derive(Default)]
-pub(crate) struct Steps(AtomicU64);
 
 struct Tray {
     inbox: Inbox,
@@ -155,7 +153,7 @@ impl<M: Medium> Desk<M> {
             durable: AtomicU64::new(0),
             old_groups: AtomicU64::new(0),
             congested_until: AtomicU64::new(0),
-            waiters: Mutex::default(),
+            waiters: Waiters::default(),
             failure: OnceLock::new(),
             max_pending_bytes: options.max_pending_bytes,
             log_steps: Steps::default(),
@@ -295,7 +293,7 @@ impl<M: Medium> Desk<M> {
         if self.durable() >= mark {
             return;
         }
-        self.add_waiter(mark, waker);
+        self.waiters.add(mark, waker);
         {
             let mut tray = self.tray.lock();
             if !tray.frame.is_empty() {
@@ -312,35 +310,25 @@ impl<M: Medium> Desk<M> {
         }
     }
 
-    fn add_waiter(&self, mark: Mark, waker: &Waker) {
-        let mut waiters = self.waiters.lock();
-        let is_known = |(of, known): &(Mark, Waker)| *of == mark && known.will_wake(waker);
-        // Who asks twice is woken once. Those who wait for a failure are few, and may ask for as long as there is none.
-        let mut latest = waiters.iter().rev().take(if mark.0 == u64::MAX { usize::MAX } else { 1 });
-        if !latest.any(is_known) {
-            waiters.push((mark, waker.clone()));
-        }
-    }
-
     /// Writes the log, unless somebody else does. He will look again: nobody waits for a disk that hangs but who writes.
     fn write_in_turn(&self) {
         let turns = if self.durability == Durability::Sync { 1 } else { MOST_TURNS };
         for _ in 0..turns {
             let Some(log) = self.log.try_lock() else { return };
-            self.write(log);
-            if !self.tray.lock().is_urgent {
+            if !self.write(log) {
                 return;
             }
         }
     }
 
     /// Writes what came in to the log, unless the engine is too far behind. Wakes those who wait for it when others can write.
-    fn write(&self, mut log: MutexGuard<'_, Log<M>>) {
+    /// Whether more has come in meanwhile that somebody may wait for.
+    fn write(&self, mut log: MutexGuard<'_, Log<M>>) -> bool {
         let Log { wal, spare } = &mut *log;
         let (mark, records) = {
             let mut tray = self.tray.lock();
             if tray.frame.is_empty() || tray.closed || self.is_congested(&tray) {
-                return;
+                return false;
             }
             mem::swap(&mut tray.frame, spare);
             tray.is_urgent = false;
@@ -355,13 +343,17 @@ impl<M: Medium> Desk<M> {
         match written {
             Ok(()) if self.failure.get().is_none() => {
                 self.batches.add(records, took);
-                self.tray.lock().rested_at = (took < SHORT_SYNC).then(|| now + REST);
                 self.publish(mark);
+                // The last thing: who finds the log taken relies on it.
+                let mut tray = self.tray.lock();
+                tray.rested_at = (took < SHORT_SYNC).then(|| now + REST);
+                return tray.is_urgent;
             }
             // It took too long, and everybody was told that it had failed.
             Ok(()) => {}
             Err(error) => self.fail(error),
         }
+        false
     }
 
     /// Writes whatever came in while it wrote what had come before, to the end.
@@ -436,7 +428,7 @@ impl<M: Medium> Desk<M> {
         tray.told = tray.appended;
         let taken = Taken { slots, mark: Some(tray.told), reads: mem::take(&mut tray.reads) };
         drop(tray);
-        if self.durability == Durability::Os && !self.waiters.lock().is_empty() {
+        if self.durability == Durability::Os && !self.waiters.are_none() {
             self.write_in_turn(); // It may have been too much until now.
         }
         Some(taken)
@@ -516,25 +508,7 @@ impl<M: Medium> Desk<M> {
     }
 
     fn wake_satisfied(&self) {
-        let (durable, failed) = (self.durable(), self.failure.get().is_some());
-        let satisfied: Vec<_> =
-            self.waiters.lock().extract_if(.., |(mark, _)| failed || *mark <= durable).collect();
-        // Not under the lock: a waker may do anything.
-        for (_, waker) in satisfied {
-            waker.wake();
-        }
-    }
-}
-
-impl Steps {
-    pub(crate) fn count<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        let done = act();
-        self.0.fetch_add(1, Ordering::Relaxed);
-        done
-    }
-
-    pub(crate) fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        let everybody = self.failure.get().is_some();
+        self.waiters.wake_until(if everybody { Mark(u64::MAX) } else { self.durable() });
     }
 }

@@ -5,6 +5,8 @@
 //! one more than the batch before: if behind the damage there is a number that a torn last batch cannot explain, the store
 //! is not opened.
 //!
+//! After a clean end that left all of it in sorted files the engine need not read it again: then it is emptied.
+//!
 //! The journal's files are `N.jnl`, oldest first, each a series of batches and then zeros:
 //!
 //! ```text

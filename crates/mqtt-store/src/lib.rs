@@ -34,7 +34,9 @@ mod options;
 mod pages;
 mod reader;
 mod store;
+mod waiters;
 mod wal;
+mod watch;
 mod writer;
 
 #[cfg(test)]

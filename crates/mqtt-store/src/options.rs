@@ -38,6 +38,9 @@ impl FromStr for Durability {
     }
 }
 
+/// [`StoreOptions::memtable_bytes`] for each of the entries that are worth a sorted file of their own.
+const BYTES_FOR_ONE_OF_BULK: usize = 4096;
+
 /// How to open a [`FjallStore`](crate::FjallStore).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -85,8 +88,6 @@ impl StoreOptions {
         self.memtable_bytes / BYTES_FOR_ONE_OF_BULK
     }
 }
-
-const BYTES_FOR_ONE_OF_BULK: usize = 4096;
 
 #[cfg(test)]
 mod tests {

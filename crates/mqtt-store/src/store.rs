@@ -196,10 +196,21 @@ impl FjallStore {
 impl Inner {
     fn finish(&self) -> Result<(), StoreError> {
         let Some(number) = self.writer.close() else { return self.writer.failure().map_or(Ok(()), Err) };
-        let is_sorted = self.engine.sort_if_worthwhile(self.max_stall)?;
         self.engine.sync()?;
-        self.directory.set_synced(Synced { number, is_sorted })?;
-        self.writer.clear_log()
+        self.directory.set_synced(Synced { number, is_sorted: false })?;
+        self.writer.clear_log()?;
+        // All is safe by now: this is for the next start alone, and there may be no room for it.
+        if let Err(error) = self.sort(number) {
+            tracing::warn!("the next start will read the engine's journal, and take longer: {error}");
+        }
+        Ok(())
+    }
+
+    fn sort(&self, number: u64) -> Result<(), StoreError> {
+        if self.engine.sort_if_worthwhile(self.max_stall)? {
+            self.directory.set_synced(Synced { number, is_sorted: true })?;
+        }
+        Ok(())
     }
 }
 

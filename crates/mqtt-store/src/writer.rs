@@ -18,17 +18,16 @@ use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, MessageKey, QueueRead, 
 use parking_lot::Mutex;
 
 use crate::{
-    desk::{Desk, Steps},
+    desk::Desk,
     engine::{Engine, Reads},
     inbox::{Inbox, Slot},
     ledger::Ledger,
     options::{Durability, StoreOptions},
     pages::{self, Job},
     wal::{Medium, Wal},
+    watch::watch,
 };
 
-/// How often somebody looks whether something is stuck.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often to look whether a thread has ended.
 const END_LOOK: Duration = Duration::from_micros(500);
 /// What a table gathers in memory is so many times a file of the log, which is no less than the other.
@@ -42,7 +41,7 @@ pub(crate) struct Writer<M> {
     keeper: Mutex<Option<JoinHandle<Option<u64>>>>,
     /// End with the keeper.
     others: Mutex<Vec<JoinHandle<()>>>,
-    watch: Thread,
+    watch: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<M: Medium> Writer<M> {
@@ -77,8 +76,9 @@ impl<M: Medium> Writer<M> {
             })?);
         }
         let (theirs, options) = (Arc::clone(&desk), options.clone());
-        let watch = spawn("store-watch", move || watch(&theirs, &options))?.thread().clone();
-        Ok(Self { desk, keeper: Mutex::new(Some(keeper)), others: Mutex::new(others), watch })
+        let watch = spawn("store-watch", move || watch(&theirs, &options))?;
+        let (keeper, watch) = (Mutex::new(Some(keeper)), Mutex::new(Some(watch)));
+        Ok(Self { desk, keeper, others: Mutex::new(others), watch })
     }
 
     pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
@@ -157,18 +157,22 @@ impl<M: Medium> Writer<M> {
         let keeper = self.keeper.lock().take()?;
         let number = self.join(keeper).flatten();
         for other in self.others.lock().drain(..) {
-            // Whoever takes a page may be the last to have the store: then this is the reader itself.
-            if other.thread().id() != thread::current().id() {
-                self.join(other);
-            }
+            self.join(other);
         }
         self.desk.ended.store(true, Ordering::Relaxed);
-        self.watch.unpark();
+        if let Some(watch) = self.watch.lock().take() {
+            watch.thread().unpark();
+            self.join(watch); // It has the log's files open, too.
+        }
         number.filter(|_| self.failure().is_none())
     }
 
-    /// Waits for the end of a thread, unless the disk hangs: then it may never come.
+    /// Waits for the end of a thread, unless the disk hangs: then it may never come. Whoever takes a page, or is woken, may be the
+    /// last to have the store: then this is that thread itself.
     fn join<T>(&self, thread: JoinHandle<T>) -> Option<T> {
+        if thread.thread().id() == thread::current().id() {
+            return None;
+        }
         while !thread.is_finished() {
             if self.desk.stalled.load(Ordering::Relaxed) {
                 return None;
@@ -230,43 +234,6 @@ fn next_batch(slots: &mut VecDeque<Slot>, records: &mut Vec<Record>, enough: usi
         slot.unpack(records);
     }
     (!slots.is_empty()).then_some(mark)
-}
-
-/// Calls the store failed when something is stuck. It counts its own looks, and so no time in which the whole process stood
-/// still.
-fn watch<M: Medium>(desk: &Desk<M>, options: &StoreOptions) {
-    let mut looks = [Looks::default(); 2];
-    while !desk.ended.load(Ordering::Relaxed) {
-        thread::park_timeout(LOOK);
-        let longest = looks[0].at(&desk.log_steps).max(looks[1].at(&desk.engine_steps));
-        if longest >= options.max_stall.as_secs().max(1) {
-            desk.stalled.store(true, Ordering::Relaxed);
-            if desk.failure().is_none() {
-                desk.fail(StoreError::new(format!(
-                    "the store in {} could not be written: nothing has moved for {longest} s; look at the disk and the \
-                     room on it",
-                    options.dir.display()
-                )));
-            }
-            return;
-        }
-    }
-}
-
-/// How often somebody has seen the same step under way.
-#[derive(Clone, Copy, Default)]
-struct Looks {
-    last: u64,
-    count: u64,
-}
-
-impl Looks {
-    fn at(&mut self, steps: &Steps) -> u64 {
-        let now = steps.now();
-        self.count = if now == self.last && now % 2 == 1 { self.count + 1 } else { 0 };
-        self.last = now;
-        self.count
-    }
 }
 
 fn spawn<T: Send + 'static>(

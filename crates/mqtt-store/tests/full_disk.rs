@@ -1,7 +1,7 @@
 //! A disk that is full, and one that cannot be written to. They need a file system of their own, and so the right to mount
 //! one: without it the tests say so, and prove nothing.
 
-use std::{ffi::CString, path::Path};
+use std::{ffi::CString, fs, io::Write, path::Path};
 
 use mqtt_broker::{
     Message, QoS, TopicName,
@@ -83,6 +83,27 @@ fn a_full_disk_ends_acknowledgements_and_loses_none() {
         store.wait_until_durable(store.append(group(0))).unwrap();
         store.close().unwrap();
     }
+}
+
+/// To sort what is in the journal takes room. What is not sorted is as safe.
+#[test]
+fn a_clean_end_needs_no_room_to_speak_of() {
+    let Some(disk) = SmallDisk::new(16 * 1024 * 1024) else { return };
+    let store = open(&disk, Durability::Os);
+    for n in 0..40 {
+        store.wait_until_durable(store.append(group(n))).unwrap();
+    }
+    store.recover(&mut |_| {}).unwrap(); // The engine has been told by then.
+    let mut rest = fs::File::create(disk.path().join("rest")).unwrap();
+    while rest.write_all(&[b'x'; 4096]).is_ok() {}
+    rest.set_len(rest.metadata().unwrap().len() - 8 * 1024).unwrap();
+    store.close().unwrap();
+    let synced = fs::read_to_string(disk.path().join("data/synced")).unwrap();
+    assert!(!synced.contains("sorted"), "there was room for it");
+    fs::remove_file(disk.path().join("rest")).unwrap();
+    let mut left = Vec::new();
+    open(&disk, Durability::Os).recover(&mut |record| left.push(record)).unwrap();
+    assert_eq!(left, (0..40).flat_map(group).collect::<Vec<_>>());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+#[cfg(any(feature = "tls", feature = "websocket"))]
+use tokio::io::ReadBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "tls")]
@@ -27,6 +29,14 @@ pub struct Transport {
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
+
+/// As much as there is room for; says how much that was.
+#[cfg(any(feature = "tls", feature = "websocket"))]
+pub(super) fn give(bytes: &[u8], wanted: &mut ReadBuf<'_>) -> usize {
+    let given = bytes.len().min(wanted.remaining());
+    wanted.put_slice(bytes.get(..given).unwrap_or_default());
+    given
+}
 
 /// A socket, as it is accepted.
 pub(super) trait Socket: ByteStream + Movable {}

@@ -100,6 +100,7 @@ impl FjallEngine {
         self.sort_into_files(patience)
     }
 
+    /// Whether it was done in time. After an error the engine takes no more.
     pub(crate) fn sort_into_files(&self, patience: Duration) -> Result<bool, StoreError> {
         guarded(&self.path, "written", || {
             for table in &self.tables {

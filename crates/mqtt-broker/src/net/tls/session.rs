@@ -16,6 +16,8 @@ use tokio_rustls::rustls::{
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
+use crate::net::transport::give;
+
 /// The most that waits for the rest of it to come: a handshake message may be as long. A record has 18 KiB at most.
 const MOST_RECEIVED: usize = 64 * 1024;
 /// More than two records without content take: the answer to a key update, and that nothing more will come.
@@ -212,13 +214,6 @@ fn missing(record: &[u8]) -> usize {
     };
     let missing = whole.saturating_sub(record.len());
     if missing == 0 { usize::MAX } else { missing }
-}
-
-/// As much as there is room for; says how much that was.
-fn give(bytes: &[u8], wanted: &mut ReadBuf<'_>) -> usize {
-    let given = bytes.len().min(wanted.remaining());
-    wanted.put_slice(bytes.get(..given).unwrap_or_default());
-    given
 }
 
 fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, unsent: &mut BytesMut) -> Result<(), Error> {

@@ -13,6 +13,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::transport::give;
+
 /// The most that is read at a time, and that a connection may own while it is not asked for the rest.
 pub(super) const AHEAD: usize = 16 * 1024;
 
@@ -62,13 +64,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             Poll::Ready(Ok(()))
         })
     }
-}
-
-/// As much as there is room for; says how much that was.
-fn give(bytes: &[u8], wanted: &mut ReadBuf<'_>) -> usize {
-    let given = bytes.len().min(wanted.remaining());
-    wanted.put_slice(bytes.get(..given).unwrap_or_default());
-    given
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
