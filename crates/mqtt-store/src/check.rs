@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use mqtt_broker::store::{MessageKey, StoreError};
+use mqtt_broker::store::{MessageKey, QueuedMessage, StoreError};
 
 use crate::{
     encoding::{Home, Presence, SessionId, State, Table, Value, decode, message_key, message_of, session_of},
@@ -109,6 +109,8 @@ pub(crate) fn check(tables: &impl Reads, mut walk: Walk<'_>) -> Result<CheckRepo
         Table::Shares,
         Table::Messages,
         Table::Queue,
+        Table::Gaps,
+        Table::Runs,
         Table::Inflight,
         Table::Subscriptions,
         Table::Received,
@@ -139,6 +141,8 @@ struct Check {
     named: u64,
     /// For each message that is kept apart: how many entries refer to it by its count, less those that were seen to.
     shares: HashMap<(u32, MessageKey), i64>,
+    /// Of runs that have not been seen yet: their keys, and which of their messages are done with.
+    gaps: HashMap<Vec<u8>, u64>,
 }
 
 impl Check {
@@ -181,10 +185,38 @@ impl Check {
                     }
                 }
             }
+            Value::Gaps(gaps) => {
+                let is_over =
+                    self.session_row(table, key).is_some_and(|state| state.presence == Presence::Ended);
+                if !is_over {
+                    self.gaps.insert(key.to_vec(), gaps);
+                }
+            }
+            Value::Run(run) => {
+                let state = self.session_row(table, key);
+                let gaps = self.gaps.remove(key).unwrap_or_default();
+                self.run(key, &run, gaps, state);
+            }
             Value::Subscription { .. } | Value::Received(_) | Value::Inflight(_) => {
                 self.session_row(table, key);
             }
             Value::Mark { .. } | Value::Epoch(_) | Value::Retained { .. } | Value::Will { .. } => {}
+        }
+    }
+
+    fn run(&mut self, key: &[u8], run: &[QueuedMessage], gaps: u64, state: Option<State>) {
+        let first = message_of(key).unwrap_or_default();
+        if run.first().map(|queued| queued.key) != Some(first)
+            || !run.is_sorted_by(|one, next| one.key < next.key)
+        {
+            self.problem(format!("the run of message {first} is not in order"));
+        }
+        if gaps.trailing_ones() as usize >= run.len() || gaps.checked_shr(run.len() as u32).unwrap_or(0) != 0
+        {
+            self.problem(format!("the run of message {first} has gaps that do not fit it"));
+        }
+        if state.is_some_and(|state| first < state.head) {
+            self.problem(format!("message {first} waits before the head of its queue"));
         }
     }
 
@@ -209,6 +241,9 @@ impl Check {
             if tables.get(Table::Messages, &message_key(epoch, message))?.is_none() {
                 self.problem(format!("message {message} of epoch {epoch} has a count but no content"));
             }
+        }
+        for row in std::mem::take(&mut self.gaps).into_keys() {
+            self.problem(format!("there are gaps of a run that is not there (key {row:02x?})"));
         }
         Ok(self.report)
     }

@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 use fjall::Slice;
 use mqtt_broker::{
     Message,
-    store::{MessageKey, SessionKey, StoreError},
+    store::{MessageKey, QueuedMessage, SessionKey, StoreError},
 };
 use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 /// The version of everything in this file. A store of another version is refused.
-pub(crate) const FORMAT_VERSION: u32 = 3;
+pub(crate) const FORMAT_VERSION: u32 = 4;
 
 /// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
 /// of the session is left.
@@ -34,10 +34,12 @@ pub(crate) enum Table {
     Received = 8,
     Retained = 9,
     Wills = 10,
+    Runs = 11,
+    Gaps = 12,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Meta,
         Self::Sessions,
         Self::States,
@@ -49,6 +51,8 @@ impl Table {
         Self::Received,
         Self::Retained,
         Self::Wills,
+        Self::Runs,
+        Self::Gaps,
     ];
 
     /// The name of its keyspace.
@@ -65,6 +69,8 @@ impl Table {
             Self::Received => "received",
             Self::Retained => "retained",
             Self::Wills => "wills",
+            Self::Runs => "runs",
+            Self::Gaps => "gaps",
         }
     }
 }
@@ -74,6 +80,8 @@ pub(crate) const MARK_KEY: &[u8] = b"gmqtt/batch-number";
 /// The key of the row that counts how often the store was opened.
 pub(crate) const EPOCH_KEY: &[u8] = b"gmqtt/epoch";
 
+/// Messages of a run: a bit each in its gaps.
+pub(crate) const MOST_IN_A_RUN: usize = 64;
 const CHECKSUM_LEN: usize = 4;
 /// Keys of the engine end at 65,535 bytes; a filter may be that long by itself, with a session before it.
 const MAX_FILTER_IN_KEY: usize = 65_000;
@@ -119,7 +127,7 @@ pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
     key.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The message that a key of `Queue` ends with.
+/// The message that a key of `Queue` ends with, and the first of a run, which a key of `Runs` or `Gaps` ends with.
 pub(crate) fn message_of(key: &[u8]) -> Option<MessageKey> {
     key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
@@ -190,6 +198,10 @@ pub(crate) enum Value {
         retain: bool,
         home: Home,
     },
+    /// Messages of one queue, in the order of their keys.
+    Run(Vec<QueuedMessage>),
+    /// Which messages of a run are done with: a bit each, the first the lowest.
+    Gaps(u64),
     /// Messages of a session whose identifiers are in one block.
     Inflight(Vec<(MessageKey, Step)>),
     Message(Message),
@@ -264,6 +276,7 @@ impl Value {
                     Home::Shared(epoch) => out.extend_from_slice(&epoch.to_be_bytes()),
                 }
             }
+            Self::Run(run) => run.iter().for_each(|queued| write_queued(queued, out)),
             Self::Inflight(steps) => {
                 for (key, Step { packet_id, released }) in steps {
                     out.extend_from_slice(&key.to_be_bytes());
@@ -272,7 +285,7 @@ impl Value {
                 }
             }
             Self::Message(message) => write_message(message, out),
-            Self::Received(ids) => out.extend_from_slice(&ids.to_be_bytes()),
+            Self::Received(bits) | Self::Gaps(bits) => out.extend_from_slice(&bits.to_be_bytes()),
             Self::Retained { message, expires_at } => {
                 out.push(u8::from(expires_at.is_some()));
                 out.extend_from_slice(&expires_at.map_or(0, nanos).to_be_bytes());
@@ -308,6 +321,14 @@ impl Value {
                     if flags & 8 == 0 { Home::Here(body.message()?) } else { Home::Shared(body.u32()?) };
                 Self::Queued { qos: QoS::from_u8(flags & 3)?, retain: flags & 4 != 0, home }
             }
+            Table::Runs => {
+                let mut run = Vec::new();
+                while !body.is_empty() {
+                    run.push(body.queued()?);
+                }
+                (1..=MOST_IN_A_RUN).contains(&run.len()).then_some(Self::Run(run))?
+            }
+            Table::Gaps => Self::Gaps(body.u64()?),
             Table::Inflight => {
                 let mut steps = Vec::new();
                 while !body.0.is_empty() {
@@ -346,6 +367,21 @@ pub(crate) fn home_of(key: &[u8], value: &[u8]) -> Result<Option<u32>, StoreErro
         Some(flags) if flags & 8 == 0 => Ok(None),
         Some(_) => body.u32().map(Some).ok_or_else(|| damaged(Table::Queue, "is cut short")),
         None => Err(damaged(Table::Queue, "is empty")),
+    }
+}
+
+/// The keys of the messages of a run, which are not read.
+pub(crate) fn keys_of_run(key: &[u8], value: &[u8]) -> Result<Vec<MessageKey>, StoreError> {
+    let mut body = Body(verify(Table::Runs, key, value)?);
+    let mut keys = Vec::new();
+    while !body.is_empty() {
+        let read = body.head_of_queued().and_then(|(key, _, len)| body.take(len).map(|_| key));
+        keys.push(read.ok_or_else(|| damaged(Table::Runs, "is cut short"))?);
+    }
+    if (1..=MOST_IN_A_RUN).contains(&keys.len()) {
+        Ok(keys)
+    } else {
+        Err(damaged(Table::Runs, "has no messages, or too many"))
     }
 }
 
@@ -395,6 +431,16 @@ impl State {
         };
         Some(Self { presence, head })
     }
+}
+
+fn write_queued(queued: &QueuedMessage, out: &mut Vec<u8>) {
+    out.extend_from_slice(&queued.key.to_be_bytes());
+    out.push(queued.qos.as_u8() | u8::from(queued.retain) << 2);
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write_message(&queued.message, out);
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
 }
 
 pub(crate) fn write_message(message: &Message, out: &mut Vec<u8>) {
@@ -469,6 +515,17 @@ impl<'a> Body<'a> {
 
     fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
+    }
+
+    /// The key of a message of a run, its flags, and how many bytes follow.
+    fn head_of_queued(&mut self) -> Option<(MessageKey, u8, usize)> {
+        Some((self.u64()?, self.u8()?, self.u32()? as usize))
+    }
+
+    fn queued(&mut self) -> Option<QueuedMessage> {
+        let (key, flags, len) = self.head_of_queued()?;
+        let message = Body(self.take(len)?).message()?;
+        Some(QueuedMessage { key, qos: QoS::from_u8(flags & 3)?, retain: flags & 4 != 0, message })
     }
 
     pub(crate) fn message(&mut self) -> Option<Message> {

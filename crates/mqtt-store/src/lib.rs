@@ -25,6 +25,7 @@ mod desk;
 mod directory;
 mod encoding;
 mod engine;
+mod in_order;
 mod inbox;
 mod journal;
 mod ledger;

@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
+use fjall::Slice;
 use mqtt_broker::store::{DeliverPage, MessageKey, QueuePage, QueueRead, QueuedMessage, StoreError};
 
 use crate::{
-    encoding::{Home, SessionId, Table, Value, damaged, decode, entry_key, id_key, message_key, message_of},
-    engine::Reads,
+    encoding::{Home, SessionId, Table, Value, damaged, decode, entry_key, id_key, message_key},
+    engine::{Reads, Rows},
+    in_order::{InOrder, Waiting},
 };
 
 /// A part of a queue to read, and the store as it was just after everything appended before was written.
@@ -24,6 +26,8 @@ pub(crate) struct Job<V> {
 /// Where a read begins, and what it passes over.
 pub(crate) struct Place {
     pub(crate) id: SessionId,
+    /// Nothing stands before it in the queue.
+    pub(crate) head: MessageKey,
     pub(crate) from: MessageKey,
     /// Messages that are being sent.
     pub(crate) sent: BTreeSet<MessageKey>,
@@ -47,13 +51,20 @@ pub(crate) fn read_all<V: Reads>(jobs: &Receiver<Job<V>>, fail: impl Fn(StoreErr
 fn page<R: Reads>(engine: &R, place: &Place, most_bytes: usize) -> Result<QueuePage, StoreError> {
     let (mut messages, mut bytes) = (Vec::new(), 0);
     let (from, to) = (entry_key(place.id, place.from), id_key(place.id + 1));
-    for row in engine.rows(Table::Queue, &from, Some(&to)) {
-        let (row, value) = row?;
-        let Some(key) = message_of(&row).filter(|key| !place.sent.contains(key)) else { continue };
+    // The run before may go on beyond it.
+    let run = engine.last(Table::Runs, &entry_key(place.id, place.head), &from)?;
+    let first_run = run.map_or_else(|| from.clone(), |(row, _)| row);
+    let mut queue = engine.rows(Table::Queue, &from, Some(&to));
+    let mut runs = engine.rows(Table::Runs, &first_run, Some(&to));
+    let mut waiting =
+        InOrder::new(engine, || next_row(Table::Queue, &mut queue), || next_row(Table::Runs, &mut runs))?;
+    while let Some(Waiting { key, qos, retain, home }) = waiting.next()? {
+        if key < place.from || place.sent.contains(&key) {
+            continue;
+        }
         if bytes >= most_bytes && !messages.is_empty() {
             return Ok(QueuePage { messages, is_last: false });
         }
-        let Value::Queued { qos, retain, home } = decode(Table::Queue, &row, &value)? else { continue };
         let message = match home {
             Home::Here(message) => message,
             Home::Shared(epoch) => shared(engine, &message_key(epoch, key))?,
@@ -63,6 +74,13 @@ fn page<R: Reads>(engine: &R, place: &Place, most_bytes: usize) -> Result<QueueP
         messages.push(queued);
     }
     Ok(QueuePage { messages, is_last: true })
+}
+
+fn next_row(table: Table, rows: &mut Rows<'_>) -> Result<Option<(Slice, Value)>, StoreError> {
+    match rows.next().transpose()? {
+        Some((key, value)) => decode(table, &key, &value).map(|value| Some((key, value))),
+        None => Ok(None),
+    }
 }
 
 fn shared<R: Reads>(engine: &R, row: &[u8]) -> Result<mqtt_broker::Message, StoreError> {

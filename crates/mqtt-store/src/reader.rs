@@ -15,15 +15,17 @@ use mqtt_broker::{
 use crate::{
     encoding::{
         Home, Presence, SessionId, State, Step, Table, Value, block_of, damaged, decode, entry_key,
-        filter_of, id_key, message_key, message_of, session_of,
+        filter_of, id_key, message_key, session_of,
     },
     engine::{Reads, Rows},
+    in_order::{InOrder, Waiting},
     ledger::received_ids,
 };
 
 pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let sessions = sessions(engine)?;
     let mut queue = Cursor::new(engine, Table::Queue, &sessions, true);
+    let mut runs = Cursor::new(engine, Table::Runs, &sessions, true);
     let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, false);
     let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
     let mut received = Cursor::new(engine, Table::Received, &sessions, false);
@@ -44,15 +46,12 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
             }
             Ok(())
         })?;
-        queue.visit(*id, |row, value| {
-            let Some(key) = message_of(row) else { return Ok(()) };
-            if let Value::Queued { qos, retain, home } = value {
-                let message = shared.message(home, key)?;
-                visit(Record::Queued { session, key, qos, retain, message });
-                visit_steps(session, key, steps.get(&key), visit);
-            }
-            Ok(())
-        })?;
+        let mut waiting = InOrder::new(engine, || queue.next(*id), || runs.next(*id))?;
+        while let Some(Waiting { key, qos, retain, home }) = waiting.next()? {
+            let message = shared.message(home, key)?;
+            visit(Record::Queued { session, key, qos, retain, message });
+            visit_steps(session, key, steps.get(&key), visit);
+        }
         received.visit(*id, |key, value| {
             let block = block_of(key).ok_or_else(|| damaged(Table::Received, "has no block"))?;
             if let Value::Received(ids) = value {
@@ -153,6 +152,14 @@ impl<'a, R: Reads> Cursor<'a, R> {
         id: SessionId,
         mut visit: impl FnMut(&Slice, Value) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        while let Some((key, value)) = self.next(id)? {
+            visit(&key, value)?;
+        }
+        Ok(())
+    }
+
+    /// The next row of a session.
+    fn next(&mut self, id: SessionId) -> Result<Option<(Slice, Value)>, StoreError> {
         if let Some((_, head)) = self.beginnings.pop_if(|(of, _)| *of == id) {
             let to = self.beginnings.last().map(|(id, _)| id_key(*id));
             self.rows = self.engine.rows(self.table, &entry_key(id, head), to.as_deref()).peekable();
@@ -163,12 +170,12 @@ impl<'a, R: Reads> Cursor<'a, R> {
                 Some(Ok((key, _))) if session_of(key) < Some(id) => {}
                 Some(Ok((key, _))) if session_of(key) == Some(id) => {}
                 Some(Err(_)) => {}
-                _ => return Ok(()),
+                _ => return Ok(None),
             }
-            let Some((key, value)) = self.rows.next().transpose()? else { return Ok(()) };
+            let Some((key, value)) = self.rows.next().transpose()? else { return Ok(None) };
             if session_of(&key) == Some(id) {
                 let value = decode(self.table, &key, &value)?;
-                visit(&key, value)?;
+                return Ok(Some((key, value)));
             }
         }
     }

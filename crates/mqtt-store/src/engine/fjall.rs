@@ -123,7 +123,7 @@ impl FjallEngine {
     fn lay_down(&self, bulk: Vec<Row>) -> fjall::Result<()> {
         // What the table has in memory is sorted with it, and other rows of the same batches are only in the journal.
         self.database.persist(PersistMode::SyncData)?;
-        let mut ingestion = self.table(Table::Queue).start_ingestion()?;
+        let mut ingestion = self.table(Table::Runs).start_ingestion()?;
         for (key, value) in bulk {
             ingestion.write(key, value)?;
         }
@@ -239,13 +239,13 @@ fn open_tables(
 
 fn table_options(table: Table, options: &StoreOptions) -> KeyspaceCreateOptions {
     // Bulk makes many files, and whoever merges them less often writes them less often.
-    let merges_from = if table == Table::Queue { 8 } else { 4 };
+    let merges_from = if table == Table::Runs { 8 } else { 4 };
     KeyspaceCreateOptions::default()
         .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(merges_from)))
         .manual_journal_persist(true)
         .max_memtable_size(options.memtable_bytes as u64)
         // Messages and entries are read because they are known to be there.
-        .expect_point_read_hits(matches!(table, Table::Queue | Table::Messages))
+        .expect_point_read_hits(matches!(table, Table::Queue | Table::Runs | Table::Messages))
 }
 
 /// Does something with the engine. An error says where and what to do; so does a panic, which is how the engine answers to

@@ -1,5 +1,5 @@
 //! [`Engine`]: the little that the store asks of a key-value engine: point reads, ordered reads, and one atomic batch, which
-//! many entries of queues may go ahead of.
+//! runs of messages may go ahead of.
 //!
 //! It is the seam of the power-loss tests: [`fjall`] is the real one, and a double in the tests loses what was not synced.
 
@@ -30,8 +30,8 @@ pub(crate) trait Engine: Reads + Send + Sync + 'static {
     /// All of the changes of the batch, or none. When it returns they have survived what `durability` says. After an error the
     /// engine takes no more.
     ///
-    /// `bulk` is there before the batch, without which a crash may leave it: new rows of the queue that the batch says nothing
-    /// of, in the order of their keys.
+    /// `bulk` is there before the batch, without which a crash may leave it: new rows of the table `runs` that the batch says
+    /// nothing of, in the order of their keys.
     fn commit(&self, bulk: Vec<Row>, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError>;
 }
 

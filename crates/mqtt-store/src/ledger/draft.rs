@@ -5,13 +5,14 @@ use std::{collections::HashMap, mem};
 use fjall::Slice;
 use mqtt_broker::{
     Message,
-    store::{MessageKey, SessionKey},
+    store::{MessageKey, QueuedMessage, SessionKey},
 };
 use mqtt_codec::QoS;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::runs::MOST_BYTES;
 use crate::{
-    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
+    encoding::{Encoder, Home, MOST_IN_A_RUN, SessionId, Table, Value, entry_key, message_key},
     engine::{Change, Row},
 };
 
@@ -44,6 +45,8 @@ pub(super) struct New {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) message: Message,
+    /// Whether its session never had a message with a greater key or this one.
+    pub(super) is_newest: bool,
 }
 
 pub(super) struct Large {
@@ -63,11 +66,16 @@ pub(super) struct Shares {
 impl New {
     /// `shared` is the epoch under which the message is kept apart, if it is.
     fn into_row(self, (id, key): Entry, shared: Option<u32>, encoder: &mut Encoder) -> Row {
-        let Self { qos, retain, message } = self;
+        let Self { qos, retain, message, .. } = self;
         let home = shared.map_or_else(|| Home::Here(message), Home::Shared);
         let key = entry_key(id, key);
         let value = encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
         (key, value)
+    }
+
+    fn queued(self, key: MessageKey) -> QueuedMessage {
+        let Self { qos, retain, message, .. } = self;
+        QueuedMessage { key, qos, retain, message }
     }
 }
 
@@ -104,16 +112,34 @@ impl Draft {
         true
     }
 
-    /// Takes out new entries that are rows by themselves: no other row depends on them, and none is there before. In the order
-    /// of their keys.
-    pub(super) fn take_bulk(&mut self) -> Vec<Row> {
-        let Self { new, gone, large, encoder, .. } = self;
-        let is_plain = |entry: &Entry| {
-            !gone.contains(entry) && !large.get(&entry.1).is_some_and(|message| message.shared)
+    /// Takes out new entries behind all others of their sessions whose messages are for them alone: rows of the table `runs`, in
+    /// the order of their keys. `tell` hears of each, and of the last message in it.
+    pub(super) fn take_runs(&mut self, mut tell: impl FnMut(SessionId, MessageKey)) -> Vec<Row> {
+        let Self { new, large, encoder, .. } = self;
+        let is_plain = |entry: &Entry, new: &mut New| {
+            new.is_newest && !large.get(&entry.1).is_some_and(|message| message.shared)
         };
-        let mut plain: Vec<_> = new.extract_if(|entry, _| is_plain(entry)).collect();
+        let mut plain: Vec<_> = new.extract_if(|entry, new| is_plain(entry, new)).collect();
         plain.sort_unstable_by_key(|(entry, _)| *entry);
-        plain.into_iter().map(|(entry, new)| new.into_row(entry, None, encoder)).collect()
+        let mut plain = plain.into_iter().peekable();
+        let mut rows = Vec::new();
+        while let Some(((id, key), first)) = plain.next() {
+            let (mut bytes, mut last) = (first.message.size(), key);
+            let mut run = vec![first.queued(key)];
+            while run.len() < MOST_IN_A_RUN
+                && bytes < MOST_BYTES
+                && let Some(((_, key), next)) = plain.next_if(|((of, _), _)| *of == id)
+            {
+                bytes += next.message.size();
+                last = key;
+                run.push(next.queued(key));
+            }
+            tell(id, last);
+            let key = entry_key(id, key);
+            let value = encoder.encode(Table::Runs, &key, &Value::Run(run));
+            rows.push((key, value));
+        }
+        rows
     }
 
     /// All changes; what is left is empty.

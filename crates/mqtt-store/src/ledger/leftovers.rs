@@ -14,8 +14,8 @@ use crate::{
 /// Rows that one batch deletes besides what else is in it.
 const ROWS_PER_BATCH: usize = 1024;
 
-const TABLES_OF_A_SESSION: [Table; 4] =
-    [Table::Queue, Table::Inflight, Table::Subscriptions, Table::Received];
+const TABLES_OF_A_SESSION: [Table; 6] =
+    [Table::Queue, Table::Runs, Table::Gaps, Table::Inflight, Table::Subscriptions, Table::Received];
 
 /// What is left of a session: its rows from `from` on in the table at this place, and those of the tables after it.
 pub(super) struct Leftovers {

@@ -8,6 +8,7 @@ mod draft;
 mod leftovers;
 mod open;
 mod queue;
+mod runs;
 mod window;
 
 use std::{collections::VecDeque, mem, sync::Arc};
@@ -19,6 +20,7 @@ pub(crate) use self::window::received_ids;
 use self::{
     draft::{Draft, Entry},
     leftovers::Leftovers,
+    runs::Runs,
     window::{Block, Change, Window},
 };
 use crate::{
@@ -32,7 +34,7 @@ use crate::{
 
 pub(crate) struct Ledger<E> {
     engine: Arc<E>,
-    /// So many new entries may go ahead of their batch, as a sorted file of their own.
+    /// So many new entries may go ahead of their batch, in runs, as a sorted file of their own.
     bulk: usize,
     /// The number of the latest batch.
     number: u64,
@@ -44,6 +46,7 @@ pub(crate) struct Ledger<E> {
     leftovers: VecDeque<Leftovers>,
     /// Sessions whose head is far behind.
     stale_heads: Vec<SessionKey>,
+    runs: Runs,
     /// For lately written entries: `None` if they hold their message themselves, else under which epoch it is kept.
     homes: FxHashMap<Entry, Option<u32>>,
     /// Messages that were lately written into a single entry.
@@ -122,7 +125,7 @@ impl<E: Engine> Ledger<E> {
                 }
             }
             Record::Queued { session, key, qos, retain, message } => {
-                self.queue(session, key, draft::New { qos, retain, message })?;
+                self.queue(session, key, draft::New { qos, retain, message, is_newest: false })?;
             }
             Record::Sent { session, key, packet_id } => {
                 self.advance(session, key, |step| step.packet_id = Some(packet_id));
@@ -210,6 +213,7 @@ impl<E: Engine> Ledger<E> {
             let state = State { presence: Presence::Ended, head: live.head };
             self.draft.put(Table::States, id_key(live.id), &Value::State(state));
             self.draft.delete(Table::Sessions, id_key(live.id));
+            self.runs.end(live.id);
             self.leftovers.push_back(Leftovers::new(live.id, live.head));
         }
     }
@@ -218,6 +222,7 @@ impl<E: Engine> Ledger<E> {
         self.place_messages()?;
         self.remember_homes();
         self.write_windows();
+        self.write_gaps();
         for session in mem::take(&mut self.draft.states) {
             if let Some(live) = self.sessions.get(&session) {
                 let state = State { presence: live.presence, head: live.head };
@@ -225,7 +230,8 @@ impl<E: Engine> Ledger<E> {
             }
         }
         let has_bulk = is_logged && self.draft.new.len() >= self.bulk;
-        let bulk = if has_bulk { self.draft.take_bulk() } else { Vec::new() };
+        let runs = &mut self.runs;
+        let bulk = if has_bulk { self.draft.take_runs(|id, last| runs.note(id, last)) } else { Vec::new() };
         let mut changes = self.draft.take(self.epoch);
         if bulk.is_empty() && changes.is_empty() && groups == self.groups {
             return Ok(());

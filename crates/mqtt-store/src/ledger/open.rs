@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use mqtt_broker::store::{MessageKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Draft, Ledger, Leftovers, Live};
+use super::{Draft, Ledger, Leftovers, Live, Runs};
 use crate::{
     encoding::{
         EPOCH_KEY, MARK_KEY, Presence, SessionId, State, Table, Value, block_of, damaged, decode, id_key,
@@ -50,6 +50,7 @@ impl<E: Engine> Ledger<E> {
             sessions: FxHashMap::default(),
             leftovers: VecDeque::new(),
             stale_heads: Vec::new(),
+            runs: Runs::default(),
             homes: FxHashMap::default(),
             singles: FxHashSet::default(),
             newest_shared: 0,
@@ -58,6 +59,9 @@ impl<E: Engine> Ledger<E> {
         };
         ledger.read_sessions()?;
         ledger.find_strays()?;
+        if ledger.engine.rows(Table::Runs, &[], None).next().transpose()?.is_some() {
+            ledger.runs = Runs::others_before(ledger.next_id);
+        }
         ledger.begin_epoch(epoch)?;
         Ok(ledger)
     }
@@ -69,11 +73,11 @@ impl<E: Engine> Ledger<E> {
         self.commit(self.groups, Durability::Sync, false)
     }
 
-    /// Entries that went ahead of their batch, for sessions that began with it. Nobody is to take them for his own.
+    /// Runs that went ahead of their batch, for sessions that began with it. Nobody is to take them for his own.
     fn find_strays(&mut self) -> Result<(), StoreError> {
         let engine = Arc::clone(&self.engine);
-        while let Some(row) = engine.rows(Table::Queue, &id_key(self.next_id), None).next() {
-            let id = session_of(&row?.0).ok_or_else(|| damaged(Table::Queue, "has no session"))?;
+        while let Some(row) = engine.rows(Table::Runs, &id_key(self.next_id), None).next() {
+            let id = session_of(&row?.0).ok_or_else(|| damaged(Table::Runs, "has no session"))?;
             let over = State { presence: Presence::Ended, head: 0 };
             self.draft.put(Table::States, id_key(id), &Value::State(over));
             self.leftovers.push_back(Leftovers::new(id, 0));

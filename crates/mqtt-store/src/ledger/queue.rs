@@ -1,7 +1,8 @@
 //! Queue entries and their messages.
 //!
 //! A message that one session waits for stands in its entry; so does a small one, however many wait. A large one that
-//! several wait for is kept apart, once, with the number of entries that refer to it.
+//! several wait for is kept apart, once, with the number of entries that refer to it. Where many messages wait anew, those that
+//! stand by themselves go into runs.
 
 use mqtt_broker::store::{MessageKey, QueueRead, SessionKey, StoreError};
 
@@ -22,19 +23,25 @@ const HEAD_STEP: u32 = 1024;
 const REMEMBERED_ENTRIES: usize = 64 * 1024;
 
 impl<E: Engine> Ledger<E> {
-    pub(super) fn queue(&mut self, session: SessionKey, key: MessageKey, new: New) -> Result<(), StoreError> {
+    pub(super) fn queue(
+        &mut self,
+        session: SessionKey,
+        key: MessageKey,
+        mut new: New,
+    ) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let id = live.id;
         let newest = match live.newest {
             Some(newest) => newest,
-            None => newest_row(&*self.engine, id)?,
+            None => newest_row(&*self.engine, id)?.max(self.runs.newest(&*self.engine, id)?),
         };
         live.newest = Some(newest.max(key));
         if key < live.head {
             live.head = key;
             self.draft.states.insert(session);
         }
-        if key <= newest || live.window.is_sent(key) {
+        new.is_newest = key > newest;
+        if !new.is_newest || live.window.is_sent(key) {
             self.finish(session, key)?;
         }
         self.draft.queue((id, key), new);
@@ -57,7 +64,11 @@ impl<E: Engine> Ledger<E> {
         if live.done_since_head == HEAD_STEP {
             self.stale_heads.push(session);
         }
-        if let Some(home) = self.homes.remove(&entry) {
+        let home = self.homes.remove(&entry);
+        if home.flatten().is_none() && self.finish_in_run(entry)? {
+            return Ok(());
+        }
+        if let Some(home) = home {
             return self.dequeue(entry, home);
         }
         if self.shared_keys.is_none_or(|(first, last)| key < first || key > last) {
@@ -150,7 +161,7 @@ impl<E: Engine> Ledger<E> {
     pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
         let live = self.sessions.get(&read.session)?;
         let from = live.head.max(read.after.saturating_add(1));
-        Some(Place { id: live.id, from, sent: live.window.sent_from(from).collect() })
+        Some(Place { id: live.id, head: live.head, from, sent: live.window.sent_from(from).collect() })
     }
 
     /// Moves the heads that are far behind. They are written with the next batch.
@@ -160,10 +171,10 @@ impl<E: Engine> Ledger<E> {
             let from = entry_key(live.id, live.head);
             let first =
                 self.engine.rows(Table::Queue, &from, Some(&id_key(live.id + 1))).next().transpose()?;
-            live.head = match first {
-                Some((row, _)) => message_of(&row).unwrap_or_default(),
-                None => live.newest_done.saturating_add(1),
-            };
+            let first = first.and_then(|(row, _)| message_of(&row));
+            let in_runs = self.runs.first(&*self.engine, live.id, live.head)?;
+            live.head =
+                first.into_iter().chain(in_runs).min().unwrap_or_else(|| live.newest_done.saturating_add(1));
             live.done_since_head = 0;
             self.draft.states.insert(session);
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mqtt_broker::{Message, PacketId, QoS, TopicName};
+use mqtt_broker::{Message, PacketId, QoS, TopicName, store::QueuedMessage};
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::encoding::{Encoder, Home, Presence, State, Step, Table, Value, decode, home_of, subscription};
@@ -40,6 +40,11 @@ fn row() -> impl Strategy<Value = (Table, Value)> {
             .prop_map(|(filter, qos)| { (Table::Subscriptions, subscription(&filter, qos)) }),
         (qos(), any::<bool>(), home)
             .prop_map(|(qos, retain, home)| { (Table::Queue, Value::Queued { qos, retain, home }) }),
+        vec((any::<u64>(), qos(), any::<bool>(), message()), 1..65).prop_map(|run| {
+            let queued = |(key, qos, retain, message)| QueuedMessage { key, qos, retain, message };
+            (Table::Runs, Value::Run(run.into_iter().map(queued).collect()))
+        }),
+        any::<u64>().prop_map(|gaps| (Table::Gaps, Value::Gaps(gaps))),
         vec((any::<u64>(), any::<u16>(), any::<bool>()), 0..40).prop_map(|steps| {
             let step = |(key, id, released)| (key, Step { packet_id: PacketId::new(id), released });
             (Table::Inflight, Value::Inflight(steps.into_iter().map(step).collect()))

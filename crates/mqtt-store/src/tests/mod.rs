@@ -8,6 +8,7 @@ mod messages;
 mod model;
 mod power_loss;
 pub(crate) mod records;
+mod runs;
 mod turns;
 
 /// A directory that is gone afterwards; where syncing costs nothing, if there is such a place.
