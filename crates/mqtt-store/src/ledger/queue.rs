@@ -10,6 +10,7 @@ use super::{
     Ledger,
     draft::{Entry, New, Shares},
     open::read,
+    runs::{first_in_runs, newest_in_runs},
 };
 use crate::{
     encoding::{SessionId, Table, Value, entry_key, home_of, id_key, message_key, message_of},
@@ -33,7 +34,7 @@ impl<E: Engine> Ledger<E> {
         let id = live.id;
         let newest = match live.newest {
             Some(newest) => newest,
-            None => newest_row(&*self.engine, id)?.max(self.runs.newest(&*self.engine, id)?),
+            None => newest_row(&*self.engine, id)?.max(newest_in_runs(&*self.engine, id)?),
         };
         live.newest = Some(newest.max(key));
         if key < live.head {
@@ -172,7 +173,7 @@ impl<E: Engine> Ledger<E> {
             let first =
                 self.engine.rows(Table::Queue, &from, Some(&id_key(live.id + 1))).next().transpose()?;
             let first = first.and_then(|(row, _)| message_of(&row));
-            let in_runs = self.runs.first(&*self.engine, live.id, live.head)?;
+            let in_runs = first_in_runs(&*self.engine, live.id, live.head)?;
             live.head =
                 first.into_iter().chain(in_runs).min().unwrap_or_else(|| live.newest_done.saturating_add(1));
             live.done_since_head = 0;

@@ -70,25 +70,6 @@ impl Runs {
         id < self.others_before || self.written.get(&id).is_some_and(|last| key <= *last)
     }
 
-    /// The first message of a session's runs from this one on, or one before it.
-    pub(super) fn first(
-        &self,
-        engine: &impl Engine,
-        id: SessionId,
-        from: MessageKey,
-    ) -> Result<Option<MessageKey>, StoreError> {
-        let mut rows = engine.rows(Table::Runs, &entry_key(id, from), Some(&id_key(id + 1)));
-        Ok(rows.next().transpose()?.and_then(|(row, _)| message_of(&row)))
-    }
-
-    /// The greatest key in a session's runs.
-    pub(super) fn newest(&self, engine: &impl Engine, id: SessionId) -> Result<MessageKey, StoreError> {
-        match engine.last(Table::Runs, &id_key(id), &id_key(id + 1))? {
-            Some((row, value)) => Ok(keys_of_run(&row, &value)?.last().copied().unwrap_or_default()),
-            None => Ok(0),
-        }
-    }
-
     /// Where what is known of a message is.
     fn find(&self, entry: Entry) -> Option<Entry> {
         let (from, known) = self.known.range(..=entry).next_back()?;
@@ -166,5 +147,23 @@ impl<E: Engine> Ledger<E> {
         if self.runs.known.len() > MOST_KNOWN {
             self.runs.known.clear();
         }
+    }
+}
+
+/// The first message of a session's runs from this one on, or one before it.
+pub(super) fn first_in_runs(
+    engine: &impl Engine,
+    id: SessionId,
+    from: MessageKey,
+) -> Result<Option<MessageKey>, StoreError> {
+    let mut rows = engine.rows(Table::Runs, &entry_key(id, from), Some(&id_key(id + 1)));
+    Ok(rows.next().transpose()?.and_then(|(row, _)| message_of(&row)))
+}
+
+/// The greatest key in a session's runs.
+pub(super) fn newest_in_runs(engine: &impl Engine, id: SessionId) -> Result<MessageKey, StoreError> {
+    match engine.last(Table::Runs, &id_key(id), &id_key(id + 1))? {
+        Some((row, value)) => Ok(keys_of_run(&row, &value)?.last().copied().unwrap_or_default()),
+        None => Ok(0),
     }
 }
