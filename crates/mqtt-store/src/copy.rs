@@ -1,5 +1,7 @@
 //! Copies all rows into another engine.
 
+use std::iter;
+
 use mqtt_broker::store::StoreError;
 
 use crate::{
@@ -53,6 +55,6 @@ impl<E: Engine> Copy<'_, E> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(Change { table: Table::Meta, key: MARK_KEY.into(), value: Some(value) });
         self.bytes = 0;
-        self.to.commit(Vec::new(), batch, Durability::Os)
+        self.to.commit(iter::empty(), batch, Durability::Os)
     }
 }

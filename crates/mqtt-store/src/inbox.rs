@@ -222,16 +222,16 @@ impl Slot {
     }
 
     /// What the engine is to be told.
-    pub(crate) fn unpack(self, records: &mut Vec<Record>) {
-        let Some(record) = self.record else { return };
-        let about = match record {
-            Record::Queued { session, key, .. } => Some((session, key)),
+    pub(crate) fn unpack(self) -> impl Iterator<Item = Record> {
+        let about = match self.record {
+            Some(Record::Queued { session, key, .. }) => Some((session, key)),
             _ => None,
         };
-        records.push(record);
-        let Some((session, key)) = about else { return };
-        records.extend(self.sent.map(|packet_id| Record::Sent { session, key, packet_id }));
-        records.extend(self.released.then_some(Record::Released { session, key }));
+        let sent =
+            about.zip(self.sent).map(|((session, key), packet_id)| Record::Sent { session, key, packet_id });
+        let released =
+            about.filter(|_| self.released).map(|(session, key)| Record::Released { session, key });
+        self.record.into_iter().chain(sent).chain(released)
     }
 }
 
@@ -274,11 +274,7 @@ mod tests {
     }
 
     fn unpacked(slots: VecDeque<Slot>) -> Vec<Record> {
-        let mut records = Vec::new();
-        for slot in slots {
-            slot.unpack(&mut records);
-        }
-        records
+        slots.into_iter().flat_map(Slot::unpack).collect()
     }
 
     fn all(mut inbox: Inbox) -> Vec<Record> {

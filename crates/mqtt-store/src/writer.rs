@@ -191,16 +191,17 @@ fn keep<E: Engine, M: Medium, V: Reads>(
     view: &impl Fn() -> V,
     jobs: &Sender<Job<V>>,
 ) -> Option<u64> {
-    let (mut slots, mut records) = (VecDeque::new(), Vec::new());
+    let mut slots = VecDeque::new();
     let first = ledger.groups();
     while let Some(taken) = desk.next(slots, !ledger.has_leftovers()) {
         slots = taken.slots;
         loop {
-            let mark = next_batch(&mut slots, &mut records, batch_bytes).or(taken.mark);
+            let (places, mark) = next_batch(&slots, batch_bytes);
+            let mark = mark.or(taken.mark);
             let groups = mark.map_or(ledger.groups(), |mark| first + mark);
             let is_logged = mark.is_some_and(|mark| mark <= desk.durable().0);
-            let written =
-                desk.engine_steps.count(|| ledger.write(records.drain(..), groups, durability, is_logged));
+            let records = slots.drain(..places).flat_map(Slot::unpack);
+            let written = desk.engine_steps.count(|| ledger.write(records, groups, durability, is_logged));
             if let Err(error) = written {
                 desk.fail(error);
             }
@@ -225,15 +226,16 @@ fn keep<E: Engine, M: Medium, V: Reads>(
     Some(ledger.number())
 }
 
-/// Takes from the front as many groups as are enough for a batch. The mark of the last, unless that takes all there is.
-fn next_batch(slots: &mut VecDeque<Slot>, records: &mut Vec<Record>, enough: usize) -> Option<u64> {
-    let (mut bytes, mut mark) = (0, 0);
-    while let Some(slot) = slots.pop_front_if(|slot| bytes < enough.max(1) || slot.mark() == mark) {
-        mark = slot.mark();
-        bytes += slot.bytes();
-        slot.unpack(records);
+/// How many places from the front are as many groups as are enough for a batch; the mark of the last, unless that is all there is.
+fn next_batch(slots: &VecDeque<Slot>, enough: usize) -> (usize, Option<u64>) {
+    let (mut places, mut bytes, mut mark) = (0, 0, 0);
+    for slot in slots {
+        if bytes >= enough.max(1) && slot.mark() != mark {
+            return (places, Some(mark));
+        }
+        (places, bytes, mark) = (places + 1, bytes + slot.bytes(), slot.mark());
     }
-    (!slots.is_empty()).then_some(mark)
+    (places, None)
 }
 
 fn spawn<T: Send + 'static>(

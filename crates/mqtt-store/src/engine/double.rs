@@ -252,7 +252,13 @@ fn overwrite(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 }
 
 impl Engine for Disk {
-    fn commit(&self, bulk: Vec<Row>, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        bulk: impl Iterator<Item = Row>,
+        batch: Vec<Change>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let bulk: Vec<_> = bulk.collect();
         if !bulk.is_empty() {
             self.lay_down(bulk)?;
         }

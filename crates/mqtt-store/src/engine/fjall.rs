@@ -120,7 +120,7 @@ impl FjallEngine {
     }
 
     /// Past the journal and the table in memory: at half of their price, but synced, and a file more to merge.
-    fn lay_down(&self, bulk: Vec<Row>) -> fjall::Result<()> {
+    fn lay_down(&self, bulk: impl Iterator<Item = Row>) -> fjall::Result<()> {
         // What the table has in memory is sorted with it, and other rows of the same batches are only in the journal.
         self.database.persist(PersistMode::SyncData)?;
         let mut ingestion = self.table(Table::Runs).start_ingestion()?;
@@ -169,9 +169,15 @@ impl Reads for FjallEngine {
 }
 
 impl Engine for FjallEngine {
-    fn commit(&self, bulk: Vec<Row>, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        bulk: impl Iterator<Item = Row>,
+        batch: Vec<Change>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         let _turn = self.turn.lock();
-        if !bulk.is_empty() {
+        let mut bulk = bulk.peekable();
+        if bulk.peek().is_some() {
             guarded(&self.path, "written", || self.lay_down(bulk))?;
         }
         let mode = match durability {
@@ -239,7 +245,7 @@ fn open_tables(
 
 fn table_options(table: Table, options: &StoreOptions) -> KeyspaceCreateOptions {
     // Bulk makes many files, and whoever merges them less often writes them less often.
-    let merges_from = if table == Table::Runs { 8 } else { 4 };
+    let merges_from = if table == Table::Runs { 16 } else { 4 };
     KeyspaceCreateOptions::default()
         .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(merges_from)))
         .manual_journal_persist(true)

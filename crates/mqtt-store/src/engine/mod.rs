@@ -32,7 +32,12 @@ pub(crate) trait Engine: Reads + Send + Sync + 'static {
     ///
     /// `bulk` is there before the batch, without which a crash may leave it: new rows of the table `runs` that the batch says
     /// nothing of, in the order of their keys.
-    fn commit(&self, bulk: Vec<Row>, batch: Vec<Change>, durability: Durability) -> Result<(), StoreError>;
+    fn commit(
+        &self,
+        bulk: impl Iterator<Item = Row>,
+        batch: Vec<Change>,
+        durability: Durability,
+    ) -> Result<(), StoreError>;
 }
 
 /// A change of one row. No row is changed twice in a batch.

@@ -7,13 +7,12 @@ use mqtt_broker::{
     Message,
     store::{MessageKey, QueuedMessage, SessionKey},
 };
-use mqtt_codec::QoS;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::runs::MOST_BYTES;
+use super::behind::{Behind, NewRuns};
 use crate::{
-    encoding::{Encoder, Home, MOST_IN_A_RUN, SessionId, Table, Value, entry_key, message_key},
-    engine::{Change, Row},
+    encoding::{Encoder, Home, SessionId, Table, Value, entry_key, message_key},
+    engine::Change,
 };
 
 /// A message of up to so many bytes is put into each entry: a reference and its count would hardly take less.
@@ -24,8 +23,9 @@ pub(super) type Entry = (SessionId, MessageKey);
 
 #[derive(Default)]
 pub(super) struct Draft {
-    /// Entries to write.
-    pub(super) new: FxHashMap<Entry, New>,
+    /// Entries to write: those behind all others of their queues, and the others.
+    behind: Behind,
+    new: FxHashMap<Entry, QueuedMessage>,
     /// The large ones of their messages.
     pub(super) large: FxHashMap<MessageKey, Large>,
     /// Entries that the engine has and is to delete, or to replace.
@@ -39,14 +39,6 @@ pub(super) struct Draft {
     /// Of keys that clients choose too: hashed so that they cannot choose them ill.
     rows: HashMap<(Table, Slice), Option<Slice>>,
     encoder: Encoder,
-}
-
-pub(super) struct New {
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) message: Message,
-    /// Whether its session never had a message with a greater key or this one.
-    pub(super) is_newest: bool,
 }
 
 pub(super) struct Large {
@@ -63,22 +55,6 @@ pub(super) struct Shares {
     pub(super) now: u32,
 }
 
-impl New {
-    /// `shared` is the epoch under which the message is kept apart, if it is.
-    fn into_row(self, (id, key): Entry, shared: Option<u32>, encoder: &mut Encoder) -> Row {
-        let Self { qos, retain, message, .. } = self;
-        let home = shared.map_or_else(|| Home::Here(message), Home::Shared);
-        let key = entry_key(id, key);
-        let value = encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
-        (key, value)
-    }
-
-    fn queued(self, key: MessageKey) -> QueuedMessage {
-        let Self { qos, retain, message, .. } = self;
-        QueuedMessage { key, qos, retain, message }
-    }
-}
-
 impl Draft {
     pub(super) fn put(&mut self, table: Table, key: Slice, value: &Value) {
         let value = self.encoder.encode(table, &key, value);
@@ -89,19 +65,32 @@ impl Draft {
         self.rows.insert((table, key), None);
     }
 
-    pub(super) fn queue(&mut self, entry: Entry, new: New) {
-        let message = (new.message.size() > SMALL_MESSAGE_BYTES).then(|| new.message.clone());
-        let is_first = self.new.insert(entry, new).is_none();
+    /// `is_newest`: this queue never had a message with a greater key, or this one.
+    pub(super) fn queue(&mut self, id: SessionId, queued: QueuedMessage, is_newest: bool) {
+        let key = queued.key;
+        let message = (queued.message.size() > SMALL_MESSAGE_BYTES).then(|| queued.message.clone());
+        let is_first = if is_newest {
+            self.behind.push(id, queued);
+            true
+        } else {
+            self.new.insert((id, key), queued).is_none()
+        };
         if is_first && let Some(message) = message {
             let fresh = Large { message, users: 0, shared: false };
-            self.large.entry(entry.1).or_insert(fresh).users += 1;
+            self.large.entry(key).or_insert(fresh).users += 1;
         }
     }
 
     /// Takes back a new entry, if it is one.
     pub(super) fn unqueue(&mut self, entry: Entry) -> bool {
-        let Some(new) = self.new.remove(&entry) else { return false };
-        if new.message.size() > SMALL_MESSAGE_BYTES
+        let size = match self.new.remove(&entry) {
+            Some(new) => new.message.size(),
+            None => match self.behind.take_back(entry) {
+                Some(new) => new.message.size(),
+                None => return false,
+            },
+        };
+        if size > SMALL_MESSAGE_BYTES
             && let Some(large) = self.large.get_mut(&entry.1)
         {
             large.users -= 1;
@@ -112,39 +101,32 @@ impl Draft {
         true
     }
 
-    /// Takes out new entries behind all others of their sessions whose messages are for them alone: rows of the table `runs`, in
-    /// the order of their keys. `tell` hears of each, and of the last message in it.
-    pub(super) fn take_runs(&mut self, mut tell: impl FnMut(SessionId, MessageKey)) -> Vec<Row> {
-        let Self { new, large, encoder, .. } = self;
-        let is_plain = |entry: &Entry, new: &mut New| {
-            new.is_newest && !large.get(&entry.1).is_some_and(|message| message.shared)
-        };
-        let mut plain: Vec<_> = new.extract_if(|entry, new| is_plain(entry, new)).collect();
-        plain.sort_unstable_by_key(|(entry, _)| *entry);
-        let mut plain = plain.into_iter().peekable();
-        let mut rows = Vec::new();
-        while let Some(((id, key), first)) = plain.next() {
-            let (mut bytes, mut last) = (first.message.size(), key);
-            let mut run = vec![first.queued(key)];
-            while run.len() < MOST_IN_A_RUN
-                && bytes < MOST_BYTES
-                && let Some(((_, key), next)) = plain.next_if(|((of, _), _)| *of == id)
-            {
-                bytes += next.message.size();
-                last = key;
-                run.push(next.queued(key));
-            }
-            tell(id, last);
-            let key = entry_key(id, key);
-            let value = encoder.encode(Table::Runs, &key, &Value::Run(run));
-            rows.push((key, value));
+    /// How many entries there are to write.
+    pub(super) fn new_entries(&self) -> usize {
+        self.new.len() + self.behind.len()
+    }
+
+    /// Of each entry to write, whether it refers to a message that is kept apart.
+    pub(super) fn for_each_new(&self, mut visit: impl FnMut(Entry, bool)) {
+        self.new.keys().for_each(|entry| visit(*entry, is_shared(&self.large, entry.1)));
+        self.behind.for_each(|entry| visit(entry, is_shared(&self.large, entry.1)));
+    }
+
+    /// Takes out the entries that may go into runs: those behind all others, if their messages are for them alone.
+    pub(super) fn take_runs(&mut self) -> NewRuns {
+        let Self { new, behind, large, .. } = self;
+        if large.values().any(|large| large.shared) {
+            behind.take_if(
+                |queued| is_shared(large, queued.key),
+                |id, queued| drop(new.insert((id, queued.key), queued)),
+            );
         }
-        rows
+        behind.take_runs()
     }
 
     /// All changes; what is left is empty.
     pub(super) fn take(&mut self, epoch: u32) -> Vec<Change> {
-        let of_queue = self.new.len() + self.gone.len() + 2 * self.shares.len();
+        let of_queue = self.new_entries() + self.gone.len() + 2 * self.shares.len();
         let mut changes = Vec::with_capacity(of_queue + self.rows.len() + 1);
         self.take_queue(epoch, &mut changes);
         self.take_shares(epoch, &mut changes);
@@ -153,12 +135,20 @@ impl Draft {
     }
 
     fn take_queue(&mut self, epoch: u32, changes: &mut Vec<Change>) {
-        for (entry, new) in self.new.drain() {
-            let is_shared = self.large.get(&entry.1).is_some_and(|large| large.shared);
-            let (key, value) = new.into_row(entry, is_shared.then_some(epoch), &mut self.encoder);
+        let Self { new, behind, large, gone, encoder, .. } = self;
+        let mut put = |id: SessionId, queued: QueuedMessage| {
+            let QueuedMessage { key: message_key, qos, retain, message } = queued;
+            let is_shared = is_shared(large, message_key);
+            let home = if is_shared { Home::Shared(epoch) } else { Home::Here(message) };
+            let key = entry_key(id, message_key);
+            let value = encoder.encode(Table::Queue, &key, &Value::Queued { qos, retain, home });
             changes.push(Change { table: Table::Queue, key, value: Some(value) });
-            self.gone.remove(&entry);
+            gone.remove(&(id, message_key));
+        };
+        for ((id, _), queued) in new.drain() {
+            put(id, queued);
         }
+        behind.take_each(put);
         let deleted = self.gone.drain().map(|(id, key)| entry_key(id, key));
         changes.extend(deleted.map(|key| Change { table: Table::Queue, key, value: None }));
     }
@@ -185,4 +175,8 @@ impl Draft {
         }
         self.large.clear();
     }
+}
+
+fn is_shared(large: &FxHashMap<MessageKey, Large>, key: MessageKey) -> bool {
+    large.get(&key).is_some_and(|large| large.shared)
 }

@@ -4,6 +4,7 @@
 //! within one batch leaves no row, a retained message that was replaced leaves one. What the ledger keeps in memory grows
 //! with sessions and with messages inflight, never with messages that wait.
 
+mod behind;
 mod draft;
 mod leftovers;
 mod open;
@@ -13,11 +14,12 @@ mod window;
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use mqtt_broker::store::{MessageKey, Record, SessionKey, StoreError};
+use mqtt_broker::store::{MessageKey, QueuedMessage, Record, SessionKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub(crate) use self::window::received_ids;
 use self::{
+    behind::NewRuns,
     draft::{Draft, Entry},
     leftovers::Leftovers,
     runs::Runs,
@@ -125,7 +127,7 @@ impl<E: Engine> Ledger<E> {
                 }
             }
             Record::Queued { session, key, qos, retain, message } => {
-                self.queue(session, key, draft::New { qos, retain, message, is_newest: false })?;
+                self.queue(session, QueuedMessage { key, qos, retain, message })?;
             }
             Record::Sent { session, key, packet_id } => {
                 self.advance(session, key, |step| step.packet_id = Some(packet_id));
@@ -229,11 +231,11 @@ impl<E: Engine> Ledger<E> {
                 self.draft.put(Table::States, id_key(live.id), &Value::State(state));
             }
         }
-        let has_bulk = is_logged && self.draft.new.len() >= self.bulk;
-        let runs = &mut self.runs;
-        let bulk = if has_bulk { self.draft.take_runs(|id, last| runs.note(id, last)) } else { Vec::new() };
+        let has_bulk = is_logged && self.draft.new_entries() >= self.bulk;
+        let runs = if has_bulk { self.draft.take_runs() } else { NewRuns::default() };
+        runs.latest().for_each(|(id, last)| self.runs.note(id, last));
         let mut changes = self.draft.take(self.epoch);
-        if bulk.is_empty() && changes.is_empty() && groups == self.groups {
+        if !has_bulk && changes.is_empty() && groups == self.groups {
             return Ok(());
         }
         self.number += 1;
@@ -241,7 +243,7 @@ impl<E: Engine> Ledger<E> {
         let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync, groups };
         self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
         changes.append(&mut self.draft.take(self.epoch));
-        self.engine.commit(bulk, changes, durability)
+        self.engine.commit(runs, changes, durability)
     }
 }
 

@@ -4,11 +4,11 @@
 //! several wait for is kept apart, once, with the number of entries that refer to it. Where many messages wait anew, those that
 //! stand by themselves go into runs.
 
-use mqtt_broker::store::{MessageKey, QueueRead, SessionKey, StoreError};
+use mqtt_broker::store::{MessageKey, QueueRead, QueuedMessage, SessionKey, StoreError};
 
 use super::{
     Ledger,
-    draft::{Entry, New, Shares},
+    draft::{Entry, Shares},
     open::read,
     runs::{first_in_runs, newest_in_runs},
 };
@@ -24,14 +24,9 @@ const HEAD_STEP: u32 = 1024;
 const REMEMBERED_ENTRIES: usize = 64 * 1024;
 
 impl<E: Engine> Ledger<E> {
-    pub(super) fn queue(
-        &mut self,
-        session: SessionKey,
-        key: MessageKey,
-        mut new: New,
-    ) -> Result<(), StoreError> {
+    pub(super) fn queue(&mut self, session: SessionKey, queued: QueuedMessage) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let id = live.id;
+        let (id, key) = (live.id, queued.key);
         let newest = match live.newest {
             Some(newest) => newest,
             None => newest_row(&*self.engine, id)?.max(newest_in_runs(&*self.engine, id)?),
@@ -41,11 +36,11 @@ impl<E: Engine> Ledger<E> {
             live.head = key;
             self.draft.states.insert(session);
         }
-        new.is_newest = key > newest;
-        if !new.is_newest || live.window.is_sent(key) {
+        let is_newest = key > newest;
+        if !is_newest || live.window.is_sent(key) {
             self.finish(session, key)?;
         }
-        self.draft.queue((id, key), new);
+        self.draft.queue(id, queued, is_newest);
         Ok(())
     }
 
@@ -152,10 +147,10 @@ impl<E: Engine> Ledger<E> {
         if self.shared_keys.is_none() {
             return; // Where there are none to tell them from, each holds its own.
         }
-        for entry in self.draft.new.keys() {
-            let shared = self.draft.large.get(&entry.1).is_some_and(|new| new.shared);
-            self.homes.insert(*entry, shared.then_some(self.epoch));
-        }
+        let Self { draft, homes, epoch, .. } = self;
+        draft.for_each_new(|entry, is_shared| {
+            homes.insert(entry, is_shared.then_some(*epoch));
+        });
     }
 
     /// Where to read a part of a queue; `None` if the session is over.

@@ -14,8 +14,6 @@ use crate::{
     engine::Engine,
 };
 
-/// A run with so many bytes takes no more.
-pub(super) const MOST_BYTES: usize = 32 * 1024;
 /// What was found is forgotten when it is more than this.
 const MOST_KNOWN: usize = 4096;
 
