@@ -5,7 +5,10 @@ use std::collections::{HashMap, hash_map::Entry};
 use mqtt_broker::store::{MessageKey, QueuedMessage, StoreError};
 
 use crate::{
-    encoding::{Home, Presence, SessionId, State, Table, Value, decode, message_key, message_of, session_of},
+    encoding::{
+        Home, Presence, SessionId, State, Table, Value, decode, keys_of_run, message_key, message_of,
+        session_of,
+    },
     engine::Reads,
 };
 
@@ -55,6 +58,8 @@ pub struct StoreInfo {
     pub disk_bytes: u64,
     /// The rows of each table.
     pub rows: Vec<(&'static str, u64)>,
+    /// Messages that wait in queues.
+    pub waiting: u64,
 }
 
 /// Goes through all rows, and says where one is.
@@ -81,20 +86,43 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Counts the rows of each table.
-pub(crate) fn count(tables: &impl Reads, mut walk: Walk<'_>) -> Result<Vec<(&'static str, u64)>, StoreError> {
-    let mut counts = Vec::new();
+/// What was counted.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// The rows of each table.
+    pub(crate) rows: Vec<(&'static str, u64)>,
+    /// Messages that wait.
+    pub(crate) waiting: u64,
+}
+
+/// Counts rows and what waits.
+pub(crate) fn count(tables: &impl Reads, mut walk: Walk<'_>) -> Result<Counts, StoreError> {
+    let (mut counts, mut waiting, mut gaps) = (Vec::new(), 0, 0);
     for table in Table::ALL {
         let mut rows = 0;
         for row in tables.rows(table, &[], None) {
-            row?;
+            let (key, value) = row?;
+            match table {
+                Table::Queue => waiting += 1,
+                Table::Runs => waiting += keys_of_run(&key, &value)?.len() as u64,
+                Table::Gaps => gaps += gaps_in(&key, &value)?,
+                _ => {}
+            }
             rows += 1;
             walk.step(table.name());
         }
         walk.tell(table.name());
         counts.push((table.name(), rows));
     }
-    Ok(counts)
+    Ok(Counts { rows: counts, waiting: waiting.saturating_sub(gaps) })
+}
+
+/// How many messages of a run are done with.
+fn gaps_in(key: &[u8], value: &[u8]) -> Result<u64, StoreError> {
+    match decode(Table::Gaps, key, value)? {
+        Value::Gaps(gaps) => Ok(u64::from(gaps.count_ones())),
+        _ => Ok(0),
+    }
 }
 
 /// # Errors

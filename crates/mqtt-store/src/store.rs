@@ -110,9 +110,9 @@ impl FjallStore {
     /// # Errors
     /// If the files cannot be read.
     pub fn info(&self, progress: &mut dyn FnMut(Progress)) -> Result<StoreInfo, StoreError> {
-        let rows = check::count(&self.view()?, self.walk(progress))?;
+        let check::Counts { rows, waiting } = check::count(&self.view()?, self.walk(progress))?;
         let disk_bytes = self.0.engine.disk_bytes()? + self.0.directory.log_bytes()?;
-        Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes, rows })
+        Ok(StoreInfo { format_version: FORMAT_VERSION, disk_bytes, rows, waiting })
     }
 
     /// Copies the store as it is now into a new directory, where it can be opened like any other. Works while the store is

@@ -155,4 +155,5 @@ fn info_counts_rows() {
     let rows = |table| info.rows.iter().find(|(name, _)| *name == table).map(|(_, rows)| *rows);
     let counted = ["sessions", "subscriptions", "queue", "messages", "retained", "wills"].map(rows);
     assert_eq!(counted, [2, 1, 3, 1, 2, 1].map(Some));
+    assert_eq!(info.waiting, 3);
 }

@@ -91,6 +91,7 @@ fn info(store: &FjallStore) -> anyhow::Result<()> {
     let mut lines = vec![
         format!("format {}", info.format_version),
         format!("{} on the disk", indicatif::BinaryBytes(info.disk_bytes)),
+        format!("{} messages waiting in queues", info.waiting),
     ];
     lines.extend(info.rows.iter().map(|(table, rows)| format!("{rows} rows in {table}")));
     exit::output(writeln!(io::stdout(), "{}", lines.join("\n")))

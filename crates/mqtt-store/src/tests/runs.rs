@@ -14,7 +14,7 @@ use proptest::{collection::vec, prelude::*};
 use super::records::sorted;
 use crate::{
     Durability,
-    check::{Walk, check},
+    check::{Walk, check, count},
     encoding::{Table, Value, decode},
     engine::{Reads, double::Disk},
     ledger::Ledger,
@@ -80,6 +80,10 @@ fn waiting(disk: &Disk) -> Vec<(SessionKey, MessageKey)> {
     })
     .unwrap();
     keys
+}
+
+fn counted(disk: &Disk) -> u64 {
+    count(disk, Walk::new(0, &mut |_| {})).unwrap().waiting
 }
 
 fn assert_sound(disk: &Disk) {
@@ -230,6 +234,7 @@ proptest! {
             }
             write(&mut ledger, batch);
             prop_assert_eq!(waiting(&disk), left.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(counted(&disk), left.len() as u64);
             for session in [1, 2] {
                 let after = place.index(key as usize + 1) as MessageKey;
                 let expected: Vec<_> =
