@@ -32,8 +32,9 @@ use crate::{
     connection::Connection,
 };
 
-/// What one read takes from a socket at most.
-const READ_BYTES: usize = 64 * 1024;
+/// What one read takes from a socket at most. Not a power of two: buffers that grow while a load lasts are, and an allocator that keeps
+/// blocks of one size together could not give the memory of those back, as this one stays.
+const READ_BYTES: usize = 80 * 1024;
 /// Reads of one connection before the others of its thread have their turn.
 const READS_A_TURN: usize = 8;
 /// While more than this waits for the socket, nothing more is read: a client that does not read is not listened to.

@@ -18,8 +18,9 @@ use tokio_rustls::rustls::{CommonState, Error, ServerConfig};
 use super::session::Session;
 use crate::net::transport::ByteStream;
 
-/// What is read from a socket at a time, and what there is room for when records are made.
-const SCRATCH: usize = 64 * 1024;
+/// What is read from a socket at a time, and what there is room for when records are made. No power of two: see `READ_BYTES` of the
+/// task of a connection.
+const SCRATCH: usize = 80 * 1024;
 /// The least that is read at a time, however little is asked for.
 const LEAST_READ: usize = 4 * 1024;
 /// The plaintext that is encrypted at a time. A connection keeps no more of them when its socket takes none.
