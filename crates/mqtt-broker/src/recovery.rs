@@ -69,7 +69,8 @@ impl<'a> Recovery<'a> {
         match record {
             Record::SessionStarted { session, client_id } => {
                 self.leave_session();
-                let session = self.sessions.add(session, client_id, self.core.durability.journal(session, false));
+                let session =
+                    self.sessions.add(session, client_id, self.core.durability.journal(session, false));
                 self.current = Some(Current { session, is_attached: true, waiting: None });
             }
             Record::Subscribed { session, filter, qos } => {
@@ -82,7 +83,8 @@ impl<'a> Recovery<'a> {
                 self.newest = self.newest.max(key);
                 if let Some(current) = self.current(session) {
                     current.restore_waiting();
-                    current.waiting = Some(Waiting { key, qos, retain, message, sent: None, released: false });
+                    current.waiting =
+                        Some(Waiting { key, qos, retain, message, sent: None, released: false });
                 }
             }
             Record::Sent { session, key, packet_id } => {

@@ -191,7 +191,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells what survived, as the shortest series of records that leads to it: for each session `SessionStarted`, its
     /// subscriptions, its messages in the order of their keys each followed by its `Sent` and `Released`, its identifiers,
-    /// and `SessionDetached` unless it was attached; then Wills and retained messages. Called once, before any `append`.
+    /// and `SessionDetached` unless it was attached. Wills and retained messages come after these or in between. Called once,
+    /// before any `append`.
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
 
     /// How many retained messages [`Store::recover`] will tell of, or more; 0 if nobody knows without looking. Room is made

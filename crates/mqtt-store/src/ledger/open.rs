@@ -1,8 +1,8 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, panic::resume_unwind, sync::Arc, thread};
 
-use mqtt_broker::store::{MessageKey, StoreError};
+use mqtt_broker::store::{MessageKey, SessionKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Draft, Ledger, Leftovers, Live};
@@ -15,6 +15,7 @@ use crate::{
     inbox::size,
     options::Durability,
     wal::{Medium, Replayed, replay},
+    writer,
 };
 
 /// What is taken in from the log at a time, as it is in memory.
@@ -107,22 +108,31 @@ impl<E: Engine> Ledger<E> {
 
     fn read_sessions(&mut self) -> Result<(), StoreError> {
         let engine = Arc::clone(&self.engine);
-        let mut states = self.read_states()?;
-        let mut keys = FxHashMap::default();
-        for row in engine.rows(Table::Sessions, &[], None) {
-            let (key, value) = row?;
-            let id = session_of(&key).ok_or_else(|| damaged(Table::Sessions, "has no session"))?;
-            let Value::Session { session, .. } = decode(Table::Sessions, &key, &value)? else { continue };
-            let state = states.remove(&id).ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
-            self.sessions.insert(session, Live::recovered(id, state));
-            keys.insert(id, session);
+        let (states, keys) = read_both(&*engine)?;
+        self.next_id = states.last().map_or(1, |(id, _)| id.saturating_add(1));
+        self.sessions.reserve(keys.len());
+        let (over, states): (Vec<_>, Vec<_>) =
+            states.into_iter().partition(|(_, state)| state.presence == Presence::Ended);
+        self.leftovers.extend(over.into_iter().map(|(id, state)| Leftovers::new(id, state.head)));
+        let mut states = states.into_iter();
+        for &(id, session) in &keys {
+            match states.next() {
+                Some((of, state)) if of == id => self.sessions.insert(session, Live::recovered(id, state)),
+                Some((of, _)) if of < id => return Err(damaged(Table::States, "has no session")),
+                _ => return Err(damaged(Table::Sessions, "has no state")),
+            };
         }
-        if !states.is_empty() {
+        if states.next().is_some() {
             return Err(damaged(Table::States, "has no session"));
         }
+        let key_of = |row: &[u8]| {
+            let id = session_of(row)?;
+            let found = keys.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            keys.get(found).map(|(_, session)| *session)
+        };
         for row in engine.rows(Table::Inflight, &[], None) {
             let (key, value) = row?;
-            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            let session = key_of(&key).and_then(|session| self.sessions.get_mut(&session));
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Inflight(steps) = decode(Table::Inflight, &key, &value)?
             {
@@ -131,7 +141,7 @@ impl<E: Engine> Ledger<E> {
         }
         for row in engine.rows(Table::Received, &[], None) {
             let (key, value) = row?;
-            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            let session = key_of(&key).and_then(|session| self.sessions.get_mut(&session));
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Received(ids) = decode(Table::Received, &key, &value)?
             {
@@ -140,22 +150,48 @@ impl<E: Engine> Ledger<E> {
         }
         Ok(())
     }
+}
 
-    fn read_states(&mut self) -> Result<FxHashMap<SessionId, State>, StoreError> {
-        let engine = Arc::clone(&self.engine);
-        let mut states = FxHashMap::default();
-        for row in engine.rows(Table::States, &[], None) {
-            let (key, value) = row?;
-            let id = session_of(&key).ok_or_else(|| damaged(Table::States, "has no session"))?;
-            let Value::State(state) = decode(Table::States, &key, &value)? else { continue };
-            self.next_id = self.next_id.max(id.saturating_add(1));
-            if state.presence == Presence::Ended {
-                self.leftovers.push_back(Leftovers::new(id, state.head));
-            } else {
-                states.insert(id, state);
-            }
-        }
-        Ok(states)
+type ById<T> = Vec<(SessionId, T)>;
+
+/// The states of all sessions and the keys of those that are not over, in the order of their numbers. Read at the same time.
+fn read_both(engine: &impl Engine) -> Result<(ById<State>, ById<SessionKey>), StoreError> {
+    thread::scope(|scope| {
+        let states = || read_all(engine, Table::States, state_in);
+        let states = thread::Builder::new().name("store-states".into()).spawn_scoped(scope, states);
+        let states = states.map_err(|error| writer::no_thread(&error))?;
+        let keys = read_all(engine, Table::Sessions, key_in);
+        let states = states.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((states?, keys?))
+    })
+}
+
+/// What the rows of a table by sessions say.
+fn read_all<T>(
+    engine: &impl Engine,
+    table: Table,
+    what: impl Fn(Value) -> Option<T>,
+) -> Result<ById<T>, StoreError> {
+    let mut all = Vec::new();
+    for row in engine.rows(table, &[], None) {
+        let (key, value) = row?;
+        let id = session_of(&key).ok_or_else(|| damaged(table, "has no session"))?;
+        all.extend(what(decode(table, &key, &value)?).map(|said| (id, said)));
+    }
+    Ok(all)
+}
+
+fn state_in(value: Value) -> Option<State> {
+    match value {
+        Value::State(state) => Some(state),
+        _ => None,
+    }
+}
+
+fn key_in(value: Value) -> Option<SessionKey> {
+    match value {
+        Value::Session { session, .. } => Some(session),
+        _ => None,
     }
 }
 
