@@ -303,6 +303,11 @@ impl Core {
         Ok(())
     }
 
+    /// Makes room for so many subscriptions that an earlier process had granted.
+    pub(crate) fn expect_subscriptions(&self, expected: usize) {
+        self.subscriptions.write().reserve(expected.min(self.limits.max_subscriptions));
+    }
+
     /// Puts a subscription back that an earlier process had granted.
     pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: &TopicFilter, granted: QoS) {
         if self.change_subscriptions(|all| all.subscribe(filter, session, granted)).is_ok() {

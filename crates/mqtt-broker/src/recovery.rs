@@ -14,7 +14,7 @@ use crate::{
     event::SessionEnd,
     message::Message,
     session::{Restoring, SessionRef, Stage, Will},
-    store::{MessageKey, Record, SessionKey},
+    store::{Expected, MessageKey, Record, SessionKey},
 };
 
 /// Takes the records of [`crate::store::Store::recover`] one by one.
@@ -50,8 +50,8 @@ struct Waiting {
 }
 
 impl<'a> Recovery<'a> {
-    /// About so many retained messages are to be expected.
-    pub(crate) fn new(core: &'a Core, now: Instant, expected_retained: usize) -> Self {
+    pub(crate) fn new(core: &'a Core, now: Instant, expected: Expected) -> Self {
+        core.expect_subscriptions(expected.subscriptions);
         Self {
             core,
             now,
@@ -60,7 +60,7 @@ impl<'a> Recovery<'a> {
             attached: Vec::new(),
             newest: 0,
             wills: Vec::new(),
-            retained: core.fill_retained(expected_retained),
+            retained: core.fill_retained(expected.retained),
             expired: Vec::new(),
         }
     }

@@ -17,6 +17,6 @@ fn check(durability: Durability) {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions::new(directory.path().join("data")).durability(durability);
     contract::check(|| FjallStore::open(options.clone()).unwrap());
-    let expected = FjallStore::open(options).unwrap().expected_retained();
+    let expected = FjallStore::open(options).unwrap().expected();
     assert!((2..100).contains(&expected), "two are left of what the check retains: {expected}");
 }

@@ -111,19 +111,20 @@ impl<E: Engine> Ledger<E> {
         let (states, keys) = read_both(&*engine)?;
         self.next_id = states.last().map_or(1, |(id, _)| id.saturating_add(1));
         self.sessions.reserve(keys.len());
-        let (over, states): (Vec<_>, Vec<_>) =
-            states.into_iter().partition(|(_, state)| state.presence == Presence::Ended);
-        self.leftovers.extend(over.into_iter().map(|(id, state)| Leftovers::new(id, state.head)));
-        let mut states = states.into_iter();
-        for &(id, session) in &keys {
-            match states.next() {
-                Some((of, state)) if of == id => self.sessions.insert(session, Live::recovered(id, state)),
-                Some((of, _)) if of < id => return Err(damaged(Table::States, "has no session")),
-                _ => return Err(damaged(Table::Sessions, "has no state")),
+        let mut begun = keys.iter();
+        for (id, state) in states {
+            if state.presence == Presence::Ended {
+                self.leftovers.push_back(Leftovers::new(id, state.head));
+                continue;
+            }
+            match begun.next() {
+                Some(&(of, session)) if of == id => self.sessions.insert(session, Live::recovered(id, state)),
+                Some(&(of, _)) if of < id => return Err(damaged(Table::Sessions, "has no state")),
+                _ => return Err(damaged(Table::States, "has no session")),
             };
         }
-        if states.next().is_some() {
-            return Err(damaged(Table::States, "has no session"));
+        if begun.next().is_some() {
+            return Err(damaged(Table::Sessions, "has no state"));
         }
         let key_of = |row: &[u8]| {
             let id = session_of(row)?;
@@ -136,7 +137,7 @@ impl<E: Engine> Ledger<E> {
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Inflight(steps) = decode(Table::Inflight, &key, &value)?
             {
-                session.window.restore_sent(block, steps);
+                session.window.get_or_insert_default().restore_sent(block, steps);
             }
         }
         for row in engine.rows(Table::Received, &[], None) {
@@ -145,7 +146,7 @@ impl<E: Engine> Ledger<E> {
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Received(ids) = decode(Table::Received, &key, &value)?
             {
-                session.window.restore_received(block, ids);
+                session.window.get_or_insert_default().restore_received(block, ids);
             }
         }
         Ok(())

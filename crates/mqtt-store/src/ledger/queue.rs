@@ -34,7 +34,7 @@ impl<E: Engine> Ledger<E> {
             live.head = key;
             self.draft.states.insert(session);
         }
-        if key <= newest || live.window.is_sent(key) {
+        if key <= newest || live.window.as_ref().is_some_and(|window| window.is_sent(key)) {
             self.finish(session, key)?;
         }
         self.draft.queue((id, key), new);
@@ -44,10 +44,12 @@ impl<E: Engine> Ledger<E> {
     pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let entry = (live.id, key);
-        let had_changed = live.window.has_changed();
-        live.window.finish(key);
-        if live.window.has_changed() && !had_changed {
-            self.draft.windows.push(session);
+        if let Some(window) = &mut live.window {
+            let had_changed = window.has_changed();
+            window.finish(key);
+            if window.has_changed() && !had_changed {
+                self.draft.windows.push(session);
+            }
         }
         if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
             return Ok(());
@@ -150,7 +152,11 @@ impl<E: Engine> Ledger<E> {
     pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
         let live = self.sessions.get(&read.session)?;
         let from = live.head.max(read.after.saturating_add(1));
-        Some(Place { id: live.id, from, sent: live.window.sent_from(from).collect() })
+        Some(Place {
+            id: live.id,
+            from,
+            sent: live.window.iter().flat_map(|window| window.sent_from(from)).collect(),
+        })
     }
 
     /// Moves the heads that are far behind. They are written with the next batch.
