@@ -208,3 +208,41 @@ impl Current {
         }
     }
 }
+
+#[cfg(all(test, not(gmqtt_loom)))]
+mod tests {
+    use mqtt_codec::{TopicFilter, TopicName};
+
+    use super::*;
+    use crate::{Broker, net};
+
+    /// A store may read both at the same time.
+    #[test]
+    fn what_belongs_to_no_session_may_come_between_the_records_of_one() {
+        let (core, now) = (Arc::clone(Broker::builder().build().core()), net::now());
+        let mut recovery = Recovery::new(&core, now, Expected::default());
+        let topic = TopicName::try_from("t").unwrap();
+        let message = Message::new(&topic, b"p", QoS::AtLeastOnce);
+        let retained = || Record::Retained { message: message.retained(), expires_at: None };
+        let (session, key, qos) = (3, 7, QoS::AtLeastOnce);
+        let will = Record::WillSet { key: 9, client_id: "other".into(), will: message.clone() };
+        for record in [
+            retained(),
+            Record::SessionStarted { session, client_id: "a".into() },
+            will,
+            Record::Subscribed { session, filter: TopicFilter::try_from("f").unwrap(), qos },
+            Record::Queued { session, key, qos, retain: false, message: message.clone() },
+            retained(),
+            Record::Sent { session, key, packet_id: PacketId::FIRST },
+            Record::Queued { session, key: 8, qos, retain: false, message: message.clone() },
+        ] {
+            recovery.visit(record);
+        }
+        recovery.finish();
+        let restored = core.sessions.get("a").unwrap();
+        let outbox = &restored.lock().outbox;
+        assert_eq!((outbox.inflight_messages(), outbox.queued_messages()), (1, 1));
+        assert_eq!((core.subscriptions_len(), core.retained_len()), (1, 1));
+        assert_eq!(core.retained_message(&topic, now), Some(message));
+    }
+}

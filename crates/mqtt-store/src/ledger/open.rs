@@ -203,3 +203,50 @@ pub(super) fn read(engine: &impl Reads, table: Table, key: &[u8]) -> Result<Opti
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        encoding::Encoder,
+        engine::{Change, double::Disk},
+    };
+
+    /// The outcome of opening an engine with these rows.
+    fn opened(sessions: &[SessionId], states: &[(SessionId, Presence)]) -> Result<Ledger<Disk>, StoreError> {
+        let row = |table, id, value: &Value| {
+            let key = id_key(id);
+            let value = Encoder::default().encode(table, &key, value);
+            Change { table, key, value: Some(value) }
+        };
+        let session = |&id: &SessionId| {
+            row(Table::Sessions, id, &Value::Session { session: id + 100, client_id: "a".into() })
+        };
+        let state = |&(id, presence): &(SessionId, Presence)| {
+            row(Table::States, id, &Value::State(State { presence, head: 0 }))
+        };
+        let rows = sessions.iter().map(session).chain(states.iter().map(state)).collect();
+        let disk = Disk::default();
+        disk.commit(Vec::new(), rows, Durability::Sync).unwrap();
+        Ledger::open(Arc::new(disk), 0, 1)
+    }
+
+    #[test]
+    fn a_session_and_its_state_are_not_without_each_other() {
+        let (attached, ended) = (Presence::Attached, Presence::Ended);
+        let good =
+            opened(&[2, 5], &[(1, ended), (2, attached), (4, ended), (5, attached), (6, ended)]).unwrap();
+        assert_eq!((good.sessions.len(), good.leftovers.len(), good.next_id), (2, 3, 7));
+        assert_eq!(good.sessions.get(&105).map(|live| live.id), Some(5));
+        let refused =
+            |sessions, states| opened(sessions, states).err().map_or_else(String::new, |error| error.message);
+        for states in [&[(2, attached)][..], &[(5, attached)], &[(2, attached), (5, ended)], &[]] {
+            let why = refused(&[2, 5], states);
+            assert!(why.contains("\"sessions\" has no state"), "{why}");
+        }
+        for sessions in [&[2][..], &[5], &[]] {
+            let why = refused(sessions, &[(2, attached), (5, attached)]);
+            assert!(why.contains("\"states\" has no session"), "{why}");
+        }
+    }
+}

@@ -69,3 +69,42 @@ fn without_earlier(mut sessions: Vec<ByClientId>, discarded: &mut Vec<SessionRef
     });
     sessions
 }
+
+#[cfg(all(test, not(gmqtt_loom)))]
+mod tests {
+    use super::*;
+    use crate::net;
+
+    #[test]
+    fn the_latest_session_of_a_client_is_the_one() {
+        let (registry, now, limits) = (Registry::new(), net::now(), Limits::default());
+        let mut restoring = Restoring::new(&registry);
+        for (serial, client_id) in [(1, "a"), (2, "b"), (4, "a"), (5, "a"), (7, "c")] {
+            let session = restoring.add(serial, client_id.into(), Journal::default());
+            restoring.be_absent(&session, now, Duration::from_secs(serial), &limits);
+        }
+        let discarded = restoring.finish();
+        assert_eq!(discarded.iter().map(|session| session.serial).collect::<Vec<_>>(), [1, 4]);
+        let serial_of = |client_id| registry.get(client_id).map(|session| session.serial);
+        assert_eq!((serial_of("a"), serial_of("b"), serial_of("c")), (Some(5), Some(2), Some(7)));
+        assert_eq!((registry.len(), registry.next_serial()), (3, 8));
+    }
+
+    #[test]
+    fn who_has_been_absent_the_longest_expires_first() {
+        let (registry, now, limits) = (Registry::new(), net::now(), Limits::default());
+        let mut restoring = Restoring::new(&registry);
+        for (serial, minutes) in [(1, 5), (2, 9), (3, 7)] {
+            let session = restoring.add(serial, format!("{serial}").into(), Journal::default());
+            restoring.be_absent(&session, now, Duration::from_mins(minutes), &limits);
+        }
+        restoring.finish();
+        assert!(registry.next_due(now).is_none());
+        let expiry = limits.session_expiry.unwrap();
+        let due = |minutes| registry.next_due(now + expiry - Duration::from_mins(minutes));
+        assert_eq!(
+            [due(9), due(9), due(5), due(5)].map(|due| due.map(|due| due.serial)),
+            [Some(2), None, Some(3), Some(1)]
+        );
+    }
+}
