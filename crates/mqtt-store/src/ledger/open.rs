@@ -233,19 +233,20 @@ mod tests {
 
     #[test]
     fn a_session_and_its_state_are_not_without_each_other() {
-        let (attached, ended) = (Presence::Attached, Presence::Ended);
+        const ATTACHED: Presence = Presence::Attached;
+        const ENDED: Presence = Presence::Ended;
         let good =
-            opened(&[2, 5], &[(1, ended), (2, attached), (4, ended), (5, attached), (6, ended)]).unwrap();
+            opened(&[2, 5], &[(1, ENDED), (2, ATTACHED), (4, ENDED), (5, ATTACHED), (6, ENDED)]).unwrap();
         assert_eq!((good.sessions.len(), good.leftovers.len(), good.next_id), (2, 3, 7));
         assert_eq!(good.sessions.get(&105).map(|live| live.id), Some(5));
         let refused =
             |sessions, states| opened(sessions, states).err().map_or_else(String::new, |error| error.message);
-        for states in [&[(2, attached)][..], &[(5, attached)], &[(2, attached), (5, ended)], &[]] {
+        for states in [&[(2, ATTACHED)][..], &[(5, ATTACHED)], &[(2, ATTACHED), (5, ENDED)], &[]] {
             let why = refused(&[2, 5], states);
             assert!(why.contains("\"sessions\" has no state"), "{why}");
         }
         for sessions in [&[2][..], &[5], &[]] {
-            let why = refused(sessions, &[(2, attached), (5, attached)]);
+            let why = refused(sessions, &[(2, ATTACHED), (5, ATTACHED)]);
             assert!(why.contains("\"states\" has no session"), "{why}");
         }
     }
