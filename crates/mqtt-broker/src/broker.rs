@@ -301,8 +301,7 @@ impl Builder {
     pub fn build_on(self, store: impl Store) -> Result<Broker, StoreError> {
         let store: Arc<dyn Store> = Arc::new(store);
         let broker = self.build_with(Durability::on(Arc::clone(&store), net::both_clocks()));
-        broker.core.expect_retained(store.expected_retained());
-        let mut recovery = Recovery::new(&broker.core, net::now());
+        let mut recovery = Recovery::new(&broker.core, net::now(), store.expected());
         store.recover(&mut |record| recovery.visit(record))?;
         recovery.finish();
         Ok(broker)

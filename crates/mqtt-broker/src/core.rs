@@ -15,7 +15,7 @@ use std::{
 };
 
 use mqtt_codec::{QoS, TopicFilter};
-use mqtt_router::{Retained, RetainedLimits, Route, SubscribeError, Subscriptions, split_shared};
+use mqtt_router::{Retained, Route, SubscribeError, Subscriptions, split_shared};
 use parking_lot::RwLock;
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     message::{Message, Outgoing},
     route_cache::RouteCache,
     session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
-    store::{Mark, Record, SessionKey},
+    store::{Mark, Record},
     trace::Traces,
 };
 
@@ -113,10 +113,7 @@ impl Core {
         started_at: Instant,
     ) -> Arc<Self> {
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
-        let retained = Retained::new(RetainedLimits {
-            max_messages: limits.max_retained_messages,
-            max_bytes: limits.max_retained_bytes,
-        });
+        let retained = Retained::new(retained::retained_limits(&limits));
         observers.sort_by_key(|observer| !observer.wants_messages());
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -306,20 +303,15 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a session back that an earlier process had.
-    pub(crate) fn restore_session(&self, key: SessionKey, client_id: Arc<str>) -> SessionRef {
-        let restored = self.sessions.restore(key, client_id, self.durability.journal(key, false));
-        if let Some(earlier) = restored.earlier {
-            self.forget(&earlier, SessionEnd::Discarded, &mut self.burst());
-            self.durability.append(self.end_record(&earlier));
-        }
-        restored.session
+    /// Makes room for so many subscriptions that an earlier process had granted.
+    pub(crate) fn expect_subscriptions(&self, expected: usize) {
+        self.subscriptions.write().reserve(expected.min(self.limits.max_subscriptions));
     }
 
     /// Puts a subscription back that an earlier process had granted.
-    pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: TopicFilter, granted: QoS) {
-        if self.change_subscriptions(|all| all.subscribe(&filter, session, granted)).is_ok() {
-            session.subscriptions.lock().insert(&filter, granted, None);
+    pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: &TopicFilter, granted: QoS) {
+        if self.change_subscriptions(|all| all.subscribe(filter, session, granted)).is_ok() {
+            session.subscriptions.lock().insert(filter, granted, None);
         }
     }
 

@@ -29,7 +29,7 @@ mod retained;
 mod sharded;
 mod subscriptions;
 
-pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedScan};
+pub use retained::{Retained, RetainedFilling, RetainedFull, RetainedLimits, RetainedScan};
 pub use subscriptions::{
     DEFAULT_MAX_TOPIC_LEVELS, DeliveryMode, Route, SharedGroup, SharedStrategy, SubscribeError, Subscriber,
     Subscriptions, split_shared,

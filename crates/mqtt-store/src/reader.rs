@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    iter::Peekable,
+    iter::{self, Peekable},
     sync::Arc,
 };
 
@@ -17,42 +17,69 @@ use crate::{
         Home, Presence, SessionId, State, Step, Table, Value, block_of, damaged, decode, entry_key,
         filter_of, id_key, message_key, session_of,
     },
-    engine::{Reads, Rows},
+    engine::{Reads, Row, Rows},
     in_order::{InOrder, Waiting},
     ledger::received_ids,
 };
 
+/// So many sessions are read together: many enough that it costs little to begin with their tables, few enough for memory, and
+/// for whoever waits for the first. Tests have several lots of them.
+const TOGETHER: usize = if cfg!(test) { 2 } else { 4096 };
+
 pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-    let sessions = sessions(engine)?;
+    recover_sessions(engine, visit)?;
+    recover_the_rest(engine, visit)
+}
+
+/// All sessions that are not over, in the order of their numbers.
+pub(crate) fn recover_sessions<R: Reads>(
+    engine: &R,
+    visit: &mut dyn FnMut(Record),
+) -> Result<(), StoreError> {
+    let mut shared = Shared { engine, messages: HashMap::new(), bytes: 0 };
+    let mut sessions = Sessions::new(engine);
+    loop {
+        let some: Vec<Session> = sessions.by_ref().take(TOGETHER).collect::<Result<_, _>>()?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        recover_some(engine, some, &mut shared, visit)?;
+    }
+}
+
+fn recover_some<R: Reads>(
+    engine: &R,
+    sessions: Vec<Session>,
+    shared: &mut Shared<'_, R>,
+    visit: &mut dyn FnMut(Record),
+) -> Result<(), StoreError> {
     let mut queue = Cursor::new(engine, Table::Queue, &sessions, true);
     let mut runs = Cursor::new(engine, Table::Runs, &sessions, true);
     let mut inflight = Cursor::new(engine, Table::Inflight, &sessions, false);
     let mut subscriptions = Cursor::new(engine, Table::Subscriptions, &sessions, false);
     let mut received = Cursor::new(engine, Table::Received, &sessions, false);
-    let mut shared = Shared { engine, messages: HashMap::new(), bytes: 0 };
-    for Session { id, state, key: session, client_id } in &sessions {
-        let session = *session;
-        visit(Record::SessionStarted { session, client_id: Arc::clone(client_id) });
-        subscriptions.visit(*id, |key, value| {
+    for Session { id, state, key: session, client_id } in sessions {
+        visit(Record::SessionStarted { session, client_id });
+        subscriptions.visit(id, |key, value| {
             if let Value::Subscription { qos, filter } = value {
                 visit(Record::Subscribed { session, filter: filter_of(key, filter)?, qos });
             }
             Ok(())
         })?;
         let mut steps = BTreeMap::new();
-        inflight.visit(*id, |_, value| {
+        inflight.visit(id, |_, value| {
             if let Value::Inflight(block) = value {
                 steps.extend(block);
             }
             Ok(())
         })?;
-        let mut waiting = InOrder::new(engine, || queue.next(*id), || runs.next(*id))?;
+        let mut waiting = InOrder::new(engine, || queue.next(id), || runs.next(id))?;
         while let Some(Waiting { key, qos, retain, home }) = waiting.next()? {
             let message = shared.message(home, key)?;
             visit(Record::Queued { session, key, qos, retain, message });
             visit_steps(session, key, steps.get(&key), visit);
         }
-        received.visit(*id, |key, value| {
+        received.visit(id, |key, value| {
             let block = block_of(key).ok_or_else(|| damaged(Table::Received, "has no block"))?;
             if let Value::Received(ids) = value {
                 received_ids(block, ids).for_each(|packet_id| visit(Record::Received { session, packet_id }));
@@ -63,7 +90,7 @@ pub(crate) fn recover<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Re
             visit(Record::SessionDetached { session, at });
         }
     }
-    recover_the_rest(engine, visit)
+    Ok(())
 }
 
 fn visit_steps(session: SessionKey, key: MessageKey, step: Option<&Step>, visit: &mut dyn FnMut(Record)) {
@@ -77,7 +104,10 @@ fn visit_steps(session: SessionKey, key: MessageKey, step: Option<&Step>, visit:
 }
 
 /// What belongs to no session: Wills and retained messages.
-fn recover_the_rest<R: Reads>(engine: &R, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+pub(crate) fn recover_the_rest<R: Reads>(
+    engine: &R,
+    visit: &mut dyn FnMut(Record),
+) -> Result<(), StoreError> {
     for row in engine.rows(Table::Wills, &[], None) {
         let (key, value) = row?;
         // As long as a session's number, and in its place.
@@ -102,28 +132,51 @@ struct Session {
     state: State,
 }
 
-/// All sessions that are not over, in the order of their numbers.
-fn sessions<R: Reads>(engine: &R) -> Result<Vec<Session>, StoreError> {
-    let mut states = engine.rows(Table::States, &[], None);
-    let mut sessions = Vec::new();
-    for row in engine.rows(Table::Sessions, &[], None) {
-        let (key, value) = row?;
-        let state = loop {
-            let (of, state) =
-                states.next().transpose()?.ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
-            if of == key {
-                break decode(Table::States, &of, &state)?;
-            }
-        };
-        let row = (session_of(&key), decode(Table::Sessions, &key, &value)?, state);
-        if let (Some(id), Value::Session { session, client_id }, Value::State(state)) = row {
-            sessions.push(Session { id, key: session, client_id: client_id.into(), state });
-        }
-    }
-    Ok(sessions)
+/// Reads sessions that are not over, in the order of their numbers.
+struct Sessions<'a> {
+    rows: Rows<'a>,
+    states: Rows<'a>,
 }
 
-/// Goes through a table of all sessions, one session after the other.
+impl<'a> Sessions<'a> {
+    fn new<R: Reads>(engine: &'a R) -> Self {
+        Self { rows: engine.rows(Table::Sessions, &[], None), states: engine.rows(Table::States, &[], None) }
+    }
+
+    fn read(&mut self, (key, value): Row) -> Result<Session, StoreError> {
+        let id = session_of(&key).ok_or_else(|| damaged(Table::Sessions, "has no session"))?;
+        match decode(Table::Sessions, &key, &value)? {
+            Value::Session { session, client_id } => {
+                Ok(Session { id, key: session, client_id: client_id.into(), state: self.state_of(&key)? })
+            }
+            _ => Err(damaged(Table::Sessions, "is something else")),
+        }
+    }
+
+    fn state_of(&mut self, key: &Slice) -> Result<State, StoreError> {
+        // In between are those of sessions that are over.
+        loop {
+            let row = self.states.next().ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
+            let (of, state) = row?;
+            if of == *key
+                && let Value::State(state) = decode(Table::States, &of, &state)?
+            {
+                return Ok(state);
+            }
+        }
+    }
+}
+
+impl Iterator for Sessions<'_> {
+    type Item = Result<Session, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next()?;
+        Some(row.and_then(|row| self.read(row)))
+    }
+}
+
+/// Goes through a table of some sessions that follow each other, one session after the other.
 ///
 /// What lies before a session's head has been deleted, but the engine still has to step over it: a session with a head
 /// has its reading begun there, and none before it reads on into its rows.
@@ -132,6 +185,8 @@ struct Cursor<'a, R> {
     table: Table,
     /// The sessions to begin anew at, latest first, and where.
     beginnings: Vec<(SessionId, MessageKey)>,
+    /// Before this key it ends.
+    end: Option<Slice>,
     rows: Peekable<Rows<'a>>,
 }
 
@@ -141,9 +196,18 @@ impl<'a, R: Reads> Cursor<'a, R> {
         let mut beginnings: Vec<_> =
             sessions.iter().filter(headed).map(|session| (session.id, session.state.head)).collect();
         beginnings.reverse();
-        let to = beginnings.last().map(|(id, _)| id_key(*id));
-        let rows = engine.rows(table, &[], to.as_deref()).peekable();
-        Self { engine, table, beginnings, rows }
+        let from = sessions.first().map_or_else(|| Slice::from([]), |first| id_key(first.id));
+        let end = sessions.last().and_then(|last| last.id.checked_add(1)).map(id_key);
+        let mut cursor =
+            Self { engine, table, beginnings, end, rows: Rows::from(Box::new(iter::empty())).peekable() };
+        cursor.begin_at(&from);
+        cursor
+    }
+
+    /// Reads on from here, up to the next session to begin anew at.
+    fn begin_at(&mut self, from: &[u8]) {
+        let next = self.beginnings.last().map(|(id, _)| id_key(*id));
+        self.rows = self.engine.rows(self.table, from, next.as_deref().or(self.end.as_deref())).peekable();
     }
 
     /// The rows of a session. Sessions are asked for in their order.
@@ -161,8 +225,7 @@ impl<'a, R: Reads> Cursor<'a, R> {
     /// The next row of a session.
     fn next(&mut self, id: SessionId) -> Result<Option<(Slice, Value)>, StoreError> {
         if let Some((_, head)) = self.beginnings.pop_if(|(of, _)| *of == id) {
-            let to = self.beginnings.last().map(|(id, _)| id_key(*id));
-            self.rows = self.engine.rows(self.table, &entry_key(id, head), to.as_deref()).peekable();
+            self.begin_at(&entry_key(id, head));
         }
         loop {
             match self.rows.peek() {

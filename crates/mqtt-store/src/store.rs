@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, task::Waker, time::Duration};
 
-use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, QueueRead, Record, Store, StoreError};
+use mqtt_broker::store::{BatchCounts, DeliverPage, Expected, Mark, QueueRead, Record, Store, StoreError};
 
 use crate::{
     ahead,
@@ -255,8 +255,9 @@ impl Store for FjallStore {
         Ok(())
     }
 
-    fn expected_retained(&self) -> usize {
-        usize::try_from(self.0.engine.approximate_rows(Table::Retained)).unwrap_or(usize::MAX)
+    fn expected(&self) -> Expected {
+        let rows = |table| usize::try_from(self.0.engine.approximate_rows(table)).unwrap_or(usize::MAX);
+        Expected { subscriptions: rows(Table::Subscriptions), retained: rows(Table::Retained) }
     }
 
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {

@@ -18,6 +18,8 @@ fn options(path: &std::path::Path) -> StoreOptions {
 fn recovered(store: &FjallStore) -> Vec<Record> {
     let mut records = Vec::new();
     store.recover(&mut |record| records.push(record)).unwrap();
+    // These may come between the others.
+    records.sort_by_key(|record| matches!(record, Record::WillSet { .. } | Record::Retained { .. }));
     records
 }
 

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use mqtt_codec::{TopicFilter, TopicName};
-use mqtt_router::RetainedScan;
+use mqtt_router::{RetainedFilling, RetainedLimits, RetainedScan};
 
 use super::{Core, EXPIRED_AT_A_TIME};
 use crate::{
     burst::Burst,
     event::DropReason,
+    limits::Limits,
     message::{Message, Outgoing},
     store::{Mark, Record},
 };
@@ -38,18 +39,14 @@ impl Core {
         })
     }
 
-    /// Makes room for so many messages that an earlier process retained.
-    pub(crate) fn expect_retained(&self, messages: usize) {
-        self.retained.write().reserve(messages);
+    /// Room for so many messages that an earlier process retained.
+    pub(crate) fn fill_retained(&self, expected: usize) -> RetainedFilling<Message> {
+        RetainedFilling::new(retained_limits(&self.limits), expected)
     }
 
-    /// Puts a message back that an earlier process retained.
-    pub(crate) fn restore_retained(&self, message: Message, expires_at: Option<Instant>) {
-        if let Some(topic) = message.topic_name() {
-            let size = message.size();
-            // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
-            let _ = self.retained.write().set(&topic, message.into_plain(), size, expires_at);
-        }
+    /// Has these, and no others.
+    pub(crate) fn restore_retained(&self, filling: RetainedFilling<Message>) {
+        *self.retained.write() = filling.finish();
     }
 
     /// The next few retained messages of a look-up.
@@ -108,4 +105,8 @@ impl Core {
         }
         expired.len()
     }
+}
+
+pub(super) fn retained_limits(limits: &Limits) -> RetainedLimits {
+    RetainedLimits { max_messages: limits.max_retained_messages, max_bytes: limits.max_retained_bytes }
 }

@@ -34,7 +34,7 @@ pub(crate) use self::{
     outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
     received::{Received, TooManyUnreleased},
-    registry::{Attached, Registry, Walk},
+    registry::{Attached, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
     subscriptions::SessionSubscriptions,
     traffic::{Losses, Traffic},

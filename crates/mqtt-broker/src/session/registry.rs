@@ -1,5 +1,7 @@
 //! [`Registry`]: from a client identifier to its session; take-over and expiry.
 
+mod restoring;
+
 use std::{
     borrow::Borrow,
     cmp,
@@ -10,12 +12,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 
-use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will, seldom::Absence};
+pub(crate) use self::restoring::Restoring;
+use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
 use crate::{
     client::ClientInfo,
     close_reason::CloseReason,
@@ -23,7 +26,7 @@ use crate::{
     hooks::HookSet,
     limits::Limits,
     message::Message,
-    store::{Journal, Mark, Record, SessionKey},
+    store::{Mark, Record},
 };
 
 /// All sessions. Sharded, so that connecting clients do not wait for each other. Lock order: shard, session state, expiry.
@@ -67,13 +70,6 @@ pub(crate) struct Attached {
     pub(crate) withheld: Vec<Message>,
     /// When all of that survives.
     pub(crate) mark: Mark,
-}
-
-/// A session of an earlier process.
-pub(crate) struct Restored {
-    pub(crate) session: SessionRef,
-    /// An older one of the same client: the process ended just when a CONNECT had discarded it.
-    pub(crate) earlier: Option<SessionRef>,
 }
 
 /// A session that is no longer in the registry.
@@ -151,32 +147,9 @@ impl Registry {
         }
     }
 
-    /// Puts a persistent session back that an earlier process had, with its key.
-    pub(crate) fn restore(&self, serial: SessionKey, client_id: Arc<str>, journal: Journal) -> Restored {
-        self.skip_serial(serial);
-        let session = SessionRef::new(Session::new(serial, Arc::clone(&client_id), false));
-        session.lock().outbox.set_journal(journal);
-        let earlier = self.shard(&client_id).lock().replace(ByClientId(session.clone()));
-        let earlier = earlier.map(|earlier| earlier.0);
-        if earlier.is_none() {
-            self.sessions.fetch_add(1, Ordering::Relaxed);
-        }
-        Restored { session, earlier }
-    }
-
     /// New sessions and Wills have numbers greater than this one, which an earlier process gave out.
     pub(crate) fn skip_serial(&self, serial: u64) {
         self.next_serial.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// A restored session has no client, and has had none for so long.
-    pub(crate) fn restore_absence(&self, session: &SessionRef, now: Instant, age: Duration, limits: &Limits) {
-        let left = limits.session_expiry.map(|expiry| expiry.saturating_sub(age));
-        let mut state = session.lock();
-        let expires_at = left.and_then(|left| now.checked_add(left));
-        state.be_absent(Absence { since: now.checked_sub(age), expires_at });
-        drop(state);
-        self.schedule(session);
     }
 
     /// The next session that has been absent for too long, unless its client comes back before [`Registry::expire`].
@@ -294,7 +267,11 @@ impl Registry {
     }
 
     fn shard(&self, client_id: &str) -> &Mutex<Shard> {
-        &self.shards[self.hasher.hash_one(client_id) as usize % SHARDS]
+        &self.shards[self.shard_of(client_id)]
+    }
+
+    fn shard_of(&self, client_id: &str) -> usize {
+        self.hasher.hash_one(client_id) as usize % SHARDS
     }
 }
 

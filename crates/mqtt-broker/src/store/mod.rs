@@ -191,19 +191,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells what survived, as the shortest series of records that leads to it: for each session `SessionStarted`, its
     /// subscriptions, its messages in the order of their keys each followed by its `Sent` and `Released`, its identifiers,
-    /// and `SessionDetached` unless it was attached; then Wills and retained messages. Called once, before any `append`.
+    /// and `SessionDetached` unless it was attached. Wills and retained messages come after these or in between. Called once,
+    /// before any `append`.
     fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
 
-    /// How many retained messages [`Store::recover`] will tell of, or more; 0 if nobody knows without looking. Room is made
-    /// for them.
-    fn expected_retained(&self) -> usize {
-        0
+    /// How much [`Store::recover`] will tell of, or more; 0 if nobody knows without looking. Room is made for it.
+    fn expected(&self) -> Expected {
+        Expected::default()
     }
 
     /// Reads a part of a session's queue: messages that wait and have no [`Record::Sent`], in the order of their keys. Takes
     /// account of everything that was appended before. Returns at once; `deliver` is called once, by any thread and perhaps
     /// before this returns, or never if the store fails.
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage);
+}
+
+/// How much there is to recover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
 }
 
 /// Which part of a queue [`Store::read_queue`] is to read.

@@ -3,6 +3,8 @@
 //! A key is the topic with U+0000 in the place of `/`. No topic can hold U+0000 [MQTT-4.7.3-2], and nothing is less:
 //! so `a` stands right before `a/x`, and both before `a-b`, which by its bytes would stand between them.
 
+use std::sync::Arc;
+
 use mqtt_codec::TopicName;
 
 /// Stands between two levels of a key.
@@ -13,6 +15,11 @@ pub(super) const PAST_SUBTREE: u8 = 1;
 
 pub(super) fn key_of(topic: &TopicName) -> Vec<u8> {
     swapped(topic.as_bytes(), b'/', SEPARATOR)
+}
+
+/// The same for the bytes of a valid topic name, to be shared.
+pub(super) fn shared_key_of(topic: &[u8]) -> Arc<[u8]> {
+    topic.iter().map(|&byte| swap(byte, b'/', SEPARATOR)).collect()
 }
 
 /// What the keys of all topics begin with that begin with these bytes.
@@ -26,5 +33,9 @@ pub(super) fn topic_of(key: &[u8]) -> Option<TopicName> {
 }
 
 fn swapped(bytes: &[u8], from: u8, to: u8) -> Vec<u8> {
-    bytes.iter().map(|&byte| if byte == from { to } else { byte }).collect()
+    bytes.iter().map(|&byte| swap(byte, from, to)).collect()
+}
+
+fn swap(byte: u8, from: u8, to: u8) -> u8 {
+    if byte == from { to } else { byte }
 }

@@ -7,6 +7,7 @@
 //!
 //! Not in here: what a message is, and the rule that an empty one is a removal (the caller calls [`Retained::clear`]).
 
+mod filling;
 mod key;
 mod scan;
 
@@ -22,6 +23,7 @@ use std::{
 
 use mqtt_codec::{TopicFilter, TopicName};
 
+pub use self::filling::RetainedFilling;
 use self::{
     key::{key_of, prefix_of, topic_of},
     scan::{FilterScan, Verdict},
@@ -80,6 +82,7 @@ pub struct Retained<M> {
     order: BTreeSet<Arc<[u8]>>,
     /// When what expires: a look at the first says whether anything is due.
     due: Due,
+    len: usize,
     bytes: usize,
 }
 
@@ -90,6 +93,13 @@ struct Kept<M> {
     message: M,
     size_bytes: usize,
     expires_at: Option<Instant>,
+}
+
+/// What a message has become.
+enum Put<M> {
+    /// The one of a topic that had none.
+    First(Arc<[u8]>),
+    InPlaceOf(M),
 }
 
 /// A look-up by filter on its way: where it has come to. Borrows nothing, so it may wait between chunks while the
@@ -139,15 +149,9 @@ impl<M: Clone> Retained<M> {
             keys: RandomState::new(),
             order: BTreeSet::new(),
             due: BTreeSet::new(),
+            len: 0,
             bytes: 0,
         }
-    }
-
-    /// Makes room for about so many more, as far as the limit allows. For who is about to set many.
-    pub fn reserve(&mut self, messages: usize) {
-        let free = self.limits.max_messages.saturating_sub(self.order.len());
-        let keys = &self.keys;
-        self.messages.reserve(messages.min(free), |kept| hash(keys, &kept.key));
     }
 
     /// Keeps `message` as the retained one of `topic`, until `expires_at` if there is an end. Gives back the one it
@@ -163,29 +167,13 @@ impl<M: Clone> Retained<M> {
     ) -> Result<Option<M>, RetainedFull> {
         let key = key_of(topic);
         let hash = hash(&self.keys, &key);
-        let earlier = self.messages.shard_mut(hash).find_mut(hash, |kept| *kept.key == *key);
-        if earlier.is_none() && self.order.len() >= self.limits.max_messages {
-            return Err(RetainedFull::Messages);
+        match self.put(hash, key, message, size_bytes, expires_at)? {
+            Put::First(key) => {
+                self.order.insert(key);
+                Ok(None)
+            }
+            Put::InPlaceOf(earlier) => Ok(Some(earlier)),
         }
-        let held_bytes = earlier.as_ref().map_or(0, |kept| kept.size_bytes);
-        let bytes = (self.bytes - held_bytes).saturating_add(size_bytes);
-        if bytes > self.limits.max_bytes {
-            return Err(RetainedFull::Bytes);
-        }
-        self.bytes = bytes;
-        if let Some(kept) = earlier {
-            reschedule(&mut self.due, &kept.key, kept.expires_at, expires_at);
-            kept.size_bytes = size_bytes;
-            kept.expires_at = expires_at;
-            return Ok(Some(mem::replace(&mut kept.message, message)));
-        }
-        let key: Arc<[u8]> = key.into();
-        self.order.insert(key.clone());
-        reschedule(&mut self.due, &key, None, expires_at);
-        let keys = &self.keys;
-        let kept = Kept { key, message, size_bytes, expires_at };
-        self.messages.shard_mut(hash).insert_unique(hash, kept, |kept| self::hash(keys, &kept.key));
-        Ok(None)
     }
 
     /// Removes the retained message of `topic`, and gives it back. [MQTT-3.3.1-10]
@@ -300,12 +288,12 @@ impl<M: Clone> Retained<M> {
 
     /// How many messages are held; expired ones count until [`Retained::expire`] removes them.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.len
     }
 
     /// Whether no message is held.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.len == 0
     }
 
     /// The sum of the sizes that were stated for the messages held.
@@ -318,12 +306,47 @@ impl<M: Clone> Retained<M> {
         kept.expires_at.is_none_or(|at| at > now).then_some(&kept.message)
     }
 
+    /// Keeps a message, everywhere but in `order`.
+    fn put(
+        &mut self,
+        hash: u64,
+        key: impl AsRef<[u8]> + Into<Arc<[u8]>>,
+        message: M,
+        size_bytes: usize,
+        expires_at: Option<Instant>,
+    ) -> Result<Put<M>, RetainedFull> {
+        let earlier = self.messages.shard_mut(hash).find_mut(hash, |kept| *kept.key == *key.as_ref());
+        if earlier.is_none() && self.len >= self.limits.max_messages {
+            return Err(RetainedFull::Messages);
+        }
+        let held_bytes = earlier.as_ref().map_or(0, |kept| kept.size_bytes);
+        let bytes = (self.bytes - held_bytes).saturating_add(size_bytes);
+        if bytes > self.limits.max_bytes {
+            return Err(RetainedFull::Bytes);
+        }
+        self.bytes = bytes;
+        if let Some(kept) = earlier {
+            reschedule(&mut self.due, &kept.key, kept.expires_at, expires_at);
+            kept.size_bytes = size_bytes;
+            kept.expires_at = expires_at;
+            return Ok(Put::InPlaceOf(mem::replace(&mut kept.message, message)));
+        }
+        let key = key.into();
+        reschedule(&mut self.due, &key, None, expires_at);
+        let keys = &self.keys;
+        let kept = Kept { key: key.clone(), message, size_bytes, expires_at };
+        self.messages.shard_mut(hash).insert_unique(hash, kept, |kept| self::hash(keys, &kept.key));
+        self.len += 1;
+        Ok(Put::First(key))
+    }
+
     /// Takes a message out, from everywhere but `due`.
     fn take(&mut self, key: &[u8]) -> Option<Kept<M>> {
         let keys = &self.keys;
         let hash_of = |kept: &Kept<M>| hash(keys, &kept.key);
         let kept = self.messages.remove(hash(keys, key), |kept| *kept.key == *key, hash_of)?;
         self.order.remove(key);
+        self.len -= 1;
         self.bytes -= kept.size_bytes;
         Some(kept)
     }
@@ -350,7 +373,7 @@ fn hash(keys: &RandomState, key: &[u8]) -> u64 {
 impl<M> fmt::Debug for Retained<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retained")
-            .field("messages", &self.order.len())
+            .field("messages", &self.len)
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }

@@ -76,18 +76,41 @@ fn a_wildcard_first_level_does_not_find_dollar_topics() {
 
 #[test]
 fn room_is_made_for_what_is_expected_and_no_more_than_may_come() {
-    let mut store = store(1_000, usize::MAX);
-    store.reserve(usize::MAX);
+    let limits = RetainedLimits { max_messages: 1_000, max_bytes: usize::MAX };
+    let mut filling = RetainedFilling::new(limits, usize::MAX);
+    for n in 0..1_001 {
+        filling.set(n.to_string().as_bytes(), "x", 1, None);
+    }
+    let store = filling.finish();
     let room = store.messages.capacity();
     assert!((1_000..10_000).contains(&room), "{room}");
-    for n in 0..1_000 {
-        assert_eq!(store.set(&name(&n.to_string()), "x", 1, None), Ok(None));
+    assert_eq!(store.len(), 1_000);
+}
+
+/// Whatever the order in which they come, and however often a topic does.
+#[test]
+fn filled_is_as_if_set_one_by_one() {
+    let now = Instant::now();
+    let limits = RetainedLimits { max_messages: 120, max_bytes: 700 };
+    let (mut filling, mut set) = (RetainedFilling::new(limits, 10), Retained::new(limits));
+    for n in 0..300_u64 {
+        let topic = name(&format!("{}/{}", n * 7 % 13, n * 11 % 150));
+        let size = n as usize % 9;
+        let expires_at = (n % 5 == 0).then(|| now + Duration::from_secs(n));
+        filling.set(topic.as_bytes(), n, size, expires_at);
+        let _ = set.set(&topic, n, size, expires_at);
     }
-    assert!(
-        store.messages.capacity() < 2 * room,
-        "hardly a piece had to grow: {}",
-        store.messages.capacity()
+    let mut filled = filling.finish();
+    let all = |store: &Retained<u64>| store.matching(&filter("#"), None, usize::MAX, now);
+    assert!(filled.len() > 64, "more than go into the table together");
+    assert_eq!(all(&filled), all(&set));
+    assert_eq!(
+        (filled.len(), filled.bytes(), filled.next_expiry()),
+        (set.len(), set.bytes(), set.next_expiry())
     );
+    let later = now + Duration::from_secs(150);
+    assert_eq!(filled.expire(later, usize::MAX), set.expire(later, usize::MAX));
+    assert_eq!((filled.len(), all(&filled)), (set.len(), all(&set)));
 }
 
 #[test]

@@ -27,6 +27,11 @@ impl<S: Subscriber + Clone> ExactFilters<S> {
         self.table.len()
     }
 
+    pub(super) fn reserve(&mut self, filters: usize) {
+        let keys = &self.keys;
+        self.table.reserve(filters, |held| hash(keys, &held.filter));
+    }
+
     /// The receivers of `filter`, made if need be. The caller must add one.
     pub(super) fn entry(&mut self, filter: &[u8]) -> &mut Receivers<S> {
         let keys = &self.keys;

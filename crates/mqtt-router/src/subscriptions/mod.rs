@@ -89,6 +89,11 @@ impl<S: Subscriber + Clone> Subscriptions<S> {
         }
     }
 
+    /// Makes room for about so many filters without a wildcard. For who is about to subscribe to many.
+    pub fn reserve(&mut self, filters: usize) {
+        self.exact.reserve(filters);
+    }
+
     /// Subscribes `subscriber` to `filter`, which may be a shared one (`$share/group/filter`).
     ///
     /// `Ok(true)` if the subscription is new; `Ok(false)` if the subscriber had it already: then `qos` and the

@@ -70,7 +70,8 @@ struct Live {
     /// The greatest key among those that were done with.
     newest_done: MessageKey,
     done_since_head: u32,
-    window: Window,
+    /// Behind a pointer, because most sessions have nothing under way; `None` until one had.
+    window: Option<Box<Window>>,
 }
 
 impl<E: Engine> Ledger<E> {
@@ -185,9 +186,10 @@ impl<E: Engine> Ledger<E> {
 
     fn change_window(&mut self, session: SessionKey, change: impl FnOnce(&mut Window)) {
         let Some(live) = self.sessions.get_mut(&session) else { return };
-        let had_changed = live.window.has_changed();
-        change(&mut live.window);
-        if live.window.has_changed() && !had_changed {
+        let window = live.window.get_or_insert_default();
+        let had_changed = window.has_changed();
+        change(window);
+        if window.has_changed() && !had_changed {
             self.draft.windows.push(session);
         }
     }
@@ -195,7 +197,8 @@ impl<E: Engine> Ledger<E> {
     fn write_windows(&mut self) {
         for session in mem::take(&mut self.draft.windows) {
             let Some(live) = self.sessions.get_mut(&session) else { continue };
-            for (block, change) in live.window.take_changes() {
+            let changes = live.window.as_mut().map(|window| window.take_changes());
+            for (block, change) in changes.into_iter().flatten() {
                 let (table, number) = match block {
                     Block::Sent(number) => (Table::Inflight, number),
                     Block::Received(number) => (Table::Received, number),
@@ -256,7 +259,7 @@ impl Live {
             newest: Some(0),
             newest_done: 0,
             done_since_head: 0,
-            window: Window::default(),
+            window: None,
         }
     }
 

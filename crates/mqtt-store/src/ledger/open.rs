@@ -1,8 +1,8 @@
 //! What the ledger reads when a store is opened: sessions, and messages inflight.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, panic::resume_unwind, sync::Arc, thread};
 
-use mqtt_broker::store::{MessageKey, StoreError};
+use mqtt_broker::store::{MessageKey, SessionKey, StoreError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Draft, Ledger, Leftovers, Live, Runs};
@@ -15,6 +15,7 @@ use crate::{
     inbox::size,
     options::Durability,
     wal::{Medium, Replayed, replay},
+    writer,
 };
 
 /// What is taken in from the log at a time, as it is in memory.
@@ -111,55 +112,91 @@ impl<E: Engine> Ledger<E> {
 
     fn read_sessions(&mut self) -> Result<(), StoreError> {
         let engine = Arc::clone(&self.engine);
-        let mut states = self.read_states()?;
-        let mut keys = FxHashMap::default();
-        for row in engine.rows(Table::Sessions, &[], None) {
-            let (key, value) = row?;
-            let id = session_of(&key).ok_or_else(|| damaged(Table::Sessions, "has no session"))?;
-            let Value::Session { session, .. } = decode(Table::Sessions, &key, &value)? else { continue };
-            let state = states.remove(&id).ok_or_else(|| damaged(Table::Sessions, "has no state"))?;
-            self.sessions.insert(session, Live::recovered(id, state));
-            keys.insert(id, session);
+        let (states, keys) = read_both(&*engine)?;
+        self.next_id = states.last().map_or(1, |(id, _)| id.saturating_add(1));
+        self.sessions.reserve(keys.len());
+        let mut begun = keys.iter();
+        for (id, state) in states {
+            if state.presence == Presence::Ended {
+                self.leftovers.push_back(Leftovers::new(id, state.head));
+                continue;
+            }
+            match begun.next() {
+                Some(&(of, session)) if of == id => self.sessions.insert(session, Live::recovered(id, state)),
+                Some(&(of, _)) if of < id => return Err(damaged(Table::Sessions, "has no state")),
+                _ => return Err(damaged(Table::States, "has no session")),
+            };
         }
-        if !states.is_empty() {
-            return Err(damaged(Table::States, "has no session"));
+        if begun.next().is_some() {
+            return Err(damaged(Table::Sessions, "has no state"));
         }
+        let key_of = |row: &[u8]| {
+            let id = session_of(row)?;
+            let found = keys.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            keys.get(found).map(|(_, session)| *session)
+        };
         for row in engine.rows(Table::Inflight, &[], None) {
             let (key, value) = row?;
-            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            let session = key_of(&key).and_then(|session| self.sessions.get_mut(&session));
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Inflight(steps) = decode(Table::Inflight, &key, &value)?
             {
-                session.window.restore_sent(block, steps);
+                session.window.get_or_insert_default().restore_sent(block, steps);
             }
         }
         for row in engine.rows(Table::Received, &[], None) {
             let (key, value) = row?;
-            let session = session_of(&key).and_then(|id| self.sessions.get_mut(keys.get(&id)?));
+            let session = key_of(&key).and_then(|session| self.sessions.get_mut(&session));
             if let (Some(session), Some(block)) = (session, block_of(&key))
                 && let Value::Received(ids) = decode(Table::Received, &key, &value)?
             {
-                session.window.restore_received(block, ids);
+                session.window.get_or_insert_default().restore_received(block, ids);
             }
         }
         Ok(())
     }
+}
 
-    fn read_states(&mut self) -> Result<FxHashMap<SessionId, State>, StoreError> {
-        let engine = Arc::clone(&self.engine);
-        let mut states = FxHashMap::default();
-        for row in engine.rows(Table::States, &[], None) {
-            let (key, value) = row?;
-            let id = session_of(&key).ok_or_else(|| damaged(Table::States, "has no session"))?;
-            let Value::State(state) = decode(Table::States, &key, &value)? else { continue };
-            self.next_id = self.next_id.max(id.saturating_add(1));
-            if state.presence == Presence::Ended {
-                self.leftovers.push_back(Leftovers::new(id, state.head));
-            } else {
-                states.insert(id, state);
-            }
-        }
-        Ok(states)
+type ById<T> = Vec<(SessionId, T)>;
+
+/// The states of all sessions and the keys of those that are not over, in the order of their numbers. Read at the same time.
+fn read_both(engine: &impl Engine) -> Result<(ById<State>, ById<SessionKey>), StoreError> {
+    thread::scope(|scope| {
+        let states = || read_all(engine, Table::States, state_in);
+        let states = thread::Builder::new().name("store-states".into()).spawn_scoped(scope, states);
+        let states = states.map_err(|error| writer::no_thread(&error))?;
+        let keys = read_all(engine, Table::Sessions, key_in);
+        let states = states.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((states?, keys?))
+    })
+}
+
+/// What the rows of a table by sessions say.
+fn read_all<T>(
+    engine: &impl Engine,
+    table: Table,
+    what: impl Fn(Value) -> Option<T>,
+) -> Result<ById<T>, StoreError> {
+    let mut all = Vec::new();
+    for row in engine.rows(table, &[], None) {
+        let (key, value) = row?;
+        let id = session_of(&key).ok_or_else(|| damaged(table, "has no session"))?;
+        all.extend(what(decode(table, &key, &value)?).map(|said| (id, said)));
+    }
+    Ok(all)
+}
+
+fn state_in(value: Value) -> Option<State> {
+    match value {
+        Value::State(state) => Some(state),
+        _ => None,
+    }
+}
+
+fn key_in(value: Value) -> Option<SessionKey> {
+    match value {
+        Value::Session { session, .. } => Some(session),
+        _ => None,
     }
 }
 
@@ -168,5 +205,53 @@ pub(super) fn read(engine: &impl Reads, table: Table, key: &[u8]) -> Result<Opti
     match engine.get(table, key)? {
         Some(value) => decode(table, key, &value).map(Some),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        encoding::Encoder,
+        engine::{Change, double::Disk},
+    };
+
+    /// The outcome of opening an engine with these rows.
+    fn opened(sessions: &[SessionId], states: &[(SessionId, Presence)]) -> Result<Ledger<Disk>, StoreError> {
+        let row = |table, id, value: &Value| {
+            let key = id_key(id);
+            let value = Encoder::default().encode(table, &key, value);
+            Change { table, key, value: Some(value) }
+        };
+        let session = |&id: &SessionId| {
+            row(Table::Sessions, id, &Value::Session { session: id + 100, client_id: "a".into() })
+        };
+        let state = |&(id, presence): &(SessionId, Presence)| {
+            row(Table::States, id, &Value::State(State { presence, head: 0 }))
+        };
+        let rows = sessions.iter().map(session).chain(states.iter().map(state)).collect();
+        let disk = Disk::default();
+        disk.commit(std::iter::empty(), rows, Durability::Sync).unwrap();
+        Ledger::open(Arc::new(disk), 0, 1)
+    }
+
+    #[test]
+    fn a_session_and_its_state_are_not_without_each_other() {
+        const ATTACHED: Presence = Presence::Attached;
+        const ENDED: Presence = Presence::Ended;
+        let good =
+            opened(&[2, 5], &[(1, ENDED), (2, ATTACHED), (4, ENDED), (5, ATTACHED), (6, ENDED)]).unwrap();
+        assert_eq!((good.sessions.len(), good.leftovers.len(), good.next_id), (2, 3, 7));
+        assert_eq!(good.sessions.get(&105).map(|live| live.id), Some(5));
+        let refused =
+            |sessions, states| opened(sessions, states).err().map_or_else(String::new, |error| error.message);
+        for states in [&[(2, ATTACHED)][..], &[(5, ATTACHED)], &[(2, ATTACHED), (5, ENDED)], &[]] {
+            let why = refused(&[2, 5], states);
+            assert!(why.contains("\"sessions\" has no state"), "{why}");
+        }
+        for sessions in [&[2][..], &[5], &[]] {
+            let why = refused(sessions, &[(2, ATTACHED), (5, ATTACHED)]);
+            assert!(why.contains("\"states\" has no session"), "{why}");
+        }
     }
 }

@@ -37,7 +37,7 @@ impl<E: Engine> Ledger<E> {
             self.draft.states.insert(session);
         }
         let is_newest = key > newest;
-        if !is_newest || live.window.is_sent(key) {
+        if !is_newest || live.window.as_ref().is_some_and(|window| window.is_sent(key)) {
             self.finish(session, key)?;
         }
         self.draft.queue(id, queued, is_newest);
@@ -47,10 +47,12 @@ impl<E: Engine> Ledger<E> {
     pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let entry = (live.id, key);
-        let had_changed = live.window.has_changed();
-        live.window.finish(key);
-        if live.window.has_changed() && !had_changed {
-            self.draft.windows.push(session);
+        if let Some(window) = &mut live.window {
+            let had_changed = window.has_changed();
+            window.finish(key);
+            if window.has_changed() && !had_changed {
+                self.draft.windows.push(session);
+            }
         }
         if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
             return Ok(());
@@ -157,7 +159,8 @@ impl<E: Engine> Ledger<E> {
     pub(crate) fn place(&self, read: &QueueRead) -> Option<Place> {
         let live = self.sessions.get(&read.session)?;
         let from = live.head.max(read.after.saturating_add(1));
-        Some(Place { id: live.id, head: live.head, from, sent: live.window.sent_from(from).collect() })
+        let sent = live.window.iter().flat_map(|window| window.sent_from(from)).collect();
+        Some(Place { id: live.id, head: live.head, from, sent })
     }
 
     /// Moves the heads that are far behind. They are written with the next batch.
