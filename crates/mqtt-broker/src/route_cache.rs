@@ -1,122 +1,203 @@
-//! [`RouteCache`]: a publisher's own memory of who receives what, so that most messages need no router lock.
+//! [`RouteCache`]: a memory of who receives what, so that most messages need neither the router nor its lock.
 
-use mqtt_router::Route;
+use std::{mem, slice, sync::Arc};
+
+use mqtt_codec::QoS;
+use mqtt_router::{Route, SharedGroup};
 
 use crate::session::SessionRef;
 
-/// The routes of the topics that one connection published to last, each valid for one generation of the subscriptions.
+/// The routes of some topics, each valid for one generation of the subscriptions.
 ///
-/// Owned by the publisher, bounded in entries and in receivers, thrown away with the connection.
-#[derive(Default)]
+/// Bounded in topics, and in what it keeps of each. A topic has two places where it can stand, side by side. Of topics that are
+/// more than there is room for, those stay that came first, unless another is asked for twice before a third is: going round
+/// very many topics costs a look, and does not push out what others ask for.
 pub(crate) struct RouteCache {
-    entries: [Option<Entry>; ENTRIES],
-    /// Where a route is put that is too large to keep.
-    scratch: Route<SessionRef>,
+    /// None until the first is kept.
+    places: Box<[Place]>,
+    bounds: &'static Bounds,
 }
 
-struct Entry {
-    topic: Box<[u8]>,
+/// How much a cache keeps.
+pub(crate) struct Bounds {
+    /// A power of two.
+    pub(crate) topics: usize,
+    /// Of each topic. A larger route costs more memory to keep than it saves: finding it again is cheap beside handing out
+    /// to so many.
+    pub(crate) receivers: usize,
+    /// The length of a topic.
+    pub(crate) topic_len: usize,
+}
+
+static OWN: Bounds = Bounds { topics: 8, receivers: 256, topic_len: 65_535 };
+
+/// A topic and its hash, by which its places are chosen: one that spreads poorly costs speed, and never gives a wrong route.
+#[derive(Clone, Copy)]
+pub(crate) struct HashedTopic<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) hash: u64,
+}
+
+/// Everyone who must get a message, as the router or a cache has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Receivers<'a> {
+    pub(crate) direct: &'a [(SessionRef, QoS)],
+    pub(crate) groups: &'a [Arc<SharedGroup<SessionRef>>],
+}
+
+/// One cache line, with all of it for a short topic with one receiver: a look among many touches no other.
+#[repr(align(64))]
+struct Place {
     generation: u64,
-    route: Route<SessionRef>,
+    kept: Kept,
+    topic: Text,
+    /// A part of the hash of the last topic for which there was no room here.
+    refused: u32,
 }
 
-const ENTRIES: usize = 8;
-/// A larger route costs more memory to keep than it saves: finding it again is cheap beside handing out to so many.
-const MOST_RECEIVERS: usize = 256;
+/// The subscriptions never have this generation: they would have to be changed once a nanosecond for centuries.
+const NO_GENERATION: u64 = u64::MAX;
+
+#[derive(Default)]
+enum Kept {
+    #[default]
+    Nobody,
+    One((SessionRef, QoS)),
+    Several(Box<Several>),
+}
+
+struct Several {
+    direct: Box<[(SessionRef, QoS)]>,
+    groups: Box<[Arc<SharedGroup<SessionRef>>]>,
+}
+
+enum Text {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Box<[u8]>),
+}
+
+/// What else fits into a cache line.
+const SHORT: usize = 30;
 
 impl RouteCache {
-    /// The route for `topic`: kept from an earlier message, or found now with `find`, which returns its generation.
-    pub(crate) fn route(
+    pub(crate) fn new(bounds: &'static Bounds) -> Self {
+        Self { places: Box::default(), bounds }
+    }
+
+    pub(crate) fn get(&self, topic: HashedTopic<'_>, generation: u64) -> Option<Receivers<'_>> {
+        let both = self.places.get(self.first_place(topic.hash)..)?.first_chunk::<2>()?;
+        let found = both.iter().find(|place| place.generation == generation && place.topic.is(topic.text));
+        Some(found?.kept.receivers())
+    }
+
+    /// Keeps the receivers of a topic that it does not have, if it has room. Says whether it has.
+    pub(crate) fn offer(
         &mut self,
-        topic: &[u8],
+        topic: HashedTopic<'_>,
         generation: u64,
-        find: impl FnOnce(&mut Route<SessionRef>) -> u64,
-    ) -> &Route<SessionRef> {
-        let place = place_of(topic);
-        let entry = &mut self.entries[place];
-        let is_kept =
-            entry.as_ref().is_some_and(|entry| entry.generation == generation && *entry.topic == *topic);
-        if !is_kept {
-            let mut route = std::mem::take(&mut self.scratch);
-            let generation = find(&mut route);
-            let members = route.groups.iter().map(|group| group.members().len()).sum::<usize>();
-            if route.direct.len() + members > MOST_RECEIVERS {
-                *entry = None;
-                self.scratch = route;
-                return &self.scratch;
-            }
-            let old = entry.replace(Entry { topic: topic.into(), generation, route });
-            self.scratch = old.map(|old| old.route).unwrap_or_default();
-            self.scratch.clear();
+        receivers: Receivers<'_>,
+    ) -> bool {
+        if topic.text.len() > self.bounds.topic_len || receivers.count() > self.bounds.receivers {
+            return false;
         }
-        self.entries[place].as_ref().map_or(&self.scratch, |entry| &entry.route)
+        if self.places.is_empty() {
+            self.places = (0..self.bounds.topics).map(|_| Place::empty()).collect();
+        }
+        let first = self.first_place(topic.hash);
+        let Some(places) = self.places.get_mut(first..first + 2) else { return false };
+        let is_free = |place: &Place| place.generation != generation;
+        let chosen = places.iter().position(is_free).or_else(|| {
+            let of_two = topic.hash as usize % 2;
+            let tag = (topic.hash >> 32) as u32;
+            let last = mem::replace(&mut places.get_mut(of_two)?.refused, tag);
+            (last == tag).then_some(of_two)
+        });
+        let Some(place) = chosen.and_then(|chosen| places.get_mut(chosen)) else { return false };
+        let (kept, topic) = (Kept::new(receivers), Text::new(topic.text));
+        *place = Place { generation, kept, topic, refused: 0 };
+        true
     }
 
-    /// The route is not needed any more: one that is too large to keep is given back, its memory too.
-    pub(crate) fn let_go(&mut self) {
-        if self.scratch.direct.capacity() > MOST_RECEIVERS || !self.scratch.groups.is_empty() {
-            self.scratch = Route::default();
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Lets go of the routes of all generations but this one.
+    pub(crate) fn forget_older(&mut self, generation: u64) {
+        for place in self.places.iter_mut().filter(|place| place.generation != generation) {
+            *place = Place::empty();
+        }
+    }
+
+    /// Lets go of everything, its memory too.
+    pub(crate) fn clear(&mut self) {
+        self.places = Box::default();
+    }
+
+    /// The places of a topic are this one and the next.
+    fn first_place(&self, hash: u64) -> usize {
+        hash as usize & self.places.len().wrapping_sub(2)
+    }
+}
+
+/// A publisher's own.
+impl Default for RouteCache {
+    fn default() -> Self {
+        Self::new(&OWN)
+    }
+}
+
+impl<'a> Receivers<'a> {
+    pub(crate) fn of(route: &'a Route<SessionRef>) -> Self {
+        Self { direct: &route.direct, groups: &route.groups }
+    }
+
+    /// The members of shared groups are kept with them.
+    fn count(&self) -> usize {
+        self.direct.len() + self.groups.iter().map(|group| group.members().len()).sum::<usize>()
+    }
+}
+
+impl Place {
+    fn empty() -> Self {
+        Self { generation: NO_GENERATION, kept: Kept::Nobody, topic: Text::new(&[]), refused: 0 }
+    }
+}
+
+impl Kept {
+    fn new(Receivers { direct, groups }: Receivers<'_>) -> Self {
+        match (direct, groups) {
+            ([], []) => Self::Nobody,
+            ([one], []) => Self::One(one.clone()),
+            _ => Self::Several(Box::new(Several { direct: direct.into(), groups: groups.into() })),
+        }
+    }
+
+    fn receivers(&self) -> Receivers<'_> {
+        match self {
+            Self::Nobody => Receivers { direct: &[], groups: &[] },
+            Self::One(one) => Receivers { direct: slice::from_ref(one), groups: &[] },
+            Self::Several(several) => Receivers { direct: &several.direct, groups: &several.groups },
         }
     }
 }
 
-/// Topics of one publisher mostly differ at the end and in length. A poor spread costs speed, never a wrong route.
-fn place_of(topic: &[u8]) -> usize {
-    let tail =
-        topic.iter().rev().take(4).fold(topic.len(), |sum, &byte| sum.wrapping_mul(31) + usize::from(byte));
-    tail % ENTRIES
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use mqtt_codec::{QoS, TopicFilter};
-    use mqtt_router::{DeliveryMode, SharedStrategy, Subscriptions};
-
-    use super::*;
-    use crate::{
-        client::{ClientInfo, Peer},
-        durability::Durability,
-        hooks::HookSet,
-        limits::Limits,
-        net,
-        session::Registry,
-    };
-
-    /// Each of ten thousand clients of one room kept the room's ten thousand receivers; or an old list of a shared group.
-    #[test]
-    fn a_large_route_is_not_kept_however_it_is_large() {
-        for filter in ["room", "$share/group/room"] {
-            let mut subscriptions = Subscriptions::new(2, SharedStrategy::RoundRobin);
-            let registry = Registry::new();
-            for n in 0..=MOST_RECEIVERS {
-                let info = Arc::new(ClientInfo {
-                    client_id: n.to_string().into(),
-                    user_name: None,
-                    peer: Peer::InProcess,
-                    listener: None,
-                    clean_session: true,
-                    keep_alive_secs: 0,
-                    connected_at: net::now(),
-                    attached: crate::client::Attached::default(),
-                });
-                let (limits, hooks) = (Limits::default(), HookSet::default());
-                let attached = registry.attach(&info, None, &limits, &hooks, &Durability::default()).unwrap();
-                let session = attached.attachment.session;
-                subscriptions
-                    .subscribe(&TopicFilter::try_from(filter).unwrap(), &session, QoS::AtMostOnce)
-                    .unwrap();
+impl Text {
+    fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..text.len()) {
+            Some(front) => {
+                front.copy_from_slice(text);
+                Self::Short { len: text.len() as u8, bytes }
             }
-            let mut cache = RouteCache::default();
-            let route = cache.route(b"room", subscriptions.generation(), |route| {
-                subscriptions.route(b"room", DeliveryMode::Once, route);
-                subscriptions.generation()
-            });
-            assert!(!route.is_empty());
-            cache.let_go();
-            assert!(cache.entries.iter().all(Option::is_none));
-            assert!(cache.scratch.is_empty() && cache.scratch.direct.capacity() == 0);
+            None => Self::Long(text.into()),
+        }
+    }
+
+    fn is(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Short { len, bytes } => bytes.get(..usize::from(*len)) == Some(text),
+            Self::Long(bytes) => **bytes == *text,
         }
     }
 }
