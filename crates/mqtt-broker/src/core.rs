@@ -29,7 +29,7 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    route_cache::{Receivers, RouteCache},
+    route_cache::{Receivers, RouteCache, Topic},
     session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record, SessionKey},
     trace::Traces,
@@ -186,15 +186,28 @@ impl Core {
         own: &mut RouteCache,
         burst: &mut Burst<'_>,
     ) -> Mark {
-        let topic = self.routes.hashed(outgoing.topic);
         let generation = self.generation.load(Ordering::Acquire);
-        if let Some(receivers) = own.get(topic, generation) {
+        let topic = self.routes.topic(outgoing.topic);
+        if let Some(receivers) = own.get(&topic, generation) {
             return self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
         }
+        self.publish_elsewhere(outgoing, &topic, publisher, group, own, burst)
+    }
+
+    /// The rest of `publish`, apart so that the way of a publisher's usual topics stays short.
+    #[inline(never)]
+    fn publish_elsewhere(
+        &self,
+        outgoing: &Outgoing<'_>,
+        topic: &Topic<'_>,
+        publisher: u64,
+        group: Vec<Record>,
+        own: &mut RouteCache,
+        burst: &mut Burst<'_>,
+    ) -> Mark {
+        let generation = self.generation.load(Ordering::Acquire);
         let Some(mut shared) = self.routes.of_this_thread() else {
-            let mut route = Route::default();
-            self.find_route(outgoing.topic, &mut route, burst);
-            return self.hand_out(Receivers::of(&route), outgoing, publisher, group, burst, |_| true);
+            return self.find_and_hand_out(outgoing, publisher, group, burst, |_| true);
         };
         let Shared { cache, scratch, .. } = &mut *shared;
         let receivers = if let Some(receivers) = cache.get(topic, generation) {
@@ -221,9 +234,20 @@ impl Core {
         burst: &mut Burst<'_>,
         wanted: impl Fn(&SessionRef) -> bool,
     ) -> Mark {
+        self.find_and_hand_out(outgoing, 0, group, burst, wanted)
+    }
+
+    fn find_and_hand_out(
+        &self,
+        outgoing: &Outgoing<'_>,
+        publisher: u64,
+        group: Vec<Record>,
+        burst: &mut Burst<'_>,
+        wanted: impl Fn(&SessionRef) -> bool,
+    ) -> Mark {
         let mut route = Route::default();
         self.find_route(outgoing.topic, &mut route, burst);
-        self.hand_out(Receivers::of(&route), outgoing, 0, group, burst, wanted)
+        self.hand_out(Receivers::of(&route), outgoing, publisher, group, burst, wanted)
     }
 
     /// Asks the router. Says for which generation the route is valid.

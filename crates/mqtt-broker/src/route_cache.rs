@@ -1,9 +1,10 @@
 //! [`RouteCache`]: a memory of who receives what, so that most messages need neither the router nor its lock.
 
-use std::{mem, slice, sync::Arc};
+use std::{cell::OnceCell, mem, slice, sync::Arc};
 
 use mqtt_codec::QoS;
 use mqtt_router::{Route, SharedGroup};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::session::SessionRef;
 
@@ -15,6 +16,8 @@ use crate::session::SessionRef;
 pub(crate) struct RouteCache {
     /// None until the first is kept.
     places: Box<[Place]>,
+    /// Where the topic stands that was found or put in last. Most publishers have but one, and need no hash to find it.
+    newest: usize,
     bounds: &'static Bounds,
 }
 
@@ -31,11 +34,11 @@ pub(crate) struct Bounds {
 
 static OWN: Bounds = Bounds { topics: 8, receivers: 256, topic_len: 65_535 };
 
-/// A topic and its hash, by which its places are chosen: one that spreads poorly costs speed, and never gives a wrong route.
-#[derive(Clone, Copy)]
-pub(crate) struct HashedTopic<'a> {
-    pub(crate) text: &'a [u8],
-    pub(crate) hash: u64,
+/// A topic that is hashed once somebody needs that: its places are chosen by its hash.
+pub(crate) struct Topic<'a> {
+    text: &'a [u8],
+    seed: u64,
+    hash: OnceCell<u64>,
 }
 
 /// Everyone who must get a message, as the router or a cache has them.
@@ -81,40 +84,31 @@ const SHORT: usize = 30;
 
 impl RouteCache {
     pub(crate) fn new(bounds: &'static Bounds) -> Self {
-        Self { places: Box::default(), bounds }
+        Self { places: Box::default(), newest: 0, bounds }
     }
 
-    pub(crate) fn get(&self, topic: HashedTopic<'_>, generation: u64) -> Option<Receivers<'_>> {
-        let both = self.places.get(self.first_place(topic.hash)..)?.first_chunk::<2>()?;
-        let found = both.iter().find(|place| place.generation == generation && place.topic.is(topic.text));
-        Some(found?.kept.receivers())
+    pub(crate) fn get(&mut self, topic: &Topic<'_>, generation: u64) -> Option<Receivers<'_>> {
+        let is_it = |place: &Place| place.generation == generation && place.topic.is(topic.text);
+        if !self.places.get(self.newest).is_some_and(is_it) {
+            let first = self.first_place(topic.hash());
+            self.newest = first + self.places.get(first..)?.first_chunk::<2>()?.iter().position(is_it)?;
+        }
+        Some(self.places.get(self.newest)?.kept.receivers())
     }
 
     /// Keeps the receivers of a topic that it does not have, if it has room. Says whether it has.
-    pub(crate) fn offer(
-        &mut self,
-        topic: HashedTopic<'_>,
-        generation: u64,
-        receivers: Receivers<'_>,
-    ) -> bool {
-        if topic.text.len() > self.bounds.topic_len || receivers.count() > self.bounds.receivers {
+    pub(crate) fn offer(&mut self, topic: &Topic<'_>, generation: u64, receivers: Receivers<'_>) -> bool {
+        let Bounds { topics, receivers: most_receivers, topic_len } = *self.bounds;
+        if topic.text.len() > topic_len || receivers.count() > most_receivers {
             return false;
         }
         if self.places.is_empty() {
-            self.places = (0..self.bounds.topics).map(|_| Place::empty()).collect();
+            self.places = (0..topics).map(|_| Place::empty()).collect();
         }
-        let first = self.first_place(topic.hash);
-        let Some(places) = self.places.get_mut(first..first + 2) else { return false };
-        let is_free = |place: &Place| place.generation != generation;
-        let chosen = places.iter().position(is_free).or_else(|| {
-            let of_two = topic.hash as usize % 2;
-            let tag = (topic.hash >> 32) as u32;
-            let last = mem::replace(&mut places.get_mut(of_two)?.refused, tag);
-            (last == tag).then_some(of_two)
-        });
-        let Some(place) = chosen.and_then(|chosen| places.get_mut(chosen)) else { return false };
+        let Some(number) = self.place_for(topic.hash(), generation) else { return false };
         let (kept, topic) = (Kept::new(receivers), Text::new(topic.text));
-        *place = Place { generation, kept, topic, refused: 0 };
+        self.places[number] = Place { generation, kept, topic, refused: 0 };
+        self.newest = number;
         true
     }
 
@@ -134,6 +128,19 @@ impl RouteCache {
         self.places = Box::default();
     }
 
+    /// One of the two that is free, or else the one that this topic would push another out of, if it is the second time.
+    fn place_for(&mut self, hash: u64, generation: u64) -> Option<usize> {
+        let first = self.first_place(hash);
+        let both = self.places.get_mut(first..)?.first_chunk_mut::<2>()?;
+        if let Some(free) = both.iter().position(|place| place.generation != generation) {
+            return Some(first + free);
+        }
+        let of_two = hash as usize % 2;
+        let tag = (hash >> 32) as u32;
+        let last = mem::replace(&mut both[of_two].refused, tag);
+        (last == tag).then_some(first + of_two)
+    }
+
     /// The places of a topic are this one and the next.
     fn first_place(&self, hash: u64) -> usize {
         hash as usize & self.places.len().wrapping_sub(2)
@@ -144,6 +151,17 @@ impl RouteCache {
 impl Default for RouteCache {
     fn default() -> Self {
         Self::new(&OWN)
+    }
+}
+
+impl<'a> Topic<'a> {
+    /// The seed should be secret, so that nobody can choose topics that push each other out.
+    pub(crate) const fn new(text: &'a [u8], seed: u64) -> Self {
+        Self { text, seed, hash: OnceCell::new() }
+    }
+
+    fn hash(&self) -> u64 {
+        *self.hash.get_or_init(|| xxh3_64_with_seed(self.text, self.seed))
     }
 }
 

@@ -13,10 +13,9 @@ use std::{
 
 use mqtt_router::Route;
 use parking_lot::{Mutex, MutexGuard};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
-    route_cache::{Bounds, HashedTopic, RouteCache},
+    route_cache::{Bounds, RouteCache, Topic},
     session::SessionRef,
 };
 
@@ -26,7 +25,7 @@ static BOUNDS: Bounds = Bounds { topics: 4_096, receivers: 16, topic_len: 512 };
 pub(super) struct WorkerRoutes {
     /// A thread has one, and shares it with another only if the threads that publish are very many.
     desks: Box<[Desk]>,
-    /// Secret, so that nobody can choose topics that push each other out.
+    /// Of the hashes of topics.
     seed: u64,
 }
 
@@ -44,17 +43,18 @@ pub(super) struct Shared {
 impl WorkerRoutes {
     pub(super) fn new() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let desk = || Desk(Mutex::new(Shared::new()));
-        Self { desks: (0..2 * processors).map(|_| desk()).collect(), seed: RandomState::new().hash_one(0) }
+        let desks = (2 * processors).next_power_of_two();
+        let desk = |_| Desk(Mutex::new(Shared::new()));
+        Self { desks: (0..desks).map(desk).collect(), seed: RandomState::new().hash_one(0) }
     }
 
-    pub(super) fn hashed<'a>(&self, text: &'a [u8]) -> HashedTopic<'a> {
-        HashedTopic { text, hash: xxh3_64_with_seed(text, self.seed) }
+    pub(super) const fn topic<'a>(&self, text: &'a [u8]) -> Topic<'a> {
+        Topic::new(text, self.seed)
     }
 
     /// What this thread knows. `None` while it is in use, by another thread or further up on this one's stack: nobody waits.
     pub(super) fn of_this_thread(&self) -> Option<MutexGuard<'_, Shared>> {
-        let mut shared = self.desks.get(thread_number() % self.desks.len())?.0.try_lock()?;
+        let mut shared = self.desks.get(thread_number() & (self.desks.len() - 1))?.0.try_lock()?;
         shared.is_used = true;
         Some(shared)
     }
