@@ -29,7 +29,7 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    route_cache::{Receivers, RouteCache, Topic},
+    route_cache::{Receivers, RouteCache},
     session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record, SessionKey},
     trace::Traces,
@@ -187,25 +187,27 @@ impl Core {
         burst: &mut Burst<'_>,
     ) -> Mark {
         let generation = self.generation.load(Ordering::Acquire);
-        let topic = self.routes.topic(outgoing.topic);
-        if let Some(receivers) = own.get(&topic, generation) {
-            return self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
+        match own.get_newest(outgoing.topic, generation) {
+            Some(receivers) => self.hand_out(receivers, outgoing, publisher, group, burst, |_| true),
+            None => self.publish_elsewhere(outgoing, publisher, group, own, burst),
         }
-        self.publish_elsewhere(outgoing, &topic, publisher, group, own, burst)
     }
 
-    /// The rest of `publish`, apart so that the way of a publisher's usual topics stays short.
+    /// The rest of `publish`, apart so that the way of a publisher's usual topic stays short.
     #[inline(never)]
     fn publish_elsewhere(
         &self,
         outgoing: &Outgoing<'_>,
-        topic: &Topic<'_>,
         publisher: u64,
         group: Vec<Record>,
         own: &mut RouteCache,
         burst: &mut Burst<'_>,
     ) -> Mark {
         let generation = self.generation.load(Ordering::Acquire);
+        let topic = self.routes.hashed(outgoing.topic);
+        if let Some(receivers) = own.get(topic, generation) {
+            return self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
+        }
         let Some(mut shared) = self.routes.of_this_thread() else {
             return self.find_and_hand_out(outgoing, publisher, group, burst, |_| true);
         };

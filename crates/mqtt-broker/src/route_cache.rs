@@ -1,6 +1,6 @@
 //! [`RouteCache`]: a memory of who receives what, so that most messages need neither the router nor its lock.
 
-use std::{cell::OnceCell, mem, slice, sync::Arc};
+use std::{mem, slice, sync::Arc};
 
 use mqtt_codec::QoS;
 use mqtt_router::{Route, SharedGroup};
@@ -16,7 +16,7 @@ use crate::session::SessionRef;
 pub(crate) struct RouteCache {
     /// None until the first is kept.
     places: Box<[Place]>,
-    /// Where the topic stands that was found or put in last. Most publishers have but one, and need no hash to find it.
+    /// Where the topic stands that was found or put in last.
     newest: usize,
     bounds: &'static Bounds,
 }
@@ -34,11 +34,11 @@ pub(crate) struct Bounds {
 
 static OWN: Bounds = Bounds { topics: 8, receivers: 256, topic_len: 65_535 };
 
-/// A topic that is hashed once somebody needs that: its places are chosen by its hash.
-pub(crate) struct Topic<'a> {
+/// A topic and its hash, by which its places are chosen.
+#[derive(Clone, Copy)]
+pub(crate) struct HashedTopic<'a> {
     text: &'a [u8],
-    seed: u64,
-    hash: OnceCell<u64>,
+    hash: u64,
 }
 
 /// Everyone who must get a message, as the router or a cache has them.
@@ -87,17 +87,22 @@ impl RouteCache {
         Self { places: Box::default(), newest: 0, bounds }
     }
 
-    pub(crate) fn get(&mut self, topic: &Topic<'_>, generation: u64) -> Option<Receivers<'_>> {
-        let is_it = |place: &Place| place.generation == generation && place.topic.is(topic.text);
-        if !self.places.get(self.newest).is_some_and(is_it) {
-            let first = self.first_place(topic.hash());
-            self.newest = first + self.places.get(first..)?.first_chunk::<2>()?.iter().position(is_it)?;
-        }
-        Some(self.places.get(self.newest)?.kept.receivers())
+    /// The receivers of a topic that is the newest. Most publishers have but one, which needs no hash.
+    pub(crate) fn get_newest(&self, topic: &[u8], generation: u64) -> Option<Receivers<'_>> {
+        let newest = self.places.get(self.newest)?;
+        newest.is(topic, generation).then(|| newest.kept.receivers())
+    }
+
+    pub(crate) fn get(&mut self, topic: HashedTopic<'_>, generation: u64) -> Option<Receivers<'_>> {
+        let first = self.first_place(topic.hash);
+        let both = self.places.get(first..)?.first_chunk::<2>()?;
+        let of_two = both.iter().position(|place| place.is(topic.text, generation))?;
+        self.newest = first + of_two;
+        Some(both[of_two].kept.receivers())
     }
 
     /// Keeps the receivers of a topic that it does not have, if it has room. Says whether it has.
-    pub(crate) fn offer(&mut self, topic: &Topic<'_>, generation: u64, receivers: Receivers<'_>) -> bool {
+    pub(crate) fn offer(&mut self, topic: HashedTopic<'_>, generation: u64, receivers: Receivers<'_>) -> bool {
         let Bounds { topics, receivers: most_receivers, topic_len } = *self.bounds;
         if topic.text.len() > topic_len || receivers.count() > most_receivers {
             return false;
@@ -105,7 +110,7 @@ impl RouteCache {
         if self.places.is_empty() {
             self.places = (0..topics).map(|_| Place::empty()).collect();
         }
-        let Some(number) = self.place_for(topic.hash(), generation) else { return false };
+        let Some(number) = self.place_for(topic.hash, generation) else { return false };
         let (kept, topic) = (Kept::new(receivers), Text::new(topic.text));
         self.places[number] = Place { generation, kept, topic, refused: 0 };
         self.newest = number;
@@ -154,14 +159,10 @@ impl Default for RouteCache {
     }
 }
 
-impl<'a> Topic<'a> {
+impl<'a> HashedTopic<'a> {
     /// The seed should be secret, so that nobody can choose topics that push each other out.
-    pub(crate) const fn new(text: &'a [u8], seed: u64) -> Self {
-        Self { text, seed, hash: OnceCell::new() }
-    }
-
-    fn hash(&self) -> u64 {
-        *self.hash.get_or_init(|| xxh3_64_with_seed(self.text, self.seed))
+    pub(crate) fn new(text: &'a [u8], seed: u64) -> Self {
+        Self { text, hash: xxh3_64_with_seed(text, seed) }
     }
 }
 
@@ -179,6 +180,10 @@ impl<'a> Receivers<'a> {
 impl Place {
     fn empty() -> Self {
         Self { generation: NO_GENERATION, kept: Kept::Nobody, topic: Text::new(&[]), refused: 0 }
+    }
+
+    fn is(&self, topic: &[u8], generation: u64) -> bool {
+        self.generation == generation && self.topic.is(topic)
     }
 }
 

@@ -15,7 +15,7 @@ use mqtt_router::Route;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    route_cache::{Bounds, RouteCache, Topic},
+    route_cache::{Bounds, HashedTopic, RouteCache},
     session::SessionRef,
 };
 
@@ -48,8 +48,8 @@ impl WorkerRoutes {
         Self { desks: (0..desks).map(desk).collect(), seed: RandomState::new().hash_one(0) }
     }
 
-    pub(super) const fn topic<'a>(&self, text: &'a [u8]) -> Topic<'a> {
-        Topic::new(text, self.seed)
+    pub(super) fn hashed<'a>(&self, text: &'a [u8]) -> HashedTopic<'a> {
+        HashedTopic::new(text, self.seed)
     }
 
     /// What this thread knows. `None` while it is in use, by another thread or further up on this one's stack: nobody waits.
