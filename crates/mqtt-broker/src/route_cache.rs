@@ -102,7 +102,12 @@ impl RouteCache {
     }
 
     /// Keeps the receivers of a topic that it does not have, if it has room. Says whether it has.
-    pub(crate) fn offer(&mut self, topic: HashedTopic<'_>, generation: u64, receivers: Receivers<'_>) -> bool {
+    pub(crate) fn offer(
+        &mut self,
+        topic: HashedTopic<'_>,
+        generation: u64,
+        receivers: Receivers<'_>,
+    ) -> bool {
         let Bounds { topics, receivers: most_receivers, topic_len } = *self.bounds;
         if topic.text.len() > topic_len || receivers.count() > most_receivers {
             return false;
@@ -172,7 +177,7 @@ impl<'a> Receivers<'a> {
     }
 
     /// The members of shared groups are kept with them.
-    fn count(&self) -> usize {
+    fn count(self) -> usize {
         self.direct.len() + self.groups.iter().map(|group| group.members().len()).sum::<usize>()
     }
 }
@@ -222,5 +227,143 @@ impl Text {
             Self::Short { len, bytes } => bytes.get(..usize::from(*len)) == Some(text),
             Self::Long(bytes) => **bytes == *text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::TopicFilter;
+    use mqtt_router::{DeliveryMode, SharedStrategy, Subscriptions};
+
+    use super::*;
+    use crate::{
+        client::{Attached, ClientInfo, Peer},
+        durability::Durability,
+        hooks::HookSet,
+        limits::Limits,
+        net,
+        session::Registry,
+    };
+
+    static FEW: Bounds = Bounds { topics: 4, receivers: 2, topic_len: 60 };
+
+    /// So many sessions, the first with serial number 1.
+    fn sessions(count: usize) -> Vec<SessionRef> {
+        let registry = Registry::new();
+        let attach = |n: usize| {
+            let info = Arc::new(ClientInfo {
+                client_id: n.to_string().into(),
+                user_name: None,
+                peer: Peer::InProcess,
+                listener: None,
+                clean_session: true,
+                keep_alive_secs: 0,
+                connected_at: net::now(),
+                attached: Attached::default(),
+            });
+            let (limits, hooks) = (Limits::default(), HookSet::default());
+            registry.attach(&info, None, &limits, &hooks, &Durability::default()).unwrap().attachment.session
+        };
+        (0..count).map(attach).collect()
+    }
+
+    fn of(session: &SessionRef) -> (SessionRef, QoS) {
+        (session.clone(), QoS::AtMostOnce)
+    }
+
+    fn direct(direct: &[(SessionRef, QoS)]) -> Receivers<'_> {
+        Receivers { direct, groups: &[] }
+    }
+
+    fn serials(receivers: Receivers<'_>) -> Vec<u64> {
+        receivers.direct.iter().map(|(session, _)| session.serial).collect()
+    }
+
+    #[test]
+    fn a_place_is_one_cache_line() {
+        assert_eq!(size_of::<Place>(), 64);
+    }
+
+    /// Topics of all lengths, each the beginning of the next, all in the same two places, in generations that come and go.
+    #[test]
+    fn what_it_has_is_of_that_topic_and_that_generation() {
+        let sessions = sessions(80);
+        let text = [b'x'; 80];
+        let mut cache = RouteCache::new(&FEW);
+        let mut found = 0;
+        for step in 0..20_000_usize {
+            let mixed = step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            let (len, generation) = (mixed % 6 * 13 + step % 2, (step / 100 % 3) as u64);
+            let topic = HashedTopic { text: &text[..len], hash: ((len as u64) << 32) + len as u64 % 2 };
+            let to = [of(&sessions[(len + generation as usize) % 80])];
+            let expected = vec![to[0].0.serial];
+            if let Some(newest) = cache.get_newest(topic.text, generation) {
+                assert_eq!(serials(newest), expected);
+            }
+            match cache.get(topic, generation) {
+                Some(receivers) => {
+                    assert_eq!(serials(receivers), expected);
+                    found += 1;
+                }
+                None => _ = cache.offer(topic, generation, direct(&to)),
+            }
+        }
+        assert!((1_000..19_000).contains(&found), "{found}");
+    }
+
+    /// One that goes round a thousand topics leaves the others what they ask for; who asks for the same again gets a place.
+    #[test]
+    fn what_is_asked_for_once_pushes_nothing_out() {
+        let (sessions, seed) = (sessions(1), 7);
+        let to = [of(&sessions[0])];
+        let mut cache = RouteCache::default();
+        let names: Vec<String> = (0..1_000).map(|n| format!("topic/{n}")).collect();
+        let topics: Vec<_> = names.iter().map(|name| HashedTopic::new(name.as_bytes(), seed)).collect();
+        let has = |cache: &mut RouteCache, n: usize| cache.get(topics[n], 1).is_some();
+        let kept: Vec<usize> = (0..1_000).filter(|&n| cache.offer(topics[n], 1, direct(&to))).collect();
+        assert_eq!(kept.len(), OWN.topics);
+        assert!(kept.iter().all(|&n| has(&mut cache, n)));
+        assert!(!cache.offer(topics[999], 1, direct(&to)) || !kept.contains(&999));
+        assert!(cache.offer(topics[998], 1, direct(&to)) || cache.offer(topics[998], 1, direct(&to)));
+        assert!(has(&mut cache, 998));
+        assert_eq!((0..1_000).filter(|&n| has(&mut cache, n)).count(), OWN.topics);
+        assert!(cache.offer(topics[500], 2, direct(&to)), "what is out of date makes room");
+    }
+
+    #[test]
+    fn what_is_out_of_date_is_let_go() {
+        let sessions = sessions(2);
+        let mut cache = RouteCache::new(&FEW);
+        assert!(cache.offer(HashedTopic::new(b"old", 0), 1, direct(&[of(&sessions[0])])));
+        assert!(cache.offer(HashedTopic::new(b"new", 0), 2, direct(&[of(&sessions[1])])));
+        cache.forget_older(2);
+        assert!(cache.get(HashedTopic::new(b"old", 0), 1).is_none());
+        assert_eq!(cache.get(HashedTopic::new(b"new", 0), 2).map(serials), Some(vec![sessions[1].serial]));
+        cache.clear();
+        assert!(cache.is_empty() && cache.get(HashedTopic::new(b"new", 0), 2).is_none());
+    }
+
+    /// Each of ten thousand clients of one room kept the room's ten thousand receivers; or an old list of a shared group.
+    #[test]
+    fn a_large_route_is_not_kept_however_it_is_large() {
+        let sessions = sessions(FEW.receivers + 1);
+        for filter in ["room", "$share/group/room"] {
+            let mut subscriptions = Subscriptions::new(2, SharedStrategy::RoundRobin);
+            let (mut cache, mut route) = (RouteCache::new(&FEW), Route::new());
+            let topic = HashedTopic::new(b"room", 0);
+            for session in &sessions {
+                subscriptions
+                    .subscribe(&TopicFilter::try_from(filter).unwrap(), session, QoS::AtMostOnce)
+                    .unwrap();
+                subscriptions.route(b"room", DeliveryMode::Once, &mut route);
+                let is_kept = cache.offer(topic, subscriptions.generation(), Receivers::of(&route));
+                assert_eq!(is_kept, subscriptions.len() <= FEW.receivers);
+                let has = cache.get(topic, subscriptions.generation());
+                assert_eq!(has.map(Receivers::count), is_kept.then_some(subscriptions.len()));
+            }
+        }
+        let long = [b'x'; 61];
+        assert!(!RouteCache::new(&FEW).offer(HashedTopic::new(&long, 0), 1, direct(&[])));
+        assert!(RouteCache::new(&FEW).offer(HashedTopic::new(&long[1..], 0), 1, direct(&[])));
     }
 }

@@ -96,3 +96,49 @@ fn thread_number() -> usize {
     }
     NUMBER.get()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route_cache::Receivers;
+
+    fn keep(routes: &WorkerRoutes, topic: &[u8], generation: u64) {
+        let nobody = Receivers { direct: &[], groups: &[] };
+        assert!(routes.of_this_thread().unwrap().cache.offer(routes.hashed(topic), generation, nobody));
+    }
+
+    fn has(routes: &WorkerRoutes, topic: &[u8], generation: u64) -> bool {
+        routes.of_this_thread().unwrap().cache.get(routes.hashed(topic), generation).is_some()
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_in_use() {
+        let routes = WorkerRoutes::new();
+        let in_use = routes.of_this_thread();
+        assert!(in_use.is_some() && routes.of_this_thread().is_none());
+        routes.tidy(1);
+        drop(in_use);
+        assert!(routes.of_this_thread().is_some());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_given_back() {
+        let routes = WorkerRoutes::new();
+        keep(&routes, b"old", 1);
+        keep(&routes, b"new", 2);
+        routes.tidy(2);
+        assert!(!has(&routes, b"old", 1) && has(&routes, b"new", 2));
+        routes.tidy(2); // asked for just now
+        routes.tidy(2);
+        assert!(routes.of_this_thread().unwrap().cache.is_empty());
+    }
+
+    /// A clean session that is over must not live on here, nor an old list of a shared group.
+    #[test]
+    fn the_room_for_a_route_is_empty_when_it_is_not_needed() {
+        let mut shared = Shared::new();
+        shared.scratch.direct.reserve(MOST_SCRATCH + 1);
+        shared.let_go();
+        assert!(shared.scratch.is_empty() && shared.scratch.direct.capacity() == 0);
+    }
+}
