@@ -231,7 +231,7 @@ impl Text {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use mqtt_codec::TopicFilter;
     use mqtt_router::{DeliveryMode, SharedStrategy, Subscriptions};
 
@@ -248,7 +248,7 @@ mod tests {
     static FEW: Bounds = Bounds { topics: 4, receivers: 2, topic_len: 60 };
 
     /// So many sessions, the first with serial number 1.
-    fn sessions(count: usize) -> Vec<SessionRef> {
+    pub(crate) fn sessions(count: usize) -> Vec<SessionRef> {
         let registry = Registry::new();
         let attach = |n: usize| {
             let info = Arc::new(ClientInfo {
@@ -334,13 +334,15 @@ mod tests {
     fn what_is_out_of_date_is_let_go() {
         let sessions = sessions(2);
         let mut cache = RouteCache::new(&FEW);
-        assert!(cache.offer(HashedTopic::new(b"old", 0), 1, direct(&[of(&sessions[0])])));
-        assert!(cache.offer(HashedTopic::new(b"new", 0), 2, direct(&[of(&sessions[1])])));
+        let (old, new) = (HashedTopic { text: b"old", hash: 0 }, HashedTopic { text: b"new", hash: 2 });
+        assert!(cache.offer(old, 1, direct(&[of(&sessions[0])])));
+        assert!(cache.offer(new, 2, direct(&[of(&sessions[1])])));
+        assert!(cache.get(old, 1).is_some());
         cache.forget_older(2);
-        assert!(cache.get(HashedTopic::new(b"old", 0), 1).is_none());
-        assert_eq!(cache.get(HashedTopic::new(b"new", 0), 2).map(serials), Some(vec![sessions[1].serial]));
+        assert!(cache.get(old, 1).is_none());
+        assert_eq!(cache.get(new, 2).map(serials), Some(vec![sessions[1].serial]));
         cache.clear();
-        assert!(cache.is_empty() && cache.get(HashedTopic::new(b"new", 0), 2).is_none());
+        assert!(cache.is_empty() && cache.get(new, 2).is_none());
     }
 
     /// Each of ten thousand clients of one room kept the room's ten thousand receivers; or an old list of a shared group.

@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     hash::{BuildHasher, RandomState},
+    mem,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -62,7 +63,7 @@ impl WorkerRoutes {
     /// Lets go of what is out of date, and of all that nobody has asked for since the last time.
     pub(super) fn tidy(&self, generation: u64) {
         for mut shared in self.desks.iter().filter_map(|desk| desk.0.try_lock()) {
-            if std::mem::take(&mut shared.is_used) {
+            if mem::take(&mut shared.is_used) {
                 shared.cache.forget_older(generation);
             } else {
                 shared.cache.clear();
@@ -78,10 +79,10 @@ impl Shared {
 
     /// The route in `scratch` is not needed any more.
     pub(super) fn let_go(&mut self) {
+        self.scratch.clear();
         if self.scratch.direct.capacity() > MOST_SCRATCH {
             self.scratch = Route::new();
         }
-        self.scratch.clear();
     }
 }
 
@@ -99,8 +100,10 @@ fn thread_number() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use mqtt_codec::QoS;
+
     use super::*;
-    use crate::route_cache::Receivers;
+    use crate::route_cache::{Receivers, tests::sessions};
 
     fn keep(routes: &WorkerRoutes, topic: &[u8], generation: u64) {
         let nobody = Receivers { direct: &[], groups: &[] };
@@ -133,12 +136,17 @@ mod tests {
         assert!(routes.of_this_thread().unwrap().cache.is_empty());
     }
 
-    /// A clean session that is over must not live on here, nor an old list of a shared group.
+    /// A session that is over must not live on here.
     #[test]
     fn the_room_for_a_route_is_empty_when_it_is_not_needed() {
         let mut shared = Shared::new();
-        shared.scratch.direct.reserve(MOST_SCRATCH + 1);
-        shared.let_go();
-        assert!(shared.scratch.is_empty() && shared.scratch.direct.capacity() == 0);
+        for many in [1, MOST_SCRATCH + 1] {
+            shared
+                .scratch
+                .direct
+                .extend(sessions(many).into_iter().map(|session| (session, QoS::AtMostOnce)));
+            shared.let_go();
+            assert!(shared.scratch.is_empty() && shared.scratch.direct.capacity() <= MOST_SCRATCH);
+        }
     }
 }
