@@ -4,6 +4,7 @@
 
 mod hand_over;
 mod retained;
+mod worker_routes;
 
 use std::{
     fmt,
@@ -28,11 +29,13 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    route_cache::RouteCache,
+    route_cache::{Receivers, RouteCache},
     session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record},
     trace::Traces,
 };
+
+use self::worker_routes::{Shared, WorkerRoutes};
 
 /// How many looks at a filter, or at a member of a shared group, take as long as handing one message over.
 const LOOKS_A_HAND_OVER: usize = 8;
@@ -63,6 +66,7 @@ pub(crate) struct Core {
     subscriptions: RwLock<Subscriptions<SessionRef>>,
     /// The generation of `subscriptions`, to be read without its lock.
     generation: AtomicU64,
+    routes: WorkerRoutes,
     recheck: AtomicU32,
     /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
@@ -131,6 +135,7 @@ impl Core {
             farewells: AtomicUsize::new(0),
             generation: AtomicU64::new(subscriptions.generation()),
             subscriptions: RwLock::new(subscriptions),
+            routes: WorkerRoutes::new(),
             recheck: AtomicU32::new(1),
             retained: RwLock::new(retained),
         })
@@ -168,23 +173,55 @@ impl Core {
     /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
     ///
     /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it; `group` is
-    /// what has to survive together with the message. The mark says when all of it does.
+    /// what has to survive together with the message; `own` is what the publisher knows by itself. The mark says when all of
+    /// it does.
     pub(crate) fn publish(
         &self,
         outgoing: &Outgoing<'_>,
         publisher: u64,
         group: Vec<Record>,
-        cache: &mut RouteCache,
+        own: &mut RouteCache,
         burst: &mut Burst<'_>,
     ) -> Mark {
         let generation = self.generation.load(Ordering::Acquire);
-        let route = cache.route(outgoing.topic, generation, |route| {
-            let found = self.find_route(outgoing.topic, route);
-            burst.spend(route.cost() / LOOKS_A_HAND_OVER);
-            found
-        });
-        let mark = self.hand_out(route, outgoing, publisher, group, burst, |_| true);
-        cache.let_go();
+        match own.get_newest(outgoing.topic, generation) {
+            Some(receivers) => self.hand_out(receivers, outgoing, publisher, group, burst, |_| true),
+            None => self.publish_elsewhere(outgoing, publisher, group, own, burst),
+        }
+    }
+
+    /// The rest of `publish`, apart so that the way of a publisher's usual topic stays short.
+    #[inline(never)]
+    fn publish_elsewhere(
+        &self,
+        outgoing: &Outgoing<'_>,
+        publisher: u64,
+        group: Vec<Record>,
+        own: &mut RouteCache,
+        burst: &mut Burst<'_>,
+    ) -> Mark {
+        let generation = self.generation.load(Ordering::Acquire);
+        let topic = self.routes.hashed(outgoing.topic);
+        if let Some(receivers) = own.get(topic, generation) {
+            return self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
+        }
+        let Some(mut shared) = self.routes.of_this_thread() else {
+            return self.find_and_hand_out(outgoing, publisher, group, burst, |_| true);
+        };
+        let Shared { cache, scratch, .. } = &mut *shared;
+        let receivers = if let Some(receivers) = cache.get(topic, generation) {
+            own.offer(topic, generation, receivers);
+            receivers
+        } else {
+            let generation = self.find_route(outgoing.topic, scratch, burst);
+            let receivers = Receivers::of(scratch);
+            if !own.offer(topic, generation, receivers) {
+                cache.offer(topic, generation, receivers);
+            }
+            receivers
+        };
+        let mark = self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
+        shared.let_go();
         mark
     }
 
@@ -196,20 +233,33 @@ impl Core {
         burst: &mut Burst<'_>,
         wanted: impl Fn(&SessionRef) -> bool,
     ) -> Mark {
-        let mut route = Route::default();
-        self.find_route(outgoing.topic, &mut route);
-        self.hand_out(&route, outgoing, 0, group, burst, wanted)
+        self.find_and_hand_out(outgoing, 0, group, burst, wanted)
     }
 
-    fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>) -> u64 {
+    fn find_and_hand_out(
+        &self,
+        outgoing: &Outgoing<'_>,
+        publisher: u64,
+        group: Vec<Record>,
+        burst: &mut Burst<'_>,
+        wanted: impl Fn(&SessionRef) -> bool,
+    ) -> Mark {
+        let mut route = Route::default();
+        self.find_route(outgoing.topic, &mut route, burst);
+        self.hand_out(Receivers::of(&route), outgoing, publisher, group, burst, wanted)
+    }
+
+    /// Asks the router. Says for which generation the route is valid.
+    fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>, burst: &mut Burst<'_>) -> u64 {
         let subscriptions = self.subscriptions.read();
         subscriptions.route(topic, self.limits.delivery_mode, route); // [MQTT-3.3.2-3]
+        burst.spend(route.cost() / LOOKS_A_HAND_OVER);
         subscriptions.generation()
     }
 
     fn hand_out(
         &self,
-        route: &Route<SessionRef>,
+        route: Receivers<'_>,
         outgoing: &Outgoing<'_>,
         publisher: u64,
         group: Vec<Record>,
@@ -435,6 +485,11 @@ impl Core {
             }
         }
         true
+    }
+
+    /// Lets go of the routes that are out of date, or that nobody has asked for since the last time.
+    pub(crate) fn tidy_routes(&self) {
+        self.routes.tidy(self.generation.load(Ordering::Acquire));
     }
 
     fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {

@@ -34,7 +34,7 @@ impl Connection {
         }
         if let Some(inbound) = &mut self.inbound {
             inbound.partial = Vec::new();
-            inbound.routes = None;
+            inbound.routes.clear();
         }
         burst.now = Some(now);
         burst.totals.closed(&reason);

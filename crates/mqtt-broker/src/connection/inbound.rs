@@ -11,11 +11,11 @@ pub(super) struct Inbound {
     /// Answers to this client's own packets, in their order.
     pub(super) answers: Answers,
     /// Where its messages go.
-    pub(super) routes: Option<Box<RouteCache>>,
+    pub(super) routes: RouteCache,
 }
 
 impl Inbound {
     pub(super) fn is_empty(&self) -> bool {
-        self.partial.is_empty() && self.answers.is_settled() && self.routes.is_none()
+        self.partial.is_empty() && self.answers.is_settled() && self.routes.is_empty()
     }
 }

@@ -179,7 +179,7 @@ impl Connection {
             let mark = self.place.core.retain(now, outgoing, burst); // [MQTT-3.3.1-12]: and only then.
             self.hold_message_until(mark, outgoing.size());
         }
-        let routes = self.inbound.get_or_insert_default().routes.get_or_insert_default();
+        let routes = &mut self.inbound.get_or_insert_default().routes;
         let mark = self.place.core.publish(outgoing, publisher, group, routes, burst);
         self.hold_message_until(mark, outgoing.size());
         Ok(())

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
     Connect, Decoder, Delivery, Packet, PacketId, Puback, Publish, Pubrec, QoS, Subscribe, TopicFilter,
-    TopicName, Utf8Bytes, Will,
+    TopicName, Unsubscribe, Utf8Bytes, Will,
 };
 
 use super::*;
@@ -119,6 +119,36 @@ fn a_client_that_rests_has_nothing_under_way() {
     client.connection.handle_bytes(client.now, &end, &mut client.core.burst());
     assert_eq!(client.say(), [Packet::Pingresp]);
     assert!(client.connection.inbound.is_none());
+}
+
+/// More topics than a publisher knows by itself, round and round, while subscriptions come and go.
+#[test]
+fn a_publisher_of_many_topics_reaches_who_is_subscribed_now() {
+    let mut client = Fixture::new(Limits::default());
+    let topics: Vec<String> = (0..100).map(|n| format!("{}/{}/{n}", n % 2, "x".repeat(n % 50))).collect();
+    let filter = |text: &str| TopicFilter::try_from(text).unwrap();
+    for (filters, leave, expected) in [
+        (vec!["#"], "#", 100),
+        (vec!["+/+/17", "1/#"], "1/#", 50),
+        (vec![], "none", 1),
+        (vec![topics[40].as_str(), topics[60].as_str()], "none", 3),
+    ] {
+        if !filters.is_empty() {
+            let filters = filters.iter().map(|text| (filter(text), QoS::AtMostOnce)).collect();
+            client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+        }
+        client.say();
+        for round in 0..4 {
+            for topic in &topics {
+                let topic = TopicName::try_from(topic.as_str()).unwrap();
+                let (payload, delivery) = (Bytes::from_static(b"x"), Delivery::AtMostOnce);
+                client.hear(&Packet::Publish(Publish { delivery, retain: false, topic, payload }));
+            }
+            assert_eq!(client.say().len(), expected, "round {round}");
+        }
+        let filters = vec![filter(leave)];
+        client.hear(&Packet::Unsubscribe(Unsubscribe { packet_id: PacketId::FIRST, filters }));
+    }
 }
 
 /// The message was to be repeated while the socket took nothing; then PUBREC came, and its PUBREL went first: the client

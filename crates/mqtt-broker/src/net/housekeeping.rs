@@ -21,6 +21,7 @@ pub(crate) async fn keep_house(core: Arc<Core>, stop: CancellationToken) {
     let mut told = core.counters.snapshot();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         core.admission.tick(now(), &core.limits);
+        core.tidy_routes();
         told = tell_of_refusals(&told, core.counters.snapshot());
         while core.tick(now()) && !stop.is_cancelled() {
             yield_now().await;
