@@ -101,7 +101,7 @@ mod tests {
         restoring.finish();
         assert!(registry.next_due(now).is_none());
         let expiry = limits.session_expiry.unwrap();
-        let due = |minutes| registry.next_due(now + (expiry - Duration::from_mins(minutes)));
+        let due = |minutes| registry.next_due(now + expiry.saturating_sub(Duration::from_mins(minutes)));
         assert_eq!(
             [due(9), due(9), due(5), due(5)].map(|due| due.map(|due| due.serial)),
             [Some(2), None, Some(3), Some(1)]
