@@ -14,6 +14,8 @@ use crate::{
 
 /// A run with so many bytes takes no more.
 const MOST_BYTES: usize = 32 * 1024;
+/// A message with more has a row of its own: in a run it would take its room until those beside it are done with, too.
+const MOST_MESSAGE_BYTES: usize = 4 * 1024;
 
 #[derive(Default)]
 pub(super) struct Behind {
@@ -31,6 +33,11 @@ impl Behind {
     /// How many messages there are.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether a message may be here.
+    pub(super) fn takes(queued: &QueuedMessage) -> bool {
+        queued.message.size() <= MOST_MESSAGE_BYTES
     }
 
     /// Its key has to be greater than any that this queue ever had.
@@ -64,6 +71,15 @@ impl Behind {
                 take(*id, place.queued.clone());
             }
         }
+    }
+
+    /// Takes all of a session.
+    pub(super) fn take_queue(&mut self, id: SessionId) -> Vec<QueuedMessage> {
+        let queue = self.queues.remove(&id).unwrap_or_default();
+        let taken: Vec<_> =
+            queue.into_iter().filter(|place| !place.is_empty).map(|place| place.queued).collect();
+        self.len -= taken.len();
+        taken
     }
 
     pub(super) fn for_each(&self, mut visit: impl FnMut(Entry)) {

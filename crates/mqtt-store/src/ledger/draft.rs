@@ -69,7 +69,7 @@ impl Draft {
     pub(super) fn queue(&mut self, id: SessionId, queued: QueuedMessage, is_newest: bool) {
         let key = queued.key;
         let message = (queued.message.size() > SMALL_MESSAGE_BYTES).then(|| queued.message.clone());
-        let is_first = if is_newest {
+        let is_first = if is_newest && Behind::takes(&queued) {
             self.behind.push(id, queued);
             true
         } else {
@@ -90,15 +90,26 @@ impl Draft {
                 None => return false,
             },
         };
+        self.lose_user(entry.1, size);
+        true
+    }
+
+    /// Takes back what is new in the queue of a session that is over, as far as that is easily found.
+    pub(super) fn unqueue_all(&mut self, id: SessionId) {
+        for queued in self.behind.take_queue(id) {
+            self.lose_user(queued.key, queued.message.size());
+        }
+    }
+
+    fn lose_user(&mut self, key: MessageKey, size: usize) {
         if size > SMALL_MESSAGE_BYTES
-            && let Some(large) = self.large.get_mut(&entry.1)
+            && let Some(large) = self.large.get_mut(&key)
         {
             large.users -= 1;
             if large.users == 0 {
-                self.large.remove(&entry.1);
+                self.large.remove(&key);
             }
         }
-        true
     }
 
     /// How many entries there are to write.

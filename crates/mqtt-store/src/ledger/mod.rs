@@ -218,6 +218,7 @@ impl<E: Engine> Ledger<E> {
             let state = State { presence: Presence::Ended, head: live.head };
             self.draft.put(Table::States, id_key(live.id), &Value::State(state));
             self.draft.delete(Table::Sessions, id_key(live.id));
+            self.draft.unqueue_all(live.id);
             self.runs.end(live.id);
             self.leftovers.push_back(Leftovers::new(live.id, live.head));
         }

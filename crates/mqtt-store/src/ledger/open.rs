@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, Reads},
     inbox::size,
     options::Durability,
-    wal::{Medium, Replayed, replay},
+    wal::{FILES, Medium, Replayed, replay},
     writer,
 };
 
@@ -82,13 +82,18 @@ impl<E: Engine> Ledger<E> {
             let over = State { presence: Presence::Ended, head: 0 };
             self.draft.put(Table::States, id_key(id), &Value::State(over));
             self.leftovers.push_back(Leftovers::new(id, 0));
-            self.next_id = id.saturating_add(1);
+            self.next_id =
+                id.checked_add(1).ok_or_else(|| damaged(Table::Runs, "has a session that cannot be"))?;
         }
         Ok(())
     }
 
     /// Takes in what the log has and the engine does not.
     pub(crate) fn catch_up<M: Medium>(&mut self, log: &M, durability: Durability) -> Result<(), StoreError> {
+        if durability == Durability::Sync {
+            // What goes ahead of its batch relies on the log, of which the last process may not have synced the end.
+            (0..FILES).try_for_each(|file| log.sync(file))?;
+        }
         let (mut records, mut bytes) = (Vec::new(), 0);
         let known = self.groups;
         let Replayed { groups, has_hole } = replay(log, known, |groups, group| {

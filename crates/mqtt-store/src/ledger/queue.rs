@@ -31,6 +31,8 @@ impl<E: Engine> Ledger<E> {
             Some(newest) => newest,
             None => newest_row(&*self.engine, id)?.max(newest_in_runs(&*self.engine, id)?),
         };
+        // The head is in the engine, and what goes ahead of its batch must not lie before it: nobody would see it there.
+        let newest = newest.max(live.head.saturating_sub(1));
         live.newest = Some(newest.max(key));
         if key < live.head {
             live.head = key;

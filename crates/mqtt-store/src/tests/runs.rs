@@ -16,7 +16,10 @@ use crate::{
     Durability,
     check::{Walk, check, count},
     encoding::{Table, Value, decode},
-    engine::{Reads, double::Disk},
+    engine::{
+        Reads,
+        double::{Disk, Fault},
+    },
     ledger::Ledger,
     pages::{self, Job},
     reader::recover,
@@ -170,6 +173,64 @@ fn a_check_says_what_does_not_fit() {
     disk.put(Table::Gaps, &[&key[..8], &[0; 8]].concat(), &Value::Gaps(1));
     let [problem] = &problems(&disk)[..] else { panic!() };
     assert!(problem.starts_with("there are gaps of a run that is not there"));
+}
+
+/// Its run went ahead of a batch that never came, and below the head that the engine knows: then nobody would see it until a later
+/// message moved the head back, and its keys would be given out again.
+#[test]
+fn nothing_goes_ahead_below_a_head() {
+    let disk = Disk::default();
+    let mut ledger = open(&disk);
+    write(&mut ledger, [started(1)].into_iter().chain((1..=1_100).map(|key| queued(1, key))));
+    write(&mut ledger, (1..=1_100).map(|key| done(1, key)));
+    write(&mut ledger, [Record::SessionAttached { session: 1 }]);
+    let mut ledger = open(&disk); // Keys begin with 1 again.
+    disk.fail_after(1, Fault::Write);
+    let again = (1..=200).map(|key| queued(1, key));
+    let _ = ledger.write(again, 0, Durability::Os, true);
+    let disk = disk.after_power_loss(0, |_| 0);
+    let before = waiting(&disk);
+    let next = before.last().map_or(0, |(_, key)| *key) + 1;
+    write(&mut open(&disk), [queued(1, next)]);
+    assert_eq!(waiting(&disk), [before, vec![(1, next)]].concat());
+    assert_sound(&disk);
+}
+
+/// Those beside them wait, and would keep them on the disk.
+#[test]
+fn large_messages_that_are_done_with_take_no_room() {
+    let disk = Disk::default();
+    let mut ledger = open(&disk);
+    let message = |size| Message::new(&"t".try_into().unwrap(), &vec![b'x'; size], QoS::AtLeastOnce);
+    let queued = |key, size| Record::Queued {
+        session: 1,
+        key,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        message: message(size),
+    };
+    write(&mut ledger, [started(1)]);
+    for key in (1..64).step_by(2) {
+        write(&mut ledger, [queued(key, 1), queued(key + 1, 1024 * 1024)]);
+        write(&mut ledger, [done(1, key + 1)]);
+    }
+    let bytes: usize = [Table::Runs, Table::Queue]
+        .iter()
+        .flat_map(|table| disk.rows(*table, &[], None))
+        .map(|row| row.unwrap().1.len())
+        .sum();
+    assert_eq!(waiting(&disk).len(), 32);
+    assert!(bytes < 64 * 1024, "{bytes}");
+}
+
+/// What was queued for it in the batch in which it ended is not written, either.
+#[test]
+fn a_session_that_ends_at_once_has_no_runs() {
+    let disk = Disk::default();
+    let mut ledger = open(&disk);
+    let all = [started(1)].into_iter().chain((1..=9).map(|key| queued(1, key)));
+    write(&mut ledger, all.chain([Record::SessionEnded { session: 1 }]));
+    assert_eq!((rows(&disk, Table::Runs), rows(&disk, Table::Queue)), (0, 0));
 }
 
 #[derive(Clone, Debug)]
