@@ -221,6 +221,21 @@ fn queued(key: MessageKey) -> Record {
     Record::Queued { session: 1, key, qos: QoS::AtLeastOnce, retain: false, message }
 }
 
+/// The process ended between the write to the log and its sync. What goes ahead of its batch at the next start relies on the log.
+#[test]
+fn a_start_syncs_the_log_before_it_relies_on_it() {
+    let disk = Disk::default();
+    let group: Vec<_> = [started(1)].into_iter().chain((1..=9).map(queued)).collect();
+    let mut log = Wal::new(disk.clone(), 0, u64::MAX, Durability::Os);
+    let mut frame = Frame::default();
+    frame.push(&group);
+    log.write(&mut frame).unwrap();
+    disk.fail_after(2, Fault::Write); // The new epoch and the runs get through.
+    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
+    ledger.catch_up(&disk, Durability::Sync).unwrap_err();
+    assert_eq!(reopened(&disk.after_power_loss(0, |_| 0)), group);
+}
+
 /// Everybody who waits is woken when the disk fails, whatever they wait for.
 #[test]
 fn a_failure_wakes_everybody() {
