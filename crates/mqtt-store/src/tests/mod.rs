@@ -1,6 +1,7 @@
 //! Tests that need a look inside.
 
 mod clean_end;
+mod crashes;
 mod damage;
 mod encoding;
 mod log;

@@ -49,12 +49,17 @@ fn write(ledger: &mut Ledger<Disk>, records: impl IntoIterator<Item = Record>) {
     ledger.write(records, 0, Durability::Sync, true).unwrap();
 }
 
-fn rows(disk: &Disk, table: Table) -> usize {
+pub(super) fn rows(disk: &Disk, table: Table) -> usize {
     disk.rows(table, &[], None).count()
 }
 
 /// The messages of a session that wait behind this one, as they are read a page at a time.
-fn read(disk: &Disk, ledger: &Ledger<Disk>, session: SessionKey, mut after: MessageKey) -> Vec<MessageKey> {
+pub(super) fn read(
+    disk: &Disk,
+    ledger: &Ledger<Disk>,
+    session: SessionKey,
+    mut after: MessageKey,
+) -> Vec<MessageKey> {
     let mut keys = Vec::new();
     loop {
         let (jobs, taken) = channel();
@@ -74,7 +79,7 @@ fn read(disk: &Disk, ledger: &Ledger<Disk>, session: SessionKey, mut after: Mess
     }
 }
 
-fn waiting(disk: &Disk) -> Vec<(SessionKey, MessageKey)> {
+pub(super) fn waiting(disk: &Disk) -> Vec<(SessionKey, MessageKey)> {
     let mut keys = Vec::new();
     recover(disk, &mut |record| {
         if let Record::Queued { session, key, .. } = record {
@@ -89,7 +94,7 @@ fn counted(disk: &Disk) -> u64 {
     count(disk, Walk::new(0, &mut |_| {})).unwrap().waiting
 }
 
-fn assert_sound(disk: &Disk) {
+pub(super) fn assert_sound(disk: &Disk) {
     let report = check(disk, Walk::new(0, &mut |_| {})).unwrap();
     assert!(report.is_ok(), "{:?}", report.problems);
 }
