@@ -180,6 +180,23 @@ fn a_check_says_what_does_not_fit() {
     assert!(problem.starts_with("there are gaps of a run that is not there"));
 }
 
+/// A head is moved past what was done with, and nothing that waits stands before it.
+#[test]
+fn no_head_is_moved_past_a_run() {
+    let disk = Disk::default();
+    let mut ledger = open(&disk);
+    write(&mut ledger, [started(1)].into_iter().chain((1..=1_300).map(|key| queued(1, key))));
+    write(&mut ledger, (51..=1_200).map(|key| done(1, key)));
+    write(&mut ledger, [Record::SessionAttached { session: 1 }]);
+    let left: Vec<_> = (1..=50).chain(1_201..=1_300).map(|key| (1, key)).collect();
+    assert_eq!(waiting(&disk), left);
+    assert_sound(&disk);
+    write(&mut ledger, (1..=50).chain(1_201..=1_250).map(|key| done(1, key)));
+    write(&mut ledger, (1_251..=1_299).map(|key| done(1, key)));
+    assert_eq!(waiting(&disk), [(1, 1_300)]);
+    assert_sound(&disk);
+}
+
 /// Its run went ahead of a batch that never came, and below the head that the engine knows: then nobody would see it until a later
 /// message moved the head back, and its keys would be given out again.
 #[test]
