@@ -58,7 +58,7 @@ impl<'a> Recovery<'a> {
             sessions: Restoring::new(&core.sessions),
             current: None,
             attached: Vec::new(),
-            newest: 0,
+            newest: expected.newest,
             wills: Vec::new(),
             retained: core.fill_retained(expected.retained),
             expired: Vec::new(),

@@ -2,7 +2,9 @@
 
 use std::{io, path::Path, sync::Arc, task::Waker, time::Duration};
 
-use mqtt_broker::store::{BatchCounts, DeliverPage, Expected, Mark, QueueRead, Record, Store, StoreError};
+use mqtt_broker::store::{
+    BatchCounts, DeliverPage, Expected, Mark, MessageKey, QueueRead, Record, Store, StoreError,
+};
 
 use crate::{
     ahead,
@@ -43,6 +45,8 @@ struct Inner {
     engine: Arc<FjallEngine>,
     directory: Directory,
     max_stall: Duration,
+    /// When it was opened: see [`Ledger::newest_done`].
+    newest_done: MessageKey,
 }
 
 impl FjallStore {
@@ -92,9 +96,10 @@ impl FjallStore {
             Files::open(&directory.log())?
         };
         ledger.catch_up(&log, options.durability)?;
+        let newest_done = ledger.newest_done();
         let viewed = Arc::clone(&engine);
         let writer = Writer::start(ledger, log, options, move || viewed.view())?;
-        Ok(Self(Arc::new(Inner { writer, engine, directory, max_stall: options.max_stall })))
+        Ok(Self(Arc::new(Inner { writer, engine, directory, max_stall: options.max_stall, newest_done })))
     }
 
     /// Reads every row and compares what has to agree. Works while the store is being written to.
@@ -257,7 +262,8 @@ impl Store for FjallStore {
 
     fn expected(&self) -> Expected {
         let rows = |table| usize::try_from(self.0.engine.approximate_rows(table)).unwrap_or(usize::MAX);
-        Expected { subscriptions: rows(Table::Subscriptions), retained: rows(Table::Retained) }
+        let newest = self.0.newest_done;
+        Expected { subscriptions: rows(Table::Subscriptions), retained: rows(Table::Retained), newest }
     }
 
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {

@@ -206,13 +206,15 @@ pub trait Store: Send + Sync + 'static {
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage);
 }
 
-/// How much there is to recover.
+/// How much there is to recover, and from where to go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Subscriptions.
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
+    /// The greatest key that the store knows of, of messages that are gone too. New ones are greater.
+    pub newest: MessageKey,
 }
 
 /// Which part of a queue [`Store::read_queue`] is to read.

@@ -11,7 +11,7 @@ use std::{
 
 use mqtt_broker::{
     Broker, Limits, QoS,
-    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
+    store::{DeliverPage, Expected, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
 
@@ -370,6 +370,8 @@ async fn a_store_that_has_failed_is_left_alone() {
 struct Groups {
     kept: MemoryStore,
     all: Arc<Mutex<Vec<Vec<Record>>>>,
+    /// The greatest key that it knows of.
+    newest: u64,
 }
 
 impl Groups {
@@ -410,9 +412,28 @@ impl Store for Groups {
         self.kept.recover(visit)
     }
 
+    fn expected(&self) -> Expected {
+        Expected { newest: self.newest, ..Expected::default() }
+    }
+
     fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
         self.kept.read_queue(read, deliver);
     }
+}
+
+#[tokio::test]
+async fn keys_go_on_from_the_greatest_that_the_store_knows_of() {
+    let store = Groups { newest: 500, ..Groups::default() };
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    Client::connected(address, "p").await.publish("t", "m", QoS::AtLeastOnce).await;
+    let all = store.all.lock().unwrap();
+    let keys = all.iter().flatten().filter_map(|record| match record {
+        Record::Queued { key, .. } => Some(*key),
+        _ => None,
+    });
+    assert_eq!(keys.collect::<Vec<_>>(), [501]);
 }
 
 /// The Will of a connection is published once, whenever the broker dies while the next one takes the session over; and that

@@ -244,7 +244,7 @@ fn open_tables(
 }
 
 fn table_options(table: Table, options: &StoreOptions) -> KeyspaceCreateOptions {
-    // Bulk makes many files, and whoever merges them less often writes them less often.
+    // Bulk makes many files, and whoever merges them less often writes them less often. With 20 the engine slows down who writes.
     let merges_from = if table == Table::Runs { 16 } else { 4 };
     KeyspaceCreateOptions::default()
         .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(merges_from)))

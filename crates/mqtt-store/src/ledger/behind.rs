@@ -24,6 +24,7 @@ pub(super) struct Behind {
     len: usize,
 }
 
+/// Stays when its message is taken back: those behind it need not move.
 pub(super) struct Place {
     queued: QueuedMessage,
     is_empty: bool,

@@ -83,13 +83,9 @@ impl Draft {
 
     /// Takes back a new entry, if it is one.
     pub(super) fn unqueue(&mut self, entry: Entry) -> bool {
-        let size = match self.new.remove(&entry) {
-            Some(new) => new.message.size(),
-            None => match self.behind.take_back(entry) {
-                Some(new) => new.message.size(),
-                None => return false,
-            },
-        };
+        let new = self.new.remove(&entry);
+        let Some(new) = new.as_ref().or_else(|| self.behind.take_back(entry)) else { return false };
+        let size = new.message.size();
         self.lose_user(entry.1, size);
         true
     }

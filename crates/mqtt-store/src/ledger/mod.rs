@@ -90,6 +90,12 @@ impl<E: Engine> Ledger<E> {
         self.sessions.is_empty().then_some(0)
     }
 
+    /// The greatest key that a head was moved past. Messages with such keys would have to lie before a head, and could not go into
+    /// runs: new ones had better be greater.
+    pub(crate) fn newest_done(&self) -> MessageKey {
+        self.sessions.values().map(|live| live.head.saturating_sub(1)).max().unwrap_or_default()
+    }
+
     /// Makes one batch of these records and commits it: with them there have been so many groups. Nothing is committed if
     /// nothing has changed. If the log has these groups a part may go ahead: after a crash the rest is taken in from there, and that
     /// part again, to no effect.
@@ -186,10 +192,7 @@ impl<E: Engine> Ledger<E> {
 
     fn change_window(&mut self, session: SessionKey, change: impl FnOnce(&mut Window)) {
         let Some(live) = self.sessions.get_mut(&session) else { return };
-        let window = live.window.get_or_insert_default();
-        let had_changed = window.has_changed();
-        change(window);
-        if window.has_changed() && !had_changed {
+        if live.change_window(change) {
             self.draft.windows.push(session);
         }
     }
@@ -262,6 +265,14 @@ impl Live {
             done_since_head: 0,
             window: None,
         }
+    }
+
+    /// Whether this is the first change in this batch.
+    fn change_window(&mut self, change: impl FnOnce(&mut Window)) -> bool {
+        let window = self.window.get_or_insert_default();
+        let had_changed = window.has_changed();
+        change(window);
+        window.has_changed() && !had_changed
     }
 
     fn recovered(id: SessionId, state: State) -> Self {

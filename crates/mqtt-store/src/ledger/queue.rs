@@ -49,12 +49,8 @@ impl<E: Engine> Ledger<E> {
     pub(super) fn finish(&mut self, session: SessionKey, key: MessageKey) -> Result<(), StoreError> {
         let Some(live) = self.sessions.get_mut(&session) else { return Ok(()) };
         let entry = (live.id, key);
-        if let Some(window) = &mut live.window {
-            let had_changed = window.has_changed();
-            window.finish(key);
-            if window.has_changed() && !had_changed {
-                self.draft.windows.push(session);
-            }
+        if live.window.is_some() && live.change_window(|window| window.finish(key)) {
+            self.draft.windows.push(session);
         }
         if self.draft.unqueue(entry) || self.draft.gone.contains(&entry) {
             return Ok(());

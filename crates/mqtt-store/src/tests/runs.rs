@@ -7,13 +7,13 @@ use std::{
 
 use mqtt_broker::{
     Message, QoS,
-    store::{MessageKey, QueueRead, Record, SessionKey},
+    store::{MessageKey, QueueRead, Record, SessionKey, Store},
 };
 use proptest::{collection::vec, prelude::*};
 
-use super::records::sorted;
+use super::{records::sorted, scratch};
 use crate::{
-    Durability,
+    Durability, FjallStore, StoreOptions,
     check::{Walk, check, count},
     encoding::{Table, Value, decode},
     engine::{
@@ -38,6 +38,13 @@ fn queued(session: SessionKey, key: MessageKey) -> Record {
 
 fn done(session: SessionKey, key: MessageKey) -> Record {
     Record::Done { session, key }
+}
+
+/// A ledger with a session for which these messages wait.
+fn with_queue(disk: &Disk, keys: impl Iterator<Item = MessageKey>) -> Ledger<Disk> {
+    let mut ledger = open(disk);
+    write(&mut ledger, [started(1)].into_iter().chain(keys.map(|key| queued(1, key))));
+    ledger
 }
 
 /// A ledger that makes runs of two new entries or more.
@@ -102,8 +109,7 @@ pub(super) fn assert_sound(disk: &Disk) {
 #[test]
 fn many_messages_take_few_rows_and_leave_none() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=49).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=49);
     write(&mut ledger, (51..=99).map(|key| queued(1, key)));
     assert_eq!((rows(&disk, Table::Runs), rows(&disk, Table::Queue)), (2, 0));
     write(&mut ledger, (1..=40).chain(51..=60).map(|key| done(1, key)));
@@ -123,8 +129,7 @@ fn many_messages_take_few_rows_and_leave_none() {
 #[test]
 fn a_batch_may_go_from_run_to_run_and_back() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=3).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=3);
     write(&mut ledger, (4..=6).map(|key| queued(1, key)));
     write(&mut ledger, [done(1, 1), done(1, 5), done(1, 3), done(1, 4), done(1, 1)]);
     assert_eq!(waiting(&disk), [(1, 2), (1, 6)]);
@@ -137,8 +142,7 @@ fn a_batch_may_go_from_run_to_run_and_back() {
 #[test]
 fn what_comes_again_stands_for_itself() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=3).map(|key| queued(1, key))));
+    with_queue(&disk, 1..=3);
     write(&mut open(&disk), (1..=3).map(|key| queued(1, key)));
     assert_eq!(waiting(&disk), [(1, 1), (1, 2), (1, 3)]);
     assert_eq!((rows(&disk, Table::Runs), rows(&disk, Table::Queue)), (0, 3));
@@ -149,8 +153,7 @@ fn what_comes_again_stands_for_itself() {
 #[test]
 fn the_runs_of_a_session_that_is_over_go_too() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=9).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=9);
     write(&mut ledger, [done(1, 2), Record::SessionEnded { session: 1 }]);
     assert_sound(&disk);
     assert_eq!(rows(&disk, Table::Gaps), 1);
@@ -164,8 +167,7 @@ fn the_runs_of_a_session_that_is_over_go_too() {
 #[test]
 fn a_check_says_what_does_not_fit() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=3).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=3);
     write(&mut ledger, [done(1, 1)]);
     let (key, value) = disk.rows(Table::Gaps, &[], None).next().unwrap().unwrap();
     assert_eq!(decode(Table::Gaps, &key, &value), Ok(Value::Gaps(1)));
@@ -184,8 +186,7 @@ fn a_check_says_what_does_not_fit() {
 #[test]
 fn no_head_is_moved_past_a_run() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=1_300).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=1_300);
     write(&mut ledger, (51..=1_200).map(|key| done(1, key)));
     write(&mut ledger, [Record::SessionAttached { session: 1 }]);
     let left: Vec<_> = (1..=50).chain(1_201..=1_300).map(|key| (1, key)).collect();
@@ -202,8 +203,7 @@ fn no_head_is_moved_past_a_run() {
 #[test]
 fn nothing_goes_ahead_below_a_head() {
     let disk = Disk::default();
-    let mut ledger = open(&disk);
-    write(&mut ledger, [started(1)].into_iter().chain((1..=1_100).map(|key| queued(1, key))));
+    let mut ledger = with_queue(&disk, 1..=1_100);
     write(&mut ledger, (1..=1_100).map(|key| done(1, key)));
     write(&mut ledger, [Record::SessionAttached { session: 1 }]);
     let mut ledger = open(&disk); // Keys begin with 1 again.
@@ -216,6 +216,22 @@ fn nothing_goes_ahead_below_a_head() {
     write(&mut open(&disk), [queued(1, next)]);
     assert_eq!(waiting(&disk), [before, vec![(1, next)]].concat());
     assert_sound(&disk);
+}
+
+/// Otherwise its messages would all be before that head, and none in a run, until so many more had come.
+#[test]
+fn a_store_knows_of_keys_that_a_head_was_moved_past() {
+    let directory = scratch();
+    let options = StoreOptions::new(directory.path()).durability(Durability::Os);
+    let store = FjallStore::open(options.clone()).unwrap();
+    assert_eq!(store.expected().newest, 0);
+    store.append([started(1)].into_iter().chain((1..=1_100).map(|key| queued(1, key))).collect());
+    store.info(&mut |_| {}).unwrap();
+    store.append((1..=1_100).map(|key| done(1, key)).collect());
+    store.info(&mut |_| {}).unwrap();
+    store.append(vec![Record::SessionAttached { session: 1 }]);
+    store.close().unwrap();
+    assert_eq!(FjallStore::open(options).unwrap().expected().newest, 1_100);
 }
 
 /// Those beside them wait, and would keep them on the disk.
