@@ -3,6 +3,7 @@
 //! Publish, subscribe, end a session: each is one function here, whoever asks for it (a connection, the embedder, a Will).
 
 mod hand_over;
+mod publish;
 mod retained;
 mod worker_routes;
 
@@ -16,7 +17,7 @@ use std::{
 };
 
 use mqtt_codec::{QoS, TopicFilter};
-use mqtt_router::{Retained, Route, SubscribeError, Subscriptions, split_shared};
+use mqtt_router::{Retained, SubscribeError, Subscriptions, split_shared};
 use parking_lot::RwLock;
 
 use crate::{
@@ -29,16 +30,13 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    route_cache::{Receivers, RouteCache},
     session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
     store::{Mark, Record},
     trace::Traces,
 };
 
-use self::worker_routes::{Shared, WorkerRoutes};
+use self::worker_routes::WorkerRoutes;
 
-/// How many looks at a filter, or at a member of a shared group, take as long as handing one message over.
-const LOOKS_A_HAND_OVER: usize = 8;
 /// How many sessions or retained messages expire before others have their turn.
 const EXPIRED_AT_A_TIME: usize = 256;
 /// How many subscriptions of a session that is over are removed under one lock.
@@ -168,125 +166,6 @@ impl Core {
     ) {
         burst.tally.dropped(reason);
         self.observe_message(&Event::Dropped { client_id, message, reason });
-    }
-
-    /// Hands a message to everybody with a matching subscription [MQTT-4.5.0-1].
-    ///
-    /// `publisher` is a number that stands for the publishing client, for shared subscriptions that go by it; `group` is
-    /// what has to survive together with the message; `own` is what the publisher knows by itself. The mark says when all of
-    /// it does.
-    pub(crate) fn publish(
-        &self,
-        outgoing: &Outgoing<'_>,
-        publisher: u64,
-        group: Vec<Record>,
-        own: &mut RouteCache,
-        burst: &mut Burst<'_>,
-    ) -> Mark {
-        let generation = self.generation.load(Ordering::Acquire);
-        match own.get_newest(outgoing.topic, generation) {
-            Some(receivers) => self.hand_out(receivers, outgoing, publisher, group, burst, |_| true),
-            None => self.publish_elsewhere(outgoing, publisher, group, own, burst),
-        }
-    }
-
-    /// The rest of `publish`, apart so that the way of a publisher's usual topic stays short.
-    #[inline(never)]
-    fn publish_elsewhere(
-        &self,
-        outgoing: &Outgoing<'_>,
-        publisher: u64,
-        group: Vec<Record>,
-        own: &mut RouteCache,
-        burst: &mut Burst<'_>,
-    ) -> Mark {
-        let generation = self.generation.load(Ordering::Acquire);
-        let topic = self.routes.hashed(outgoing.topic);
-        if let Some(receivers) = own.get(topic, generation) {
-            return self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
-        }
-        let Some(mut shared) = self.routes.of_this_thread() else {
-            return self.find_and_hand_out(outgoing, publisher, group, burst, |_| true);
-        };
-        let Shared { cache, scratch, .. } = &mut *shared;
-        let receivers = if let Some(receivers) = cache.get(topic, generation) {
-            own.offer(topic, generation, receivers);
-            receivers
-        } else {
-            let generation = self.find_route(outgoing.topic, scratch, burst);
-            let receivers = Receivers::of(scratch);
-            if !own.offer(topic, generation, receivers) {
-                cache.offer(topic, generation, receivers);
-            }
-            receivers
-        };
-        let mark = self.hand_out(receivers, outgoing, publisher, group, burst, |_| true);
-        shared.let_go();
-        mark
-    }
-
-    /// Like [`Core::publish`], but only to receivers that `wanted` names.
-    pub(crate) fn publish_to(
-        &self,
-        outgoing: &Outgoing<'_>,
-        group: Vec<Record>,
-        burst: &mut Burst<'_>,
-        wanted: impl Fn(&SessionRef) -> bool,
-    ) -> Mark {
-        self.find_and_hand_out(outgoing, 0, group, burst, wanted)
-    }
-
-    fn find_and_hand_out(
-        &self,
-        outgoing: &Outgoing<'_>,
-        publisher: u64,
-        group: Vec<Record>,
-        burst: &mut Burst<'_>,
-        wanted: impl Fn(&SessionRef) -> bool,
-    ) -> Mark {
-        let mut route = Route::default();
-        self.find_route(outgoing.topic, &mut route, burst);
-        self.hand_out(Receivers::of(&route), outgoing, publisher, group, burst, wanted)
-    }
-
-    /// Asks the router. Says for which generation the route is valid.
-    fn find_route(&self, topic: &[u8], route: &mut Route<SessionRef>, burst: &mut Burst<'_>) -> u64 {
-        let subscriptions = self.subscriptions.read();
-        subscriptions.route(topic, self.limits.delivery_mode, route); // [MQTT-3.3.2-3]
-        burst.spend(route.cost() / LOOKS_A_HAND_OVER);
-        subscriptions.generation()
-    }
-
-    fn hand_out(
-        &self,
-        route: Receivers<'_>,
-        outgoing: &Outgoing<'_>,
-        publisher: u64,
-        group: Vec<Record>,
-        burst: &mut Burst<'_>,
-        wanted: impl Fn(&SessionRef) -> bool,
-    ) -> Mark {
-        let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
-        burst.spend(route.direct.len() + in_turn.sum::<usize>());
-        let shared = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
-        let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
-        // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
-        let receivers = direct
-            .chain(shared)
-            .filter(|(receiver, _)| wanted(receiver))
-            .map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)));
-        if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
-            let receivers: Vec<(&SessionRef, QoS)> = receivers.collect();
-            let mark = self.keep(&receivers, outgoing, false, group);
-            for (receiver, qos) in receivers {
-                self.hand_over(receiver, outgoing, qos, false, burst);
-            }
-            return mark;
-        }
-        for (receiver, qos) in receivers {
-            self.hand_over(receiver, outgoing, qos, false, burst);
-        }
-        self.durability.append(group)
     }
 
     /// Has every connection ask its hook again about the subscriptions that it has, as soon as it runs.

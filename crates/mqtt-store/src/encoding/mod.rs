@@ -2,17 +2,29 @@
 //!
 //! `docs/durability.md` has the same as a table. Whatever changes here changes [`FORMAT_VERSION`].
 
-use std::time::{Duration, SystemTime};
+mod body;
+mod keys;
+
+use std::time::SystemTime;
 
 use fjall::Slice;
 use mqtt_broker::{
     Message,
     store::{MessageKey, QueuedMessage, SessionKey, StoreError},
 };
-use mqtt_codec::{PacketId, QoS, TopicFilter, TopicName};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+use mqtt_codec::{PacketId, QoS, TopicFilter};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// The version of everything in this file. A store of another version is refused.
+use self::body::write_queued;
+pub(crate) use self::{
+    body::{Body, moment, nanos, text, write_message},
+    keys::{
+        block_key, block_of, entry_key, filter_of, id_key, message_key, message_of, session_of, subscription,
+        subscription_key,
+    },
+};
+
+/// The version of everything in this folder. A store of another version is refused.
 pub(crate) const FORMAT_VERSION: u32 = 4;
 
 /// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
@@ -83,60 +95,6 @@ pub(crate) const EPOCH_KEY: &[u8] = b"gmqtt/epoch";
 /// Messages of a run: a bit each in its gaps.
 pub(crate) const MOST_IN_A_RUN: usize = 64;
 const CHECKSUM_LEN: usize = 4;
-/// Keys of the engine end at 65,535 bytes; a filter may be that long by itself, with a session before it.
-const MAX_FILTER_IN_KEY: usize = 65_000;
-
-pub(crate) fn id_key(id: u64) -> Slice {
-    id.to_be_bytes().into()
-}
-
-pub(crate) fn entry_key(id: SessionId, key: MessageKey) -> Slice {
-    let mut bytes = [0; 16];
-    let (session, message) = bytes.split_at_mut(8);
-    session.copy_from_slice(&id.to_be_bytes());
-    message.copy_from_slice(&key.to_be_bytes());
-    bytes.into()
-}
-
-/// The key of a row of `Inflight` or `Received`.
-pub(crate) fn block_key(id: SessionId, block: u16) -> Slice {
-    let mut bytes = [0; 10];
-    let (session, packet_ids) = bytes.split_at_mut(8);
-    session.copy_from_slice(&id.to_be_bytes());
-    packet_ids.copy_from_slice(&block.to_be_bytes());
-    bytes.into()
-}
-
-pub(crate) fn message_key(epoch: u32, key: MessageKey) -> Slice {
-    [&epoch.to_be_bytes()[..], &key.to_be_bytes()].concat().into()
-}
-
-/// The session and the filter; of a filter that is too long for a key its beginning and a digest.
-pub(crate) fn subscription_key(id: SessionId, filter: &TopicFilter) -> Slice {
-    let filter = filter.as_bytes();
-    match filter.get(..MAX_FILTER_IN_KEY) {
-        Some(beginning) if filter.len() > MAX_FILTER_IN_KEY => {
-            [&id.to_be_bytes(), beginning, &xxh3_128(filter).to_be_bytes()].concat().into()
-        }
-        _ => [&id.to_be_bytes(), filter].concat().into(),
-    }
-}
-
-/// The session that a key of its tables begins with.
-pub(crate) fn session_of(key: &[u8]) -> Option<SessionId> {
-    key.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
-}
-
-/// The message that a key of `Queue` ends with, and the first of a run, which a key of `Runs` or `Gaps` ends with.
-pub(crate) fn message_of(key: &[u8]) -> Option<MessageKey> {
-    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
-}
-
-/// The block of packet identifiers that a key of `Inflight` or `Received` ends with.
-pub(crate) fn block_of(key: &[u8]) -> Option<u16> {
-    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
-}
-
 /// Builds values one after the other in one buffer.
 #[derive(Default)]
 pub(crate) struct Encoder(Vec<u8>);
@@ -301,7 +259,7 @@ impl Value {
 
     /// Reads a value of this table; `None` if the body is not one.
     fn read(table: Table, key: &[u8], body: &[u8]) -> Option<Self> {
-        let mut body = Body(body);
+        let mut body = Body::new(body);
         let value = match table {
             Table::Meta if key == EPOCH_KEY => Self::Epoch(body.u32()?),
             Table::Meta => Self::Mark { number: body.u64()?, synced: body.flag()?, groups: body.u64()? },
@@ -331,7 +289,7 @@ impl Value {
             Table::Gaps => Self::Gaps(body.u64()?),
             Table::Inflight => {
                 let mut steps = Vec::new();
-                while !body.0.is_empty() {
+                while !body.is_empty() {
                     let (key, packet_id) = (body.u64()?, PacketId::new(body.u16()?));
                     steps.push((key, Step { packet_id, released: body.flag()? }));
                 }
@@ -349,7 +307,7 @@ impl Value {
                 Self::Will { client_id: text(body.take(len as usize)?)?, will: body.message()? }
             }
         };
-        body.0.is_empty().then_some(value)
+        body.is_empty().then_some(value)
     }
 }
 
@@ -362,7 +320,7 @@ pub(crate) fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Value, St
 
 /// Where the message of a queue entry is, without reading the message: the epoch if it is kept apart.
 pub(crate) fn home_of(key: &[u8], value: &[u8]) -> Result<Option<u32>, StoreError> {
-    let mut body = Body(verify(Table::Queue, key, value)?);
+    let mut body = Body::new(verify(Table::Queue, key, value)?);
     match body.u8() {
         Some(flags) if flags & 8 == 0 => Ok(None),
         Some(_) => body.u32().map(Some).ok_or_else(|| damaged(Table::Queue, "is cut short")),
@@ -372,7 +330,7 @@ pub(crate) fn home_of(key: &[u8], value: &[u8]) -> Result<Option<u32>, StoreErro
 
 /// The keys of the messages of a run, which are not read.
 pub(crate) fn keys_of_run(key: &[u8], value: &[u8]) -> Result<Vec<MessageKey>, StoreError> {
-    let mut body = Body(verify(Table::Runs, key, value)?);
+    let mut body = Body::new(verify(Table::Runs, key, value)?);
     let mut keys = Vec::new();
     while !body.is_empty() {
         let read = body.head_of_queued().and_then(|(key, _, len)| body.take(len).map(|_| key));
@@ -383,21 +341,6 @@ pub(crate) fn keys_of_run(key: &[u8], value: &[u8]) -> Result<Vec<MessageKey>, S
     } else {
         Err(damaged(Table::Runs, "has no messages, or too many"))
     }
-}
-
-/// The filter of a subscription's row.
-pub(crate) fn filter_of(key: &[u8], in_value: Option<TopicFilter>) -> Result<TopicFilter, StoreError> {
-    match in_value {
-        Some(filter) => Ok(filter),
-        None => TopicFilter::new(key.get(8..).unwrap_or_default().to_vec())
-            .map_err(|_| damaged(Table::Subscriptions, "has no valid topic filter")),
-    }
-}
-
-/// What the value of a subscription has to say, given its key.
-pub(crate) fn subscription(filter: &TopicFilter, qos: QoS) -> Value {
-    let in_value = filter.as_bytes().len() > MAX_FILTER_IN_KEY;
-    Value::Subscription { qos, filter: in_value.then(|| filter.clone()) }
 }
 
 /// A key and a value of the batch number as they follow each other in the engine's journal, if these bytes begin so.
@@ -430,108 +373,5 @@ impl State {
             _ => return None,
         };
         Some(Self { presence, head })
-    }
-}
-
-fn write_queued(queued: &QueuedMessage, out: &mut Vec<u8>) {
-    out.extend_from_slice(&queued.key.to_be_bytes());
-    out.push(queued.qos.as_u8() | u8::from(queued.retain) << 2);
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    write_message(&queued.message, out);
-    let len = (out.len() - at - 4) as u32;
-    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
-}
-
-pub(crate) fn write_message(message: &Message, out: &mut Vec<u8>) {
-    let topic = message.topic_bytes();
-    out.push(message.qos().as_u8() | u8::from(message.retain()) << 2);
-    out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
-    out.extend_from_slice(topic);
-    out.extend_from_slice(message.payload());
-}
-
-/// Nanoseconds since 1970; good until 2554.
-pub(crate) fn nanos(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn moment(nanos: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
-}
-
-pub(crate) fn text(bytes: &[u8]) -> Option<Box<str>> {
-    std::str::from_utf8(bytes).ok().map(Box::from)
-}
-
-/// The rest of a body that is being read.
-pub(crate) struct Body<'a>(&'a [u8]);
-
-impl<'a> Body<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.chunk().map(u8::from_be_bytes)
-    }
-
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.chunk().map(u16::from_be_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.chunk().map(u32::from_be_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.chunk().map(u64::from_be_bytes)
-    }
-
-    pub(crate) fn flag(&mut self) -> Option<bool> {
-        match self.u8()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
-    }
-
-    /// The key of a message of a run, its flags, and how many bytes follow.
-    fn head_of_queued(&mut self) -> Option<(MessageKey, u8, usize)> {
-        Some((self.u64()?, self.u8()?, self.u32()? as usize))
-    }
-
-    fn queued(&mut self) -> Option<QueuedMessage> {
-        let (key, flags, len) = self.head_of_queued()?;
-        let message = Body(self.take(len)?).message()?;
-        Some(QueuedMessage { key, qos: QoS::from_u8(flags & 3)?, retain: flags & 4 != 0, message })
-    }
-
-    pub(crate) fn message(&mut self) -> Option<Message> {
-        let (flags, topic_len) = (self.u8()?, self.u16()?);
-        let topic = TopicName::new(self.take(usize::from(topic_len))?.to_vec()).ok()?;
-        let message = Message::new(&topic, self.rest(), QoS::from_u8(flags & 3)?);
-        Some(if flags & 4 == 0 { message } else { message.retained() })
     }
 }
