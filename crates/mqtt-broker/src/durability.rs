@@ -63,16 +63,26 @@ impl Durability {
     ///
     /// Keys grow in the order of the groups: who has read a queue up to a key has missed nothing before it.
     pub(crate) fn append_message(&self, mut group: Vec<Record>) -> (Mark, MessageKey) {
+        self.with_new_key(|store, new| {
+            group.iter_mut().for_each(|record| set_key(record, new));
+            store.append(group)
+        })
+    }
+
+    /// The same for a group of one record.
+    pub(crate) fn append_message_alone(&self, mut record: Record) -> (Mark, MessageKey) {
+        self.with_new_key(|store, new| {
+            set_key(&mut record, new);
+            store.append_one(record)
+        })
+    }
+
+    fn with_new_key(&self, append: impl FnOnce(&dyn Store, MessageKey) -> Mark) -> (Mark, MessageKey) {
         let Some(On { store, next_key, .. }) = &self.0 else { return (Mark::NOTHING, 0) };
         let mut next_key = next_key.lock();
         let new = *next_key;
         *next_key += 1;
-        for record in &mut group {
-            if let Record::Queued { key, .. } = record {
-                *key = new;
-            }
-        }
-        (store.append(group), new)
+        (append(&**store, new), new)
     }
 
     /// New keys are greater than this one, which an earlier process gave out.
@@ -92,16 +102,21 @@ impl Durability {
 
     /// Whether everything up to `mark` survives. If not, `waker` is woken when it does, or when it is clear that it never will.
     pub(crate) fn is_durable(&self, mark: Mark, waker: &Waker) -> bool {
-        let Some(On { store, .. }) = self.0.as_ref().filter(|_| mark > Mark::NOTHING) else { return true };
-        if store.durable() >= mark {
+        if self.has(mark) {
             return true;
         }
+        let Some(On { store, .. }) = &self.0 else { return true };
         // A store that has failed wakes at once whoever asks: to ask again at each waking would never end.
         if store.failure().is_none() {
             store.wake_at(mark, waker);
         }
         // It may have become durable between the question and the wish to be woken.
         store.durable() >= mark
+    }
+
+    /// Whether everything up to `mark` survives by now.
+    pub(crate) fn has(&self, mark: Mark) -> bool {
+        mark == Mark::NOTHING || self.0.as_ref().is_none_or(|on| on.store.durable() >= mark)
     }
 
     /// Whether more may be begun: a store says when too much waits to be written. `waker` is woken when that is over.
@@ -145,5 +160,11 @@ impl Durability {
     /// Why the store keeps nothing any more, if so.
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.0.as_ref().and_then(|on| on.store.failure())
+    }
+}
+
+fn set_key(record: &mut Record, new: MessageKey) {
+    if let Record::Queued { key, .. } = record {
+        *key = new;
     }
 }

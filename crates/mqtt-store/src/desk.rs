@@ -176,11 +176,14 @@ impl<M: Medium> Desk<M> {
         tray.appended += 1;
         let mark = tray.appended;
         tray.frame.push(group.as_ref());
-        let mut gone = Vec::new();
+        // Most groups have one record.
+        let (mut gone, mut others_gone) = (None, Vec::new());
         for record in group {
             tray.records += 1;
             tray.is_urgent |= !matches!(record, Record::Done { .. }); // Nobody waits to hear of it.
-            gone.extend(tray.inbox.push(mark, record));
+            if let Some(record) = tray.inbox.push(mark, record) {
+                others_gone.extend(gone.replace(record));
+            }
         }
         let is_congested = self.is_congested(&tray);
         if is_congested || tray.frame.len() > self.max_pending_bytes / 2 {
@@ -194,7 +197,7 @@ impl<M: Medium> Desk<M> {
             self.keep.notify_one();
         }
         drop(tray);
-        drop(gone); // Memory is given back while nobody waits.
+        drop((gone, others_gone)); // Memory is given back while nobody waits.
         Mark(mark)
     }
 

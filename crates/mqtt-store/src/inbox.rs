@@ -35,6 +35,9 @@ pub(crate) struct Slot {
     mark: u64,
     /// `None` if it is a message that was done with.
     record: Option<Record>,
+    /// What it takes in memory, roughly, empty or not. Here, because to ask a message means to fetch it from where another
+    /// processor has left it.
+    bytes: usize,
     /// What became of the message.
     sent: Option<PacketId>,
     released: bool,
@@ -89,17 +92,17 @@ impl Inbox {
         };
         let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) else {
             self.note(&record);
-            self.bytes += size(&record);
-            self.slots.push_back(Slot { mark, record: Some(record), sent: None, released: false });
+            let bytes = size(&record);
+            self.bytes += bytes;
+            self.slots.push_back(Slot { mark, record: Some(record), bytes, sent: None, released: false });
             return None;
         };
         match record {
             Record::Sent { packet_id, .. } => slot.sent = Some(packet_id),
             Record::Released { .. } => slot.released = true,
             _ => {
-                let before = slot.bytes();
                 let done = slot.record.take();
-                self.bytes -= before - slot.bytes();
+                self.bytes -= mem::replace(&mut slot.bytes, RECORD_BYTES) - RECORD_BYTES;
                 self.shrink();
                 return done;
             }
@@ -216,9 +219,8 @@ impl Slot {
         self.mark
     }
 
-    /// What it takes in memory, roughly, empty or not.
     pub(crate) fn bytes(&self) -> usize {
-        self.record.as_ref().map_or(RECORD_BYTES, size)
+        self.bytes
     }
 
     /// What the engine is to be told.

@@ -94,6 +94,11 @@ impl Answers {
         let Some(Holds { queue, written }) = self.holds.as_deref_mut() else { return self.bytes.len() };
         while let Some(hold) = queue.pop_front_if(|hold| durability.is_durable(hold.mark, waker)) {
             *written -= hold.written;
+            // Later ones have later marks. The store mostly writes for all of them at once.
+            if queue.back().is_some_and(|last| durability.has(last.mark)) {
+                queue.clear();
+                *written = 0;
+            }
         }
         let kept_from = queue.front().map(|hold| hold.from);
         if kept_from.is_none() {

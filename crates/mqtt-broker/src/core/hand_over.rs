@@ -18,26 +18,28 @@ use crate::{
 impl Core {
     /// Writes a message to the store for those receivers that are to have it after a crash too. Before anybody gets it: what
     /// they do with it can only be written later.
-    pub(super) fn keep(
+    pub(super) fn keep<'s>(
         &self,
-        receivers: &[(&SessionRef, QoS)],
+        receivers: impl Iterator<Item = (&'s SessionRef, QoS)>,
         outgoing: &Outgoing<'_>,
         retain: bool,
         mut group: Vec<Record>,
     ) -> Mark {
-        let mut is_kept = false;
-        for (receiver, qos) in receivers {
-            if receiver.clean || *qos == QoS::AtMostOnce {
-                continue;
+        let mut queued = receivers.filter(|(receiver, qos)| !receiver.clean && *qos > QoS::AtMostOnce).map(
+            |(receiver, qos)| {
+                let (session, message) = (receiver.serial, outgoing.message().clone());
+                Record::Queued { session, key: 0, qos, retain, message }
+            },
+        );
+        let Some(first) = queued.next() else { return self.durability.append(group) };
+        let (mark, key) = match queued.next() {
+            // Most messages have one receiver, and need no group to be made.
+            None if group.is_empty() => self.durability.append_message_alone(first),
+            second => {
+                group.extend([first].into_iter().chain(second).chain(queued));
+                self.durability.append_message(group)
             }
-            is_kept = true;
-            let (session, message) = (receiver.serial, outgoing.message().clone());
-            group.push(Record::Queued { session, key: 0, qos: *qos, retain, message });
-        }
-        if !is_kept {
-            return self.durability.append(group);
-        }
-        let (mark, key) = self.durability.append_message(group);
+        };
         outgoing.key.set(key);
         mark
     }
@@ -53,7 +55,7 @@ impl Core {
     ) {
         if self.durability.is_on() {
             outgoing.key.set(0);
-            self.keep(&[(receiver, qos)], outgoing, retain, Vec::new());
+            self.keep([(receiver, qos)].into_iter(), outgoing, retain, Vec::new());
         }
         self.hand_over(receiver, outgoing, qos, retain, burst);
     }

@@ -116,24 +116,23 @@ impl Core {
     ) -> Mark {
         let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
         burst.spend(route.direct.len() + in_turn.sum::<usize>());
-        let shared = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
-        let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
+        // Each group has its turn once; most topics have none.
+        let picked = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
+        let picked: Vec<(&SessionRef, QoS)> = picked.collect();
         // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
-        let receivers = direct
-            .chain(shared)
-            .filter(|(receiver, _)| wanted(receiver))
-            .map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)));
-        if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
-            let receivers: Vec<(&SessionRef, QoS)> = receivers.collect();
-            let mark = self.keep(&receivers, outgoing, false, group);
-            for (receiver, qos) in receivers {
-                self.hand_over(receiver, outgoing, qos, false, burst);
-            }
-            return mark;
-        }
-        for (receiver, qos) in receivers {
+        let receivers = || {
+            let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
+            let all = direct.chain(picked.iter().copied()).filter(|(receiver, _)| wanted(receiver));
+            all.map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)))
+        };
+        let (mark, group) = if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
+            (self.keep(receivers(), outgoing, false, group), Vec::new())
+        } else {
+            (Mark::NOTHING, group)
+        };
+        for (receiver, qos) in receivers() {
             self.hand_over(receiver, outgoing, qos, false, burst);
         }
-        self.durability.append(group)
+        if group.is_empty() { mark } else { self.durability.append(group) }
     }
 }
