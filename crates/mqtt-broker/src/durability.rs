@@ -64,7 +64,9 @@ impl Durability {
     /// Keys grow in the order of the groups: who has read a queue up to a key has missed nothing before it.
     pub(crate) fn append_message(&self, mut group: Vec<Record>) -> (Mark, MessageKey) {
         self.with_new_key(|store, new| {
-            group.iter_mut().for_each(|record| set_key(record, new));
+            for record in &mut group {
+                set_key(record, new);
+            }
             store.append(group)
         })
     }
