@@ -34,7 +34,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 enum What {
-    /// Print a configuration file with every key as a comment that holds its default
+    /// Print a configuration file with every key as a comment that holds its default, or an example
     Example,
     /// Print docs/configuration.md
     Reference,

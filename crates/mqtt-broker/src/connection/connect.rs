@@ -172,7 +172,8 @@ impl Connection {
     fn turn_away(&mut self, info: &ClientInfo, reason: RefusalReason, burst: &mut Burst<'_>) -> CloseReason {
         burst.totals.refused(reason);
         let (user_name, listener) = (info.user_name.as_deref(), info.listener.as_deref());
-        tracing::info!(client_id = &*info.client_id, peer = %info.peer, user_name, listener, %reason, "refused");
+        // One line a second and reason tells of all of them.
+        tracing::debug!(client_id = &*info.client_id, peer = %info.peer, user_name, listener, %reason, "refused");
         self.refuse(reason.return_code(), burst)
     }
 

@@ -52,6 +52,10 @@ impl Connection {
                 break;
             }
             match Frame::split(rest, self.max_packet_size()) {
+                Ok(None) if self.is_no_connect(rest) => {
+                    self.name_other_protocol(now, rest);
+                    self.end(now, ProtocolViolation::FirstPacketNotConnect.into(), burst); // [MQTT-3.1.0-1]
+                }
                 Ok(None) => break,
                 Ok(Some(frame)) => {
                     used += frame.len;
@@ -136,6 +140,12 @@ impl Connection {
                 Err(ProtocolViolation::ServerPacket.into())
             }
         }
+    }
+
+    /// Whether a first packet that has only begun is of another kind: the rest need not be waited for.
+    fn is_no_connect(&self, bytes: &[u8]) -> bool {
+        let is_another = |first: &u8| first >> 4 != PacketType::Connect as u8;
+        matches!(self.phase, Phase::AwaitConnect(_)) && bytes.first().is_some_and(is_another)
     }
 
     fn max_packet_size(&self) -> usize {

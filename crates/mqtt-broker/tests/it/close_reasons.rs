@@ -242,3 +242,16 @@ async fn nothing_is_said_of_who_was_never_connected() {
     let violation = CloseReason::Violation(ProtocolViolation::FirstPacketNotConnect);
     assert_eq!(world.broker.counts().closed_for(&violation), 1);
 }
+
+/// A proxy's word on a plain listener looks like the beginning of a PUBREC of 84 bytes, of which the rest never came. [MQTT-3.1.0-1]
+#[tokio::test]
+async fn the_beginning_of_another_packet_is_enough() {
+    let world = World::with(|limits| limits.connect_timeout = Duration::from_secs(60)).await;
+    for beginning in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], &[0x30], &[0xC0]] {
+        let mut other = Client::open(world.address).await;
+        other.send_bytes(beginning).await;
+        other.expect_end().await;
+    }
+    eventually("the end of all", || world.broker.snapshot().connections == 0).await;
+    world.counted("first_packet_not_connect", 3);
+}

@@ -8,13 +8,16 @@ use super::{
     value::Kind,
 };
 
+/// Behind a value that nobody has who does not write it.
+const NO_DEFAULT: &str = "   # an example: there is no default";
 /// How long a line of the example may be.
 const WIDTH: usize = 100;
 
-/// A file with every key as a comment that holds its default.
+/// A file with every key as a comment that holds its default, or an example where it has none.
 pub(crate) fn example() -> String {
     let mut text = String::from(
-        "# Configuration of gmqtt: every key, with its default. docs/configuration.md explains files like this one.\n\
+        "# Configuration of gmqtt: every key, with its default, or with an example where it has none.\n\
+         # docs/configuration.md explains files like this one.\n\
          # What is commented out is as if it was not there: take the # away and change what you want to change.\n",
     );
     for section in sections() {
@@ -30,7 +33,8 @@ pub(crate) fn example() -> String {
             let is_needed = section.path == "listener" && key.name == "address";
             let (mark, value) =
                 if is_needed { ("", "\"localhost:1883\"".into()) } else { ("#", key.sample()) };
-            let _ = writeln!(text, "{mark}{} = {value}", key.name);
+            let note = if is_needed || key.default.is_some() { "" } else { NO_DEFAULT };
+            let _ = writeln!(text, "{mark}{} = {value}{note}", key.name);
         }
     }
     text
@@ -105,6 +109,8 @@ impl Key {
             (None, Kind::Text) => "\"...\"".into(),
             (None, Kind::Path) => format!("\"/etc/gmqtt/{}\"", self.name),
             (None, Kind::Choice(names)) => format!("\"{}\"", names.first().unwrap_or(&"")),
+            // An empty list is no example: it would say that nobody is asked.
+            (None, Kind::List(Kind::Choice(names))) => format!("{names:?}"),
             (None, Kind::List(_)) => "[]".into(),
         }
     }

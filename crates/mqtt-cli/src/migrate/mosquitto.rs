@@ -84,6 +84,9 @@ struct Reader {
     listener: Listener,
     /// Whether a `listener` or `port` has begun the present one.
     has_begun: bool,
+    /// Whether it was a `listener`. Then `port` and `bind_address` are of another one, which has nothing else.
+    is_named: bool,
+    beside: Option<Listener>,
     has_settings_per_listener: bool,
     /// Of the listener that `port` and `bind_address` make together.
     default_port: u16,
@@ -99,6 +102,8 @@ pub(super) fn migrate(lines: Lines) -> Migrated {
         migrated: Migrated { notes: lines.notes, ..Migrated::default() },
         listener: Listener::default(),
         has_begun: false,
+        is_named: false,
+        beside: None,
         has_settings_per_listener: false,
         default_port: 1883,
         default_address: String::new(),
@@ -175,7 +180,7 @@ impl Reader {
             "listener" | "port" => self.begin(line),
             "bind_address" => {
                 value.clone_into(&mut self.default_address);
-                self.bind(line, value, self.default_port);
+                self.bind_default(line);
             }
             "protocol" => match value {
                 "mqtt" => {}
@@ -227,16 +232,28 @@ impl Reader {
             }
             (Some(port), None) if line.option == "port" => {
                 self.default_port = port;
-                self.bind(line, &self.default_address.clone(), port);
+                return self.bind_default(line);
             }
-            (Some(port), address) => self.bind(line, address.unwrap_or_default(), port),
+            (Some(port), address) => {
+                let address = self.address(line, address.unwrap_or_default(), port);
+                self.listener.keys.set("address", address);
+            }
             (None, _) => self.note(line, "no port"),
         }
         self.has_begun = true;
+        self.is_named = true;
     }
 
-    fn bind(&mut self, line: &Line, address: &str, port: u16) {
-        let address = match (address, address.parse::<IpAddr>()) {
+    /// Where `port` and `bind_address` say.
+    fn bind_default(&mut self, line: &Line) {
+        let address = self.address(line, &self.default_address.clone(), self.default_port);
+        let listener = if self.is_named { self.beside.get_or_insert_default() } else { &mut self.listener };
+        listener.keys.set("address", address);
+        self.has_begun = true;
+    }
+
+    fn address(&mut self, line: &Line, address: &str, port: u16) -> String {
+        match (address, address.parse::<IpAddr>()) {
             ("", _) => format!("[::]:{port}"),
             (_, Ok(IpAddr::V6(address))) => format!("[{address}]:{port}"),
             (_, Ok(IpAddr::V4(address))) => format!("{address}:{port}"),
@@ -245,9 +262,7 @@ impl Reader {
                 self.note(line, "a name for an address: it listens on localhost until you write the address");
                 format!("localhost:{port}")
             }
-        };
-        self.listener.keys.set("address", address);
-        self.has_begun = true;
+        }
     }
 
     fn keep(&mut self, mut listener: Listener) {
@@ -353,6 +368,9 @@ impl Reader {
             }
         }
         self.keep(last);
+        if let Some(beside) = self.beside.take() {
+            self.keep(beside);
+        }
         for listener in &mut self.migrated.listeners {
             if listener.keys.has("allow_anonymous") {
                 continue;

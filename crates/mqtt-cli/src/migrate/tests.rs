@@ -212,6 +212,10 @@ fn the_old_way_to_say_where_to_listen() {
     for text in ["port 1884\nbind_address 127.0.0.1", "bind_address 127.0.0.1\nport 1884"] {
         assert_eq!(addresses(&migrated(text).0).last().map(String::as_str), Some("127.0.0.1:1884"), "{text}");
     }
+    // mosquitto listens there too, wherever the lines stand.
+    let beside =
+        "listener 1885 127.0.0.1\nprotocol websockets\nport 1884\nbind_address 127.0.0.1\nlistener 1886 ::1";
+    assert_eq!(addresses(&migrated(beside).0), ["127.0.0.1:1885", "[::1]:1886", "127.0.0.1:1884"]);
 }
 
 #[test]

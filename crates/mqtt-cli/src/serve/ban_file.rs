@@ -39,12 +39,30 @@ impl BanFile {
 
     /// Writes those that are in force now.
     pub(super) fn write(&self) -> anyhow::Result<()> {
-        let path = self.path.lock();
+        self.write_to(&self.path.lock())
+    }
+
+    /// The same, into a copy of the data directory.
+    pub(super) fn write_into(&self, directory: &Path) -> anyhow::Result<()> {
+        self.write_to(&directory.join(NAME))
+    }
+
+    fn write_to(&self, path: &Path) -> anyhow::Result<()> {
         let now = unix_now();
         let bans = self.broker.bans();
         let kept: Vec<Value> = bans.iter().filter_map(|ban| spelled(ban, now)).collect();
-        replace(&path, &format!("{:#}\n", json!({"bans": kept})))
+        replace(path, &format!("{:#}\n", json!({"bans": kept})))
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Takes the bans of a data directory that no broker uses into a copy of it.
+pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let from = from.join(NAME);
+    match fs::read_to_string(&from) {
+        Ok(text) => replace(&to.join(NAME), &text).context("cannot copy the bans"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", from.display())),
     }
 }
 

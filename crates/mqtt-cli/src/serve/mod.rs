@@ -3,7 +3,7 @@
 mod access;
 pub(crate) mod address;
 pub(crate) mod admin;
-mod ban_file;
+pub(crate) mod ban_file;
 mod key_arguments;
 mod listeners;
 mod open_files;
@@ -159,8 +159,11 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
         failure = broker.store_failed() => Some(failure),
     };
     supervisor::stopping();
-    stop_admin.cancel();
+    if failure.is_none() {
+        stop_admin.cancel();
+    } // Else it says why nobody should come, as long as it can.
     let outcome = shut_down(&broker, config.shutdown_timeout, &mut end_requests).await;
+    stop_admin.cancel();
     // What the shutdown itself has left to write may fail too.
     match failure.or_else(|| broker.store_failure()) {
         Some(StoreError { message }) => Err(Ending::StoreFailed(message).into()),

@@ -1,5 +1,7 @@
 //! [`Program`]: what the HTTP API asks of this program and not of its broker.
 
+use std::path::Path;
+
 use mqtt_admin::{OperationError, Operations};
 use serde_json::Value;
 
@@ -47,6 +49,7 @@ impl Operations for Program {
     fn backup(&self, name: &str) -> Result<String, OperationError> {
         let nothing = "nothing is kept (durability \"memory\"), so there is nothing to back up";
         let backups = self.backups.as_ref().ok_or_else(|| OperationError::Invalid(nothing.into()))?;
-        Ok(format!("the store is copied to {}", backups.make(name)?.display()))
+        let bans = |copy: &Path| self.bans.as_ref().map_or(Ok(()), |bans| bans.write_into(copy));
+        Ok(format!("the store is copied to {}", backups.make(name, bans)?.display()))
     }
 }

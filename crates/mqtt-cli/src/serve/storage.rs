@@ -1,6 +1,9 @@
 //! From where things are kept to a broker on its store, and to copies of that.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use mqtt_admin::OperationError;
@@ -31,8 +34,13 @@ pub(super) fn build(storage: &Storage, builder: Builder) -> anyhow::Result<(Brok
 }
 
 impl Backups {
-    /// Copies the store as it is now into a new folder of this name, where a broker can start on it. Says where that is.
-    pub(super) fn make(&self, name: &str) -> Result<PathBuf, OperationError> {
+    /// Copies the store as it is now into a new folder of this name, where a broker can start on it, and has `add` put there
+    /// what else there is. Says where that is.
+    pub(super) fn make(
+        &self,
+        name: &str,
+        add: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> Result<PathBuf, OperationError> {
         let copy = self.folder.join(name);
         if copy.exists() {
             return Err(OperationError::Invalid(format!(
@@ -42,7 +50,8 @@ impl Backups {
         }
         let made = fs::create_dir_all(&self.folder)
             .map_err(|error| format!("cannot make {}: {error}", self.folder.display()))
-            .and_then(|()| self.store.backup(&copy, &mut |_| {}).map_err(|error| error.to_string()));
+            .and_then(|()| self.store.backup(&copy, &mut |_| {}).map_err(|error| error.to_string()))
+            .and_then(|()| add(&copy).map_err(|error| format!("{error:#}")));
         match made {
             Ok(()) => Ok(copy),
             Err(why) => {

@@ -13,7 +13,7 @@ use anyhow::Context;
 use mqtt_store::{Durability, FjallStore, StoreOptions};
 
 use self::{output::Output, progress::Bar};
-use crate::{exit, private_files};
+use crate::{exit, private_files, serve::ban_file};
 
 /// Look at, check and copy a data directory
 ///
@@ -76,7 +76,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Act::Check { store } => check(&store.open()?),
         Act::Export { store, output } => export(&store.open()?, output.as_deref()),
         Act::Import { store, input } => import(&store, input.as_deref()),
-        Act::Backup { store, to } => Ok(store.open()?.backup(&to, &mut Bar::new("copying").show())?),
+        Act::Backup { store, to } => {
+            store.open()?.backup(&to, &mut Bar::new("copying").show())?;
+            ban_file::copy(&store.dir, &to)
+        }
     }
 }
 

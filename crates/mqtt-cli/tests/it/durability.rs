@@ -117,7 +117,9 @@ fn a_store_can_be_described_checked_copied_and_exported() {
     let info = store(&["info", &original]).output();
     assert!(info.contains(&"1 rows in retained".to_owned()), "{info:?}");
     assert!(store(&["check", &original]).output()[0].ends_with(" rows, nothing wrong"));
+    fs::write(path("original/bans.json"), r#"{"bans": []}"#).unwrap();
     store(&["backup", &original, &path("copy")]).output();
+    assert!(fs::exists(path("copy/bans.json")).unwrap());
     store(&["export", &original, "--output", &lines]).output();
     assert_eq!(
         store(&["export", &original]).output().join("\n"),

@@ -127,6 +127,7 @@ fn the_log_says_more_and_less_at_once_and_a_reload_leaves_it_alone() {
 fn a_backup_of_a_running_broker_is_a_data_directory() {
     let world = World::start("");
     world.admin(&["publish", "kept", "word", "--retain", "--qos", "1"]).output();
+    world.admin(&["ban", "--client", "noisy"]).output();
     let report = world.admin(&["backup", "first"]).output().join("\n");
     let copy = world.folder.path().join("data/backups/first");
     assert_eq!(report, format!("the store is copied to {}", copy.display()));
@@ -137,6 +138,7 @@ fn a_backup_of_a_running_broker_is_a_data_directory() {
     let other = Broker::start_with(&["--data-dir", path(&copy)]);
     let received = other.client(&["sub", "-t", "kept", "-C", "1"]).ended().output();
     assert_eq!(received, ["word"]);
+    assert!(fs::read_to_string(copy.join("bans.json")).unwrap().contains("noisy"));
 
     let memory = World::start("[storage]\ndurability = \"memory\"\n");
     assert!(memory.admin(&["backup", "a"]).complaint(1).contains("nothing to back up"));
