@@ -36,7 +36,7 @@ pub(super) enum Act {
         /// The topic filter
         filter: String,
     },
-    /// Publish a message, past all access rules
+    /// Publish a message, whoever may publish to its topic; its receivers' rights still hold
     Publish {
         /// The topic
         topic: String,
@@ -49,7 +49,7 @@ pub(super) enum Act {
         #[arg(short, long)]
         retain: bool,
     },
-    /// Give a message to every connected client, whatever it subscribes to
+    /// Give a message to every connected client that may have it, whatever it subscribes to
     Broadcast {
         /// The topic
         topic: String,
