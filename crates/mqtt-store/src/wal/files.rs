@@ -10,7 +10,7 @@ use std::{
 use mqtt_broker::store::StoreError;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{FILES, GROWTH, Medium};
+use super::{FILES, Medium};
 use crate::directory::{damage, failed, private_file};
 
 /// The file with the seed, which is 8 bytes, and their xxh3-64.
