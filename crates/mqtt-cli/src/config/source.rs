@@ -105,6 +105,14 @@ impl<'s> Reader<'s> {
     /// `GMQTT_LOG_SERVICE_HOST` for a service that is called gmqtt-log.
     pub(super) fn complain_of_unknown_variables(&mut self) {
         let sections = raw::sections();
+        for section in sections.iter().filter(|section| !section.has_variables()) {
+            let of_keys: Vec<_> =
+                section.keys.iter().map(|key| variable_of(section.path, key.name)).collect();
+            for (name, _) in self.sources.variables.iter().filter(|(name, _)| of_keys.contains(name)) {
+                let what = format!("keys of {} have no variables: write it into a file", section.heading());
+                self.mistakes.add(&Origin::Variable(name.clone()), what);
+            }
+        }
         for section in sections.iter().filter(|section| section.has_variables() && !section.path.is_empty()) {
             let prefix = variable_of(section.path, "");
             for (name, _) in &self.sources.variables {

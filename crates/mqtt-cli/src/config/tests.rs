@@ -128,6 +128,20 @@ fn a_misspelled_variable_is_a_mistake_and_a_foreign_one_is_not() {
 }
 
 #[test]
+fn a_variable_for_a_listener_is_a_mistake() {
+    let mut sources = sources("");
+    sources.variables.push(("GMQTT_LISTENER_PORT".into(), "tcp://10.0.0.1:80".into()));
+    assert!(Config::of(&sources).is_ok());
+    for (name, table) in
+        [("GMQTT_LISTENER_ADDRESS", "[[listener]]"), ("GMQTT_LISTENER_TLS_CERTIFICATE", "[listener.tls]")]
+    {
+        sources.variables = vec![(name.into(), "x".into())];
+        let lines: Vec<String> = Config::of(&sources).map(|_| ()).unwrap_err().lines().collect();
+        assert_eq!(lines, [format!("{name}: keys of {table} have no variables: write it into a file")]);
+    }
+}
+
+#[test]
 fn a_listener_has_what_its_tables_say() {
     let text = "\
         [[listener]]\n\
