@@ -182,16 +182,18 @@ impl Core {
         self.subscriptions.read().len()
     }
 
-    /// Adds or replaces a subscription [MQTT-3.8.4-3]; a plain one has its retained messages due afterwards.
+    /// Adds or replaces a subscription [MQTT-3.8.4-3]; a plain one has its retained messages due afterwards. `may` is asked when
+    /// nobody else can change them: whether the session is still that of whoever subscribes.
     pub(crate) fn subscribe(
         &self,
         session: &SessionRef,
         filter: &TopicFilter,
         granted: QoS,
         now: Option<Instant>,
+        may: impl FnOnce() -> bool,
     ) -> Result<Mark, SubscribeRefusal> {
         let mut own = session.subscriptions.lock();
-        if own.is_ended() {
+        if own.is_ended() || !may() {
             return Err(SubscribeRefusal::NoSession);
         }
         self.has_room_for(filter, &own)?;
@@ -201,7 +203,7 @@ impl Core {
         own.insert(filter, granted, now.map(|now| now.saturating_duration_since(self.started_at)));
         let mark = self.write_for(session, || Record::Subscribed {
             session: session.serial,
-            filter: filter.clone(),
+            filter: filter.detached(),
             qos: granted,
         });
         drop(own);
@@ -248,14 +250,20 @@ impl Core {
         if session.clean { Mark::NOTHING } else { self.durability.write(record) }
     }
 
-    /// Removes a subscription; `None` if there was none. Deliveries begun are completed [MQTT-3.10.4-3].
-    pub(crate) fn unsubscribe(&self, session: &SessionRef, filter: &TopicFilter) -> Option<Mark> {
+    /// Removes a subscription; `None` if there was none. Deliveries begun are completed [MQTT-3.10.4-3]. `may` as for
+    /// [`Core::subscribe`].
+    pub(crate) fn unsubscribe(
+        &self,
+        session: &SessionRef,
+        filter: &TopicFilter,
+        may: impl FnOnce() -> bool,
+    ) -> Option<Mark> {
         let mut own = session.subscriptions.lock();
-        if !own.remove(filter) {
+        if !may() || !own.remove(filter) {
             return None;
         }
         self.change_subscriptions(|all| all.unsubscribe(filter, session.serial));
-        let (key, kept) = (session.serial, filter.clone());
+        let (key, kept) = (session.serial, filter.detached());
         let mark = self.write_for(session, || Record::Unsubscribed { session: key, filter: kept });
         drop(own);
         session.lock().seldom.change_if_any(|parts| parts.retained_due.remove(filter));

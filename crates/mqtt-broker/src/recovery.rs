@@ -101,7 +101,7 @@ impl<'a> Recovery<'a> {
                 if let Some(current) = self.current(session) {
                     // Within the limit when it was received; it must be remembered whatever the limit is now.
                     let mut state = current.session.lock();
-                    let _ = state.seldom.change(|parts| parts.received.insert(packet_id, usize::MAX));
+                    state.seldom.change(|parts| parts.received.insert(packet_id));
                 }
             }
             Record::SessionDetached { session, at } => {

@@ -242,7 +242,12 @@ pub(crate) fn size(record: &Record) -> usize {
     RECORD_BYTES
         + match record {
             Record::Queued { message, .. } | Record::Retained { message, .. } => message.size(),
-            Record::WillSet { will, .. } => will.size(),
+            Record::WillSet { will, client_id, .. } => will.size() + client_id.len(),
+            Record::Subscribed { filter, .. } | Record::Unsubscribed { filter, .. } => {
+                filter.as_bytes().len()
+            }
+            Record::RetainedCleared { topic } => topic.as_bytes().len(),
+            Record::SessionStarted { client_id, .. } => client_id.len(),
             _ => 0,
         }
 }
@@ -301,6 +306,20 @@ mod tests {
         assert_eq!(inbox.len(), 1, "the places at the front are let go of");
         inbox.push(1, sent(1, 7));
         assert_eq!(all(inbox), [queued(1, 7), sent(1, 7)]);
+    }
+
+    #[test]
+    fn texts_count_too() {
+        let long = "x".repeat(1_000);
+        let filter = || long.as_str().try_into().unwrap();
+        for record in [
+            Record::SessionStarted { session: 1, client_id: long.as_str().into() },
+            Record::Subscribed { session: 1, filter: filter(), qos: QoS::AtLeastOnce },
+            Record::Unsubscribed { session: 1, filter: filter() },
+            Record::RetainedCleared { topic: long.as_str().try_into().unwrap() },
+        ] {
+            assert_eq!(inbox([record]).bytes(), RECORD_BYTES + 1_000);
+        }
     }
 
     /// Behind a message that nobody is done with, empty places may be many.

@@ -180,20 +180,18 @@ impl Connection {
     /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
     fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) -> Mark {
         let core = &self.place.core;
-        let mut group = Vec::new();
         if let Some(session) = &attached.discarded {
             core.forget(session, SessionEnd::Discarded, burst);
-            group.extend(core.end_record(session));
         }
         if let Some(Detached { info, will, waker }) = &attached.taken_over {
             burst.totals.sessions_taken_over.one();
             core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
             burst.wake(waker.clone());
             if let Some(will) = will.clone() {
-                return core.publish_will(now, info, will, group, burst);
+                return core.publish_will(now, info, will, Vec::new(), burst);
             }
         }
-        core.durability.append(group)
+        Mark::NOTHING
     }
 
     fn announce(&self, info: &ClientInfo, session_present: bool, burst: &mut Burst<'_>) {

@@ -12,8 +12,7 @@ use crate::{
     core::Core,
     event::{Event, SessionEnd},
     hooks::survive,
-    session::{Attachment, Will},
-    store::{Mark, Record},
+    session::Attachment,
     trace::Traced,
 };
 
@@ -47,7 +46,9 @@ impl Connection {
 fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReason, burst: &mut Burst<'_>) {
     let session = &attachment.session;
     // If the session was taken over, the connection that took it has published the Will already.
-    if let Some(detached) = attachment.release(now, &core.limits, &core.durability) {
+    // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
+    let is_orderly = *reason == CloseReason::Disconnected;
+    if let Some(detached) = attachment.release(now, &core.limits, &core.durability, is_orderly) {
         if session.clean {
             // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
             if core.sessions.remove(session, &core.limits).is_some() {
@@ -56,15 +57,10 @@ fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReaso
         } else {
             core.sessions.schedule(session);
         }
-        match detached.will {
-            // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
-            Some(Will { key, .. }) if *reason == CloseReason::Disconnected => {
-                core.durability.write(|| Record::WillCleared { key })
-            }
-            // [MQTT-3.1.2-8]
-            Some(will) => core.publish_will(now, &attachment.info, will, Vec::new(), burst),
-            None => Mark::NOTHING,
-        };
+        // [MQTT-3.1.2-8]
+        if let Some(will) = detached.will {
+            core.publish_will(now, &attachment.info, will, Vec::new(), burst);
+        }
     }
     closed(core, &attachment.info, reason, now);
 }

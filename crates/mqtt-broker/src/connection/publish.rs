@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, Frame, PacketType, Puback, PublishRef, Pubrec};
+use mqtt_codec::{Delivery, Frame, PacketId, PacketType, Puback, PublishRef, Pubrec};
 
 use super::{Connection, phase::Deciding};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     event::DropReason,
     hooks::{HookFuture, PublishDecision, PublishRequest, survive},
     message::Outgoing,
-    session::{SessionRef, TooManyUnreleased},
+    session::{Received, SessionRef, TooManyUnreleased},
     store::Record,
 };
 
@@ -45,14 +45,12 @@ impl Connection {
         self.place.core.limits.check_topic(publish.topic)?;
         self.meter(now, frame.len, burst)?;
         // [MQTT-4.3.2-2] [MQTT-4.3.3-2]: QoS 2 is passed on at the first arrival of its identifier.
-        let is_new = match publish.delivery {
-            Delivery::ExactlyOnce { packet_id, .. } => self.receive(packet_id)?,
-            _ => true,
-        };
-        if !is_new {
+        if let Delivery::ExactlyOnce { packet_id, .. } = publish.delivery
+            && !self.is_new(packet_id)?
+        {
             return self.acknowledge(publish.delivery, burst);
         }
-        let outcome = self.decide(now, &publish, burst);
+        let outcome = self.decide(now, &publish, burst)?;
         self.conclude(publish.delivery, outcome, burst)
     }
 
@@ -66,51 +64,38 @@ impl Connection {
         let deciding = self.open()?.deciding.take().map(|deciding| *deciding);
         let Some(Deciding::Publish(held)) = deciding else { return Err(CloseReason::Internal) };
         let HeldPublish { topic, payload, retain, delivery, .. } = held;
-        if let Delivery::ExactlyOnce { packet_id, .. } = delivery {
-            self.receive(packet_id)?;
-        }
         let publish = PublishRef { delivery, retain, topic: &topic, payload: &payload };
-        let outcome = self.carry_out(now, &publish, decision, burst);
+        let outcome = self.carry_out(now, &publish, decision, burst)?;
         self.conclude(delivery, outcome, burst)
     }
 
-    /// Acknowledges what is settled. All else was not passed on, so its identifier is not known: while nobody can tell what
-    /// becomes of it, the client may be cut off, and then the message that it repeats is a new one.
+    /// Acknowledges what is settled.
     fn conclude(
         &mut self,
         delivery: Delivery,
-        outcome: Result<Outcome, CloseReason>,
+        outcome: Outcome,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        match outcome {
-            Ok(Outcome::Settled) => self.acknowledge(delivery, burst),
-            Ok(Outcome::Held) => {
-                self.forget(delivery);
-                Ok(())
-            }
-            Err(reason) => {
-                self.forget(delivery);
-                Err(reason)
-            }
-        }
+        if outcome == Outcome::Settled { self.acknowledge(delivery, burst) } else { Ok(()) }
     }
 
-    /// Takes note of a QoS 2 identifier; `false` if its message was passed on already.
-    fn receive(&mut self, packet_id: mqtt_codec::PacketId) -> Result<bool, CloseReason> {
+    /// Whether the message with this QoS 2 identifier was not passed on yet.
+    fn is_new(&self, packet_id: PacketId) -> Result<bool, CloseReason> {
         let max_unreleased = self.limits().max_unreleased;
-        let mut state = self.attachment()?.lock()?;
-        let received = state.seldom.change(|parts| parts.received.insert(packet_id, max_unreleased));
-        received.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
+        let state = self.attachment()?.lock()?;
+        let none = Received::default();
+        let received = state.seldom.get().map_or(&none, |parts| &parts.received);
+        let is_new = received.is_new(packet_id, max_unreleased);
+        is_new.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
     }
 
-    /// A message that was not passed on: its repetition is a new one, and the hook is asked again.
-    fn forget(&mut self, delivery: Delivery) {
-        if let Delivery::ExactlyOnce { packet_id, .. } = delivery
-            && let Ok(attachment) = self.attachment()
-            && let Ok(mut state) = attachment.lock()
-        {
-            state.seldom.change_if_any(|parts| parts.received.release(packet_id));
-        }
+    /// Takes note of a QoS 2 identifier, once it is clear what becomes of its message: until then the client may be cut off, or another
+    /// connection of it may come, and then the message that it repeats is a new one.
+    fn receive(&self, delivery: Delivery) -> Result<(), CloseReason> {
+        let Delivery::ExactlyOnce { packet_id, .. } = delivery else { return Ok(()) };
+        let mut state = self.attachment()?.lock()?;
+        state.seldom.change(|parts| parts.received.insert(packet_id));
+        Ok(())
     }
 
     /// Asks the hook before anything is retained, delivered or acknowledged.
@@ -123,6 +108,7 @@ impl Connection {
         let qos = publish.delivery.qos();
         let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
         if self.place.core.limits.reserves(outgoing.topic) {
+            self.receive(publish.delivery)?;
             self.place.core.dropped("", outgoing.message(), DropReason::ReservedTopic, burst); // [MQTT-3.3.5-2]
             return Ok(Outcome::Settled);
         }
@@ -152,6 +138,7 @@ impl Connection {
                 self.deliver(now, &Outgoing::of(&message), message.retain(), delivery, burst)?;
             }
             PublishDecision::Drop => {
+                self.receive(delivery)?;
                 self.place.core.dropped("", outgoing.message(), DropReason::Refused, burst); // [MQTT-3.3.5-2]
             }
             PublishDecision::Disconnect => return Err(CloseReason::Hook),
@@ -173,6 +160,7 @@ impl Connection {
         delivery: Delivery,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
+        self.receive(delivery)?;
         let session = &self.attachment()?.session;
         let (publisher, group) = (session.serial, self.received_record(session, delivery));
         if retain {

@@ -121,6 +121,20 @@ fn a_client_that_rests_has_nothing_under_way() {
     assert!(client.connection.inbound.is_none());
 }
 
+/// A packet of two mebibytes stayed in memory for each of its filters that the store had yet to write.
+#[test]
+fn a_filter_on_its_way_to_the_store_does_not_keep_its_packet() {
+    let store = SlowStore::new(1);
+    let durability = Durability::on(Arc::new(store.clone()), (net::now(), SystemTime::UNIX_EPOCH));
+    let client = Fixture::on(durability, Limits::default());
+    let session = &client.connection.attachment().unwrap().session;
+    let packet = Bytes::from(vec![b'a'; 1_000]);
+    let filter = TopicFilter::new(packet.slice(..5)).unwrap();
+    client.core.subscribe(session, &filter, QoS::AtLeastOnce, None, || true).unwrap();
+    drop(filter);
+    assert!(packet.is_unique());
+}
+
 /// More topics than a publisher knows by itself, round and round, while subscriptions come and go.
 #[test]
 fn a_publisher_of_many_topics_reaches_who_is_subscribed_now() {

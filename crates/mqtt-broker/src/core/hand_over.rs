@@ -44,7 +44,7 @@ impl Core {
         mark
     }
 
-    /// Hands a message to one receiver that is not found by its subscriptions.
+    /// Hands a message to one receiver alone: that is not found by its subscriptions, or gets one more copy.
     pub(crate) fn hand_over_alone(
         &self,
         receiver: &SessionRef,
@@ -52,12 +52,14 @@ impl Core {
         qos: QoS,
         retain: bool,
         burst: &mut Burst<'_>,
-    ) {
+    ) -> Mark {
+        let mut mark = Mark::NOTHING;
         if self.durability.is_on() {
             outgoing.key.set(0);
-            self.keep([(receiver, qos)].into_iter(), outgoing, retain, Vec::new());
+            mark = self.keep([(receiver, qos)].into_iter(), outgoing, retain, Vec::new());
         }
         self.hand_over(receiver, outgoing, qos, retain, burst);
+        mark
     }
 
     /// Puts a message into one receiver's outbox.

@@ -1,9 +1,9 @@
 //! Publishing: who receives a message, and handing it to all of them.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashSet, sync::atomic::Ordering};
 
 use mqtt_codec::QoS;
-use mqtt_router::Route;
+use mqtt_router::{DeliveryMode, Route};
 
 use super::{Core, worker_routes::Shared};
 use crate::{
@@ -126,6 +126,9 @@ impl Core {
             all.map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)))
         };
         let (mark, group) = if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
+            if !picked.is_empty() || self.limits.delivery_mode == DeliveryMode::Overlap {
+                return self.hand_out_copies(receivers(), outgoing, group, burst);
+            }
             (self.keep(receivers(), outgoing, false, group), Vec::new())
         } else {
             (Mark::NOTHING, group)
@@ -134,5 +137,29 @@ impl Core {
             self.hand_over(receiver, outgoing, qos, false, burst);
         }
         if group.is_empty() { mark } else { self.durability.append(group) }
+    }
+
+    /// The same where a session may get several copies: each of them goes its own way to its end, so in the store each has a key of
+    /// its own.
+    fn hand_out_copies<'s>(
+        &self,
+        receivers: impl Iterator<Item = (&'s SessionRef, QoS)>,
+        outgoing: &Outgoing<'_>,
+        group: Vec<Record>,
+        burst: &mut Burst<'_>,
+    ) -> Mark {
+        let (mut first, mut further, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for (receiver, qos) in receivers {
+            let is_kept = !receiver.clean && qos > QoS::AtMostOnce;
+            let copies = if is_kept && !seen.insert(receiver.serial) { &mut further } else { &mut first };
+            copies.push((receiver, qos));
+        }
+        let mark = self.keep(first.iter().copied(), outgoing, false, group);
+        for (receiver, qos) in first {
+            self.hand_over(receiver, outgoing, qos, false, burst);
+        }
+        // The last mark is the greatest.
+        let alone = |(receiver, qos)| self.hand_over_alone(receiver, outgoing, qos, false, burst);
+        further.into_iter().map(alone).last().unwrap_or(mark)
     }
 }

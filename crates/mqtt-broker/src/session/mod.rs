@@ -47,13 +47,13 @@ use crate::{
     hooks::HookSet,
     limits::Limits,
     message::{Message, Outgoing},
-    store::{Mark, WillKey},
+    store::{Mark, Record, WillKey},
     sync::{AtomicBool, Mutex, MutexGuard},
 };
 
 /// One client's session, kept for as long as it lasts [MQTT-4.1.0-1].
 ///
-/// Lock order: `subscriptions`, then the router; `state` alone, or before the retained store.
+/// Lock order: `subscriptions`, then the router, or `state`; `state` otherwise alone, or before the retained store.
 pub(crate) struct Session {
     /// Unique in this process: two sessions of one client identifier, one after the other, differ in it.
     pub(crate) serial: u64,
@@ -288,18 +288,29 @@ impl Attachment {
         self.lock().map(drop)
     }
 
-    /// Lets the session go; `None` if it was taken over already.
-    pub(crate) fn release(&self, now: Instant, limits: &Limits, durability: &Durability) -> Option<Detached> {
+    /// Lets the session go; `None` if it was taken over already. `is_orderly`: the Will is void, and that is written before anybody
+    /// else has the session [MQTT-3.1.2-10].
+    pub(crate) fn release(
+        &self,
+        now: Instant,
+        limits: &Limits,
+        durability: &Durability,
+        is_orderly: bool,
+    ) -> Option<Detached> {
         let mut state = self.session.lock();
         if !state.belongs_to(&self.info) {
             return None;
         }
-        let detached = state.detach(limits)?;
+        let mut detached = state.detach(limits)?;
+        let void = detached.will.take_if(|_| is_orderly);
         let expires_at = limits.session_expiry.and_then(|expiry| now.checked_add(expiry));
         state.be_absent(Absence { since: Some(now), expires_at });
         self.session.set_online(false);
-        if !self.session.clean {
-            durability.write_detached(self.session.serial, now);
+        if durability.is_on() {
+            let (session, at) = (self.session.serial, durability.wall_clock(now));
+            let gone = Some(Record::SessionDetached { session, at }).filter(|_| !self.session.clean);
+            let void = void.map(|Will { key, .. }| Record::WillCleared { key });
+            durability.append(gone.into_iter().chain(void).collect());
         }
         Some(detached)
     }

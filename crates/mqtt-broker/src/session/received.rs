@@ -20,12 +20,16 @@ const KEPT_CAPACITY: usize = 64;
 
 impl Received {
     /// `Ok(true)` for a new message, `Ok(false)` for one that was passed on before [MQTT-4.3.3-2].
-    pub(crate) fn insert(&mut self, id: PacketId, max_unreleased: usize) -> Result<bool, TooManyUnreleased> {
-        let Ids(ids) = &mut **self.0.get_or_insert_default();
-        if ids.len() >= max_unreleased && !ids.contains(&id) {
-            return Err(TooManyUnreleased);
+    pub(crate) fn is_new(&self, id: PacketId, max_unreleased: usize) -> Result<bool, TooManyUnreleased> {
+        if self.0.as_ref().is_some_and(|ids| ids.0.contains(&id)) {
+            return Ok(false);
         }
-        Ok(ids.insert(id))
+        if self.len() >= max_unreleased { Err(TooManyUnreleased) } else { Ok(true) }
+    }
+
+    /// The message is passed on.
+    pub(crate) fn insert(&mut self, id: PacketId) {
+        self.0.get_or_insert_default().0.insert(id);
     }
 
     /// The sender will not repeat this one: the identifier is free for a new message.
@@ -54,10 +58,11 @@ mod tests {
     #[test]
     fn a_duplicate_is_known_until_it_is_released() {
         let (mut received, id) = (Received::default(), PacketId::FIRST);
-        assert_eq!(received.insert(id, 1), Ok(true));
-        assert_eq!(received.insert(id, 1), Ok(false), "a duplicate is fine at the limit too");
-        assert_eq!(received.insert(id.next(), 1), Err(TooManyUnreleased));
+        assert_eq!(received.is_new(id, 1), Ok(true));
+        received.insert(id);
+        assert_eq!(received.is_new(id, 1), Ok(false), "a duplicate is fine at the limit too");
+        assert_eq!(received.is_new(id.next(), 1), Err(TooManyUnreleased));
         received.release(id);
-        assert_eq!(received.insert(id, 1), Ok(true));
+        assert_eq!(received.is_new(id, 1), Ok(true));
     }
 }

@@ -109,7 +109,7 @@ impl Registry {
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
             self.unschedule(session);
             let attached = Record::SessionAttached { session: session.serial };
-            let group = group(durability, Some(attached), info, will.as_ref());
+            let group = group(durability, [Some(attached), None], info, will.as_ref());
             let write = || durability.append(group);
             let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
             let NewAttachment { attachment, taken_over, withheld, mark } = attached;
@@ -125,7 +125,10 @@ impl Registry {
         let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
         // A clean session writes nothing, unless it has a Will.
         let started = Some(started).filter(|_| !info.clean_session);
-        let group = group(durability, started, info, will.as_ref());
+        // Nobody is told of the new one before the end of the old one is kept, too.
+        let ended = earlier.as_ref().filter(|earlier| !earlier.clean);
+        let ended = ended.map(|earlier| Record::SessionEnded { session: earlier.serial });
+        let group = group(durability, [ended, started], info, will.as_ref());
         let write = || durability.append(group);
         let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
         let NewAttachment { attachment, withheld, mark, .. } = attached;
@@ -304,7 +307,7 @@ impl Ord for ByClientId {
 /// What the store has to know of a CONNECT.
 fn group(
     durability: &Durability,
-    session: Option<Record>,
+    sessions: [Option<Record>; 2],
     info: &ClientInfo,
     will: Option<&Will>,
 ) -> Vec<Record> {
@@ -316,7 +319,7 @@ fn group(
         client_id: Arc::clone(&info.client_id),
         will: message.clone(),
     });
-    session.into_iter().chain(will).collect()
+    sessions.into_iter().flatten().chain(will).collect()
 }
 
 #[cfg(test)]
@@ -410,7 +413,7 @@ mod tests {
         let start = net::now();
         let later = start + limits.session_expiry.unwrap();
         let leave = |attachment: &Attachment, at| {
-            attachment.release(at, &limits, &Durability::default()).unwrap();
+            attachment.release(at, &limits, &Durability::default(), false).unwrap();
             registry.schedule(&attachment.session);
         };
         leave(&attach(&registry, &limits), start);
@@ -429,7 +432,7 @@ mod tests {
     fn a_session_that_has_ended_is_not_kept_for_its_expiry() {
         let (registry, limits) = (Registry::new(), Limits::default());
         let attachment = attach(&registry, &limits);
-        attachment.release(net::now(), &limits, &Durability::default()).unwrap();
+        attachment.release(net::now(), &limits, &Durability::default(), false).unwrap();
         assert!(registry.remove(&attachment.session, &limits).is_some());
         registry.schedule(&attachment.session);
         assert!(registry.expiring.lock().is_empty());

@@ -37,7 +37,9 @@ impl RetainedDue {
         let lookups = self.0.get_or_insert_default();
         let turn = lookups.next_turn;
         lookups.next_turn += 1;
-        let (filter, scan) = (filter.detached(), RetainedScan::new(filter));
+        // Not a part of its packet, which would stay in memory as a whole.
+        let filter = filter.detached();
+        let scan = RetainedScan::new(&filter);
         lookups.insert(Lookup { turn, filter, granted, scan });
     }
 
@@ -84,6 +86,8 @@ impl Lookups {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn filter(text: &str) -> TopicFilter {
@@ -104,6 +108,15 @@ mod tests {
         due.put_back(begun);
         assert_eq!(drained(&mut due), ["a", "c", "b"]);
         assert!(due.is_empty());
+    }
+
+    /// A packet of two mebibytes stayed in memory for a look-up that waited for the client's window.
+    #[test]
+    fn a_filter_that_waits_does_not_keep_its_packet() {
+        let packet = Bytes::from(vec![b'a'; 1_000]);
+        let mut due = RetainedDue::default();
+        due.add(&TopicFilter::new(packet.slice(..5)).unwrap(), QoS::AtMostOnce);
+        assert!(packet.is_unique());
     }
 
     #[test]

@@ -246,7 +246,7 @@ async fn nothing_is_said_of_who_was_never_connected() {
 /// A proxy's word on a plain listener looks like the beginning of a PUBREC of 84 bytes, of which the rest never came. [MQTT-3.1.0-1]
 #[tokio::test]
 async fn the_beginning_of_another_packet_is_enough() {
-    let world = World::with(|limits| limits.connect_timeout = Duration::from_secs(60)).await;
+    let world = World::with(|limits| limits.connect_timeout = Duration::from_mins(1)).await;
     for beginning in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], &[0x30], &[0xC0]] {
         let mut other = Client::open(world.address).await;
         other.send_bytes(beginning).await;

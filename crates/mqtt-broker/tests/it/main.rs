@@ -12,6 +12,7 @@ mod events;
 mod examples;
 mod hooks;
 mod hostile;
+mod in_between;
 mod journal;
 mod limits;
 mod listeners;

@@ -82,10 +82,9 @@ impl Lines {
 struct Reader {
     migrated: Migrated,
     listener: Listener,
-    /// Whether a `listener` or `port` has begun the present one.
-    has_begun: bool,
-    /// Whether it was a `listener`. Then `port` and `bind_address` are of another one, which has nothing else.
-    is_named: bool,
+    /// What has begun the present one.
+    begun: Begun,
+    /// The one of `port` and `bind_address` behind a `listener`: it has nothing else.
     beside: Option<Listener>,
     has_settings_per_listener: bool,
     /// Of the listener that `port` and `bind_address` make together.
@@ -97,12 +96,20 @@ struct Reader {
     level: Option<usize>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Nothing,
+    /// `port` or `bind_address`.
+    Unnamed,
+    /// `listener`.
+    Named,
+}
+
 pub(super) fn migrate(lines: Lines) -> Migrated {
     let mut reader = Reader {
         migrated: Migrated { notes: lines.notes, ..Migrated::default() },
         listener: Listener::default(),
-        has_begun: false,
-        is_named: false,
+        begun: Begun::Nothing,
         beside: None,
         has_settings_per_listener: false,
         default_port: 1883,
@@ -219,7 +226,7 @@ impl Reader {
 
     /// `listener PORT [ADDRESS]`, or `port PORT`.
     fn begin(&mut self, line: &Line) {
-        if self.has_begun && line.option == "listener" {
+        if self.begun != Begun::Nothing && line.option == "listener" {
             let finished = mem::take(&mut self.listener);
             self.keep(finished);
         }
@@ -240,16 +247,18 @@ impl Reader {
             }
             (None, _) => self.note(line, "no port"),
         }
-        self.has_begun = true;
-        self.is_named = true;
+        self.begun = Begun::Named;
     }
 
     /// Where `port` and `bind_address` say.
     fn bind_default(&mut self, line: &Line) {
         let address = self.address(line, &self.default_address.clone(), self.default_port);
-        let listener = if self.is_named { self.beside.get_or_insert_default() } else { &mut self.listener };
-        listener.keys.set("address", address);
-        self.has_begun = true;
+        if self.begun == Begun::Named {
+            self.beside.get_or_insert_default().keys.set("address", address);
+        } else {
+            self.listener.keys.set("address", address);
+            self.begun = Begun::Unnamed;
+        }
     }
 
     fn address(&mut self, line: &Line, address: &str, port: u16) -> String {
@@ -363,7 +372,7 @@ impl Reader {
         if !last.keys.has("address") {
             // mosquitto without a listener is for its own machine, without passwords.
             last.keys.set("address", "localhost:1883");
-            if self.migrated.listeners.is_empty() && !self.has_begun {
+            if self.migrated.listeners.is_empty() && self.begun == Begun::Nothing {
                 self.anonymous = self.anonymous.or(Some(true));
             }
         }

@@ -1,0 +1,257 @@
+//! What another connection of the same client, or the end of the process, does between two steps of one packet. A hook is where a
+//! test can get in between.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Waker},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use mqtt_broker::{
+    Broker, PublishDecision, SansIoConnection,
+    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
+};
+use mqtt_codec::{Connect, Decoder, Packet, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
+
+use crate::{
+    Q1, Q2,
+    client::{connect, id, persistent, publish, subscribe, will},
+    filter,
+};
+
+/// A client with a session that stays, and without a socket.
+struct Hand(SansIoConnection);
+
+/// The first time that a hook is asked, the client comes once more, and does something.
+#[derive(Clone, Default)]
+struct Second(Arc<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    broker: OnceLock<Broker>,
+    has_come: AtomicBool,
+    hand: Mutex<Option<Hand>>,
+}
+
+impl Hand {
+    fn join(broker: &Broker, client_id: &str) -> (Self, Vec<Packet>) {
+        Self::join_as(broker, persistent(client_id))
+    }
+
+    fn join_as(broker: &Broker, connect: Connect) -> (Self, Vec<Packet>) {
+        let from = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let mut new = Self(SansIoConnection::new(broker, from, Instant::now()));
+        let said = new.ask(&Packet::Connect(Box::new(connect)));
+        (new, said)
+    }
+
+    /// What it is told when it has said this, whatever hooks are asked.
+    fn ask(&mut self, packet: &Packet) -> Vec<Packet> {
+        let mut bytes = Vec::new();
+        packet.encode(&mut bytes).unwrap();
+        self.0.handle_bytes(Instant::now(), &bytes);
+        while self.0.poll_decision(Instant::now(), &mut Context::from_waker(Waker::noop())) {}
+        self.say()
+    }
+
+    fn say(&mut self) -> Vec<Packet> {
+        let mut out = Vec::new();
+        while self.0.poll_transmit(Instant::now(), Waker::noop(), &mut out) {}
+        let (mut bytes, mut decoder) = (BytesMut::from(Bytes::from(out)), Decoder::new(usize::MAX));
+        std::iter::from_fn(|| decoder.decode(&mut bytes).unwrap()).collect()
+    }
+
+    /// The payloads that it is sent.
+    fn payloads(&mut self) -> Vec<Bytes> {
+        let payload = |packet| match packet {
+            Packet::Publish(Publish { payload, .. }) => Some(payload),
+            _ => None,
+        };
+        self.say().into_iter().filter_map(payload).collect()
+    }
+}
+
+impl Second {
+    fn strike(&self, act: impl FnOnce(&mut Hand)) {
+        if !self.0.has_come.swap(true, Ordering::SeqCst) {
+            let (mut hand, _) = Hand::join(self.0.broker.get().unwrap(), "c");
+            act(&mut hand);
+            *self.0.hand.lock().unwrap() = Some(hand);
+        }
+    }
+
+    fn knows(&self, broker: &Broker) {
+        self.0.broker.set(broker.clone()).ok().unwrap();
+    }
+
+    fn hand(&self) -> Hand {
+        self.0.hand.lock().unwrap().take().unwrap()
+    }
+}
+
+fn message(payload: &str) -> Packet {
+    Packet::Publish(publish("t", payload, Q2, id(1)))
+}
+
+fn pubrec(number: u16) -> Packet {
+    Packet::Pubrec(Pubrec { packet_id: id(number) })
+}
+
+fn pubrel(number: u16) -> Packet {
+    Packet::Pubrel(Pubrel { packet_id: id(number) })
+}
+
+fn pubcomp(number: u16) -> Packet {
+    Packet::Pubcomp(Pubcomp { packet_id: id(number) })
+}
+
+/// The identifier was known from before the question on, to the second connection too: the message that it repeated was
+/// acknowledged, and nobody ever had it. [MQTT-4.3.3-2]
+#[test]
+fn a_second_connection_repeats_a_message_about_which_a_hook_is_asked() {
+    let second = Second::default();
+    let asked = second.clone();
+    let broker = Broker::builder().on_publish(move |_| {
+        asked.strike(|_| {});
+        PublishDecision::Later(Box::pin(async { PublishDecision::Pass }))
+    });
+    let broker = broker.build();
+    second.knows(&broker);
+    let (mut receiver, _) = Hand::join(&broker, "receiver");
+    receiver.ask(&subscribe(id(1), &[("t", Q2)]));
+    let (mut first, _) = Hand::join(&broker, "c");
+    assert_eq!(first.ask(&message("once")), []);
+    assert_eq!(second.hand().ask(&message("once")), [pubrec(1)]);
+    assert_eq!(receiver.payloads(), ["once"]);
+}
+
+/// The store heard of the identifier after it had heard that it was free again: a new message was taken for a repeated one.
+/// [MQTT-4.3.3-2]
+#[test]
+fn a_second_connection_is_done_with_a_message_before_the_first_is_passed_on() {
+    let second = Second::default();
+    let asked = second.clone();
+    let broker = Broker::builder().on_publish(move |_| {
+        asked.strike(|hand| {
+            assert_eq!(
+                (hand.ask(&message("one")), hand.ask(&pubrel(1))),
+                (vec![pubrec(1)], vec![pubcomp(1)])
+            );
+        });
+        PublishDecision::Pass
+    });
+    let store = MemoryStore::default();
+    let broker = broker.build_on(store.clone()).unwrap();
+    second.knows(&broker);
+    let (mut receiver, _) = Hand::join(&broker, "receiver");
+    receiver.ask(&subscribe(id(1), &[("t", Q2)]));
+    let (mut first, _) = Hand::join(&broker, "c");
+    assert_eq!(first.ask(&message("one")), []);
+    assert_eq!(receiver.payloads(), ["one"]);
+    drop((receiver, first, second, broker));
+
+    let broker = Broker::builder().build_on(store).unwrap();
+    let (mut again, _) = Hand::join(&broker, "c");
+    assert_eq!(again.ask(&message("two")), [pubrec(1)]);
+    let (mut receiver, said) = Hand::join(&broker, "receiver");
+    assert_eq!(said.len(), 3, "CONNACK, the first one again, and the second: {said:?}");
+    assert_eq!(receiver.payloads(), [""; 0]);
+}
+
+/// It removed what the second connection had been granted.
+#[test]
+fn a_second_connection_subscribes_while_the_first_unsubscribes() {
+    let second = Second::default();
+    let asked = second.clone();
+    let subscribes = |hand: &mut Hand| drop(hand.ask(&subscribe(id(1), &[("t", Q1)])));
+    let broker = Broker::builder().on_unsubscribe(move |_, _| asked.strike(subscribes)).build();
+    second.knows(&broker);
+    let (mut first, _) = Hand::join(&broker, "c");
+    first.ask(&subscribe(id(1), &[("t", Q1)]));
+    assert_eq!(
+        first.ask(&Packet::Unsubscribe(Unsubscribe { packet_id: id(2), filters: vec![filter("t")] })),
+        []
+    );
+    let (mut publisher, _) = Hand::join(&broker, "publisher");
+    publisher.ask(&message("for the second"));
+    assert_eq!(second.hand().payloads(), ["for the second"]);
+}
+
+/// Copies of one message for one session had one key: who was done with one was done with all, and the identifier of the other was
+/// given to a new message. [MQTT-4.4.0-1]
+#[test]
+fn each_copy_of_a_message_is_kept_for_itself() {
+    let store = MemoryStore::default();
+    let broker = Broker::builder().build_on(store.clone()).unwrap();
+    let (mut receiver, _) = Hand::join(&broker, "receiver");
+    receiver.ask(&subscribe(id(1), &[("t", Q2), ("$share/group/t", Q2)]));
+    let (mut publisher, _) = Hand::join(&broker, "publisher");
+    assert_eq!(publisher.ask(&message("twice")), [pubrec(1)]);
+    assert_eq!(receiver.payloads(), ["twice", "twice"]);
+    assert_eq!((receiver.ask(&pubrec(1)), receiver.ask(&pubcomp(1))), (vec![pubrel(1)], vec![]));
+    assert_eq!(receiver.ask(&pubrec(2)), [pubrel(2)]);
+    drop((receiver, publisher, broker));
+
+    let broker = Broker::builder().build_on(store).unwrap();
+    let (_, said) = Hand::join(&broker, "receiver");
+    assert_eq!(said[1..], [pubrel(2)]);
+}
+
+/// A store that remembers what it was told, group by group.
+#[derive(Clone, Default)]
+struct Told {
+    store: MemoryStore,
+    groups: Arc<Mutex<Vec<Vec<Record>>>>,
+}
+
+impl Store for Told {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.groups.lock().unwrap().push(group.clone());
+        self.store.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.store.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.store.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.store.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.store.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.store.read_queue(read, deliver);
+    }
+}
+
+/// One after the other, the next connection's CONNACK could be kept between them: after a kill a void Will was published, and a
+/// session that had been discarded was there again. [MQTT-3.1.2-10] [MQTT-3.1.2-6]
+#[test]
+fn what_ends_together_is_one_group() {
+    let told = Told::default();
+    let broker = Broker::builder().build_on(told.clone()).unwrap();
+    let groups = || std::mem::take(&mut *told.groups.lock().unwrap());
+    let (mut client, _) =
+        Hand::join_as(&broker, Connect { will: will("w", b"x", Q1, false), ..persistent("c") });
+    groups();
+    client.ask(&Packet::Disconnect);
+    assert!(
+        matches!(groups()[..], [ref group] if matches!(group[..], [Record::SessionDetached { .. }, Record::WillCleared { .. }]))
+    );
+    let (_clean, _) = Hand::join_as(&broker, Connect { will: will("w", b"x", Q1, false), ..connect("c") });
+    assert!(
+        matches!(groups()[..], [ref group] if matches!(group[..], [Record::SessionEnded { .. }, Record::WillSet { .. }]))
+    );
+}
