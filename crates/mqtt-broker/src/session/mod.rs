@@ -33,7 +33,7 @@ pub(crate) use self::{
     inflight::{Acknowledged, Stage},
     outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
-    received::{Received, TooManyUnreleased},
+    received::{Received, TooManyUnreleased, Turn},
     registry::{Attached, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
     subscriptions::SessionSubscriptions,

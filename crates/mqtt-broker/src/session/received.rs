@@ -1,7 +1,11 @@
 //! [`Received`]: identifiers of QoS 2 messages that came in and are not yet released by PUBREL (4.3.3, receiver).
 
+use std::{collections::HashSet, sync::Arc};
+
 use mqtt_codec::PacketId;
-use std::collections::HashSet;
+use parking_lot::Mutex;
+
+use crate::store::Mark;
 
 /// The packet identifiers whose message has been passed on already. Survives reconnects with the session.
 #[derive(Default)]
@@ -9,7 +13,15 @@ pub(crate) struct Received(Option<Box<Ids>>);
 
 /// Behind a pointer, because most sessions never receive QoS 2.
 #[derive(Default)]
-struct Ids(HashSet<PacketId>);
+struct Ids {
+    ids: HashSet<PacketId>,
+    turn: Turn,
+}
+
+/// Held by whoever passes a message on, from before its identifier is known until all have it. A client may come a second time
+/// meanwhile: who finds the identifier known waits for that, and what he answers waits for this mark. Else what the client sends next
+/// could overtake the message, here or in the store.
+pub(crate) type Turn = Arc<Mutex<Mark>>;
 
 /// More QoS 2 messages are waiting for their PUBREL than the limit allows.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,25 +31,34 @@ pub(crate) struct TooManyUnreleased;
 const KEPT_CAPACITY: usize = 64;
 
 impl Received {
-    /// `Ok(true)` for a new message, `Ok(false)` for one that was passed on before [MQTT-4.3.3-2].
-    pub(crate) fn is_new(&self, id: PacketId, max_unreleased: usize) -> Result<bool, TooManyUnreleased> {
-        if self.0.as_ref().is_some_and(|ids| ids.0.contains(&id)) {
-            return Ok(false);
+    /// `None` for a new message, else whose turn it may still be [MQTT-4.3.3-2].
+    pub(crate) fn known(
+        &self,
+        id: PacketId,
+        max_unreleased: usize,
+    ) -> Result<Option<Turn>, TooManyUnreleased> {
+        match &self.0 {
+            Some(known) if known.ids.contains(&id) => Ok(Some(Arc::clone(&known.turn))),
+            _ if self.len() >= max_unreleased => Err(TooManyUnreleased),
+            _ => Ok(None),
         }
-        if self.len() >= max_unreleased { Err(TooManyUnreleased) } else { Ok(true) }
+    }
+
+    pub(crate) fn turn(&mut self) -> Turn {
+        Arc::clone(&self.0.get_or_insert_default().turn)
     }
 
     /// The message is passed on.
     pub(crate) fn insert(&mut self, id: PacketId) {
-        self.0.get_or_insert_default().0.insert(id);
+        self.0.get_or_insert_default().ids.insert(id);
     }
 
     /// The sender will not repeat this one: the identifier is free for a new message.
     pub(crate) fn release(&mut self, id: PacketId) {
-        let Some(Ids(ids)) = self.0.as_deref_mut() else { return };
+        let Some(Ids { ids, .. }) = self.0.as_deref_mut() else { return };
         ids.remove(&id);
         if ids.is_empty() && ids.capacity() > KEPT_CAPACITY {
-            self.0 = None;
+            *ids = HashSet::new(); // Its turn may be somebody's.
         }
     }
 
@@ -46,7 +67,7 @@ impl Received {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |ids| ids.0.len())
+        self.0.as_ref().map_or(0, |known| known.ids.len())
     }
 }
 
@@ -58,11 +79,12 @@ mod tests {
     #[test]
     fn a_duplicate_is_known_until_it_is_released() {
         let (mut received, id) = (Received::default(), PacketId::FIRST);
-        assert_eq!(received.is_new(id, 1), Ok(true));
+        let is_known = |received: &Received, id| received.known(id, 1).map(|turn| turn.is_some());
+        assert_eq!(is_known(&received, id), Ok(false));
         received.insert(id);
-        assert_eq!(received.is_new(id, 1), Ok(false), "a duplicate is fine at the limit too");
-        assert_eq!(received.is_new(id.next(), 1), Err(TooManyUnreleased));
+        assert_eq!(is_known(&received, id), Ok(true), "a duplicate is fine at the limit too");
+        assert_eq!(is_known(&received, id.next()), Err(TooManyUnreleased));
         received.release(id);
-        assert_eq!(received.is_new(id, 1), Ok(true));
+        assert_eq!(is_known(&received, id), Ok(false));
     }
 }

@@ -8,7 +8,8 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -161,6 +162,39 @@ fn a_second_connection_is_done_with_a_message_before_the_first_is_passed_on() {
     let (mut receiver, said) = Hand::join(&broker, "receiver");
     assert_eq!(said.len(), 3, "CONNACK, the first one again, and the second: {said:?}");
     assert_eq!(receiver.payloads(), [""; 0]);
+}
+
+/// It was acknowledged, and what came behind it overtook it on its way to who receives both. [MQTT-4.6.0-6]
+#[test]
+fn a_second_connection_waits_for_a_message_that_is_being_passed_on() {
+    let second = Second::default();
+    let (asked, answer) = (second.clone(), Arc::new(Mutex::new(None)));
+    let (early, kept) = (Arc::new(AtomicBool::new(false)), Arc::clone(&answer));
+    let seen = Arc::clone(&early);
+    let broker = Broker::builder().on_deliver(move |_| {
+        let mut kept = kept.lock().unwrap();
+        if kept.is_none() {
+            let asked = asked.clone();
+            let other = thread::spawn(move || {
+                asked.strike(|_| {});
+                let mut hand = asked.hand();
+                (hand.ask(&message("one")), hand)
+            });
+            thread::sleep(Duration::from_millis(100));
+            seen.store(other.is_finished(), Ordering::SeqCst);
+            *kept = Some(other);
+        }
+        true
+    });
+    let broker = broker.build();
+    second.knows(&broker);
+    let (mut receiver, _) = Hand::join(&broker, "receiver");
+    receiver.ask(&subscribe(id(1), &[("t", Q2)]));
+    let (mut first, _) = Hand::join(&broker, "c");
+    first.ask(&message("one"));
+    let (answered, _hand) = answer.lock().unwrap().take().unwrap().join().unwrap();
+    assert_eq!((answered, early.load(Ordering::SeqCst)), (vec![pubrec(1)], false));
+    assert_eq!(receiver.payloads(), ["one"]);
 }
 
 /// It removed what the second connection had been granted.
