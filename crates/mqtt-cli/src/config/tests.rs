@@ -280,6 +280,8 @@ fn the_example_comes_to_the_defaults() {
     let default = Raw::read(&sources("")).0;
     let changed = raw.changes_since(&default);
     assert!(changed.iter().all(|changed| is_without_default(&changed.key)), "{changed:?}");
+    let identify = "\n#identify = [\"certificate\", \"token\", \"password\", \"http\"]   # an example: there is no default\n";
+    assert!(example().contains(identify), "an empty list would let everybody in");
     for key in section_keys() {
         assert!(example().contains(&format!("\n#{} = ", key.name)) || key.name == "address", "{}", key.name);
     }

@@ -159,11 +159,8 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
         failure = broker.store_failed() => Some(failure),
     };
     supervisor::stopping();
-    if failure.is_none() {
-        stop_admin.cancel();
-    } // Else it says why nobody should come, as long as it can.
-    let outcome = shut_down(&broker, config.shutdown_timeout, &mut end_requests).await;
     stop_admin.cancel();
+    let outcome = shut_down(&broker, config.shutdown_timeout, &mut end_requests).await;
     // What the shutdown itself has left to write may fail too.
     match failure.or_else(|| broker.store_failure()) {
         Some(StoreError { message }) => Err(Ending::StoreFailed(message).into()),
