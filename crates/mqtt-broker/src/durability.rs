@@ -46,9 +46,9 @@ impl Durability {
         self.0.as_ref().map_or(Mark::NOTHING, |on| on.store.append_one(record()))
     }
 
-    /// A session's client is gone since `now`.
-    pub(crate) fn write_detached(&self, session: SessionKey, now: Instant) {
-        self.write(|| Record::SessionDetached { session, at: self.wall_clock(now) });
+    /// That a session's client is gone since `now`.
+    pub(crate) fn detached(&self, session: SessionKey, now: Instant) -> Record {
+        Record::SessionDetached { session, at: self.wall_clock(now) }
     }
 
     /// A persistent session's own way to the store.

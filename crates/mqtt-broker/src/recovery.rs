@@ -134,7 +134,7 @@ impl<'a> Recovery<'a> {
         core.durability.skip_key(self.newest);
         for session in &self.attached {
             self.sessions.be_absent(session, self.now, Duration::ZERO, &core.limits);
-            core.durability.write_detached(session.serial, self.now);
+            core.durability.write(|| core.durability.detached(session.serial, self.now));
         }
         for discarded in self.sessions.finish() {
             core.forget(&discarded, SessionEnd::Discarded, &mut core.burst());

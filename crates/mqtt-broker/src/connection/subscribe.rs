@@ -153,6 +153,7 @@ impl Connection {
                 Ok(SubscribeReturnCode::Granted(granted))
             }
             Err(refusal) => {
+                self.attachment()?.check()?; // It may have been refused for that.
                 let client_id = &*self.attachment()?.info.client_id;
                 tracing::debug!(client_id, %filter, ?refusal, "filter refused");
                 burst.totals.filters_refused.one();

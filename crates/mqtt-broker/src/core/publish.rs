@@ -116,27 +116,28 @@ impl Core {
     ) -> Mark {
         let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
         burst.spend(route.direct.len() + in_turn.sum::<usize>());
-        // Each group has its turn once; most topics have none.
+        let direct = || route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
         let picked = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
-        let picked: Vec<(&SessionRef, QoS)> = picked.collect();
+        let wanted = |(receiver, _): &(&SessionRef, QoS)| wanted(receiver);
         // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
-        let receivers = || {
-            let direct = route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
-            let all = direct.chain(picked.iter().copied()).filter(|(receiver, _)| wanted(receiver));
-            all.map(|(receiver, granted)| (receiver, outgoing.qos.min(granted)))
-        };
-        let (mark, group) = if self.durability.is_on() && outgoing.qos > QoS::AtMostOnce {
-            if !picked.is_empty() || self.limits.delivery_mode == DeliveryMode::Overlap {
-                return self.hand_out_copies(receivers(), outgoing, group, burst);
+        let lower = |(receiver, granted)| (receiver, outgoing.qos.min(granted));
+        if !self.durability.is_on() || outgoing.qos == QoS::AtMostOnce {
+            for (receiver, qos) in direct().chain(picked).filter(wanted).map(lower) {
+                self.hand_over(receiver, outgoing, qos, false, burst);
             }
-            (self.keep(receivers(), outgoing, false, group), Vec::new())
-        } else {
-            (Mark::NOTHING, group)
-        };
+            return self.durability.append(group);
+        }
+        if !route.groups.is_empty() || self.limits.delivery_mode == DeliveryMode::Overlap {
+            let receivers = direct().chain(picked).filter(wanted).map(lower);
+            return self.hand_out_copies(receivers, outgoing, group, burst);
+        }
+        // Kept, and then handed over.
+        let receivers = || direct().filter(wanted).map(lower);
+        let mark = self.keep(receivers(), outgoing, false, group);
         for (receiver, qos) in receivers() {
             self.hand_over(receiver, outgoing, qos, false, burst);
         }
-        if group.is_empty() { mark } else { self.durability.append(group) }
+        mark
     }
 
     /// The same where a session may get several copies: each of them goes its own way to its end, so in the store each has a key of

@@ -307,8 +307,7 @@ impl Attachment {
         state.be_absent(Absence { since: Some(now), expires_at });
         self.session.set_online(false);
         if durability.is_on() {
-            let (session, at) = (self.session.serial, durability.wall_clock(now));
-            let gone = Some(Record::SessionDetached { session, at }).filter(|_| !self.session.clean);
+            let gone = (!self.session.clean).then(|| durability.detached(self.session.serial, now));
             let void = void.map(|Will { key, .. }| Record::WillCleared { key });
             durability.append(gone.into_iter().chain(void).collect());
         }

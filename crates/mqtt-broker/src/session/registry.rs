@@ -109,7 +109,7 @@ impl Registry {
         if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
             self.unschedule(session);
             let attached = Record::SessionAttached { session: session.serial };
-            let group = group(durability, [Some(attached), None], info, will.as_ref());
+            let group = group(durability, [attached], info, will.as_ref());
             let write = || durability.append(group);
             let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
             let NewAttachment { attachment, taken_over, withheld, mark } = attached;
@@ -128,7 +128,8 @@ impl Registry {
         // Nobody is told of the new one before the end of the old one is kept, too.
         let ended = earlier.as_ref().filter(|earlier| !earlier.clean);
         let ended = ended.map(|earlier| Record::SessionEnded { session: earlier.serial });
-        let group = group(durability, [ended, started], info, will.as_ref());
+        let sessions = ended.into_iter().chain(started);
+        let group = group(durability, sessions, info, will.as_ref());
         let write = || durability.append(group);
         let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
         let NewAttachment { attachment, withheld, mark, .. } = attached;
@@ -307,7 +308,7 @@ impl Ord for ByClientId {
 /// What the store has to know of a CONNECT.
 fn group(
     durability: &Durability,
-    sessions: [Option<Record>; 2],
+    sessions: impl IntoIterator<Item = Record>,
     info: &ClientInfo,
     will: Option<&Will>,
 ) -> Vec<Record> {
@@ -319,7 +320,7 @@ fn group(
         client_id: Arc::clone(&info.client_id),
         will: message.clone(),
     });
-    sessions.into_iter().flatten().chain(will).collect()
+    sessions.into_iter().chain(will).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a store keeps: a broker that is gone, and the next one on the same store.
 
 use std::{
+    mem,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -367,7 +368,7 @@ async fn a_store_that_has_failed_is_left_alone() {
 
 /// Remembers every group, so that a test can have the broker die between any two of them.
 #[derive(Clone, Default)]
-struct Groups {
+pub(crate) struct Groups {
     kept: MemoryStore,
     all: Arc<Mutex<Vec<Vec<Record>>>>,
     /// The greatest key that it knows of.
@@ -377,6 +378,11 @@ struct Groups {
 impl Groups {
     fn len(&self) -> usize {
         self.all.lock().unwrap().len()
+    }
+
+    /// Those since the last time.
+    pub(crate) fn take(&self) -> Vec<Vec<Record>> {
+        mem::take(&mut self.all.lock().unwrap())
     }
 
     /// What survives if the broker dies after so many.

@@ -15,13 +15,14 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use mqtt_broker::{
     Broker, PublishDecision, SansIoConnection,
-    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
+    store::{MemoryStore, Record},
 };
 use mqtt_codec::{Connect, Decoder, Packet, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
 
 use crate::{
     Q1, Q2,
     client::{connect, id, persistent, publish, subscribe, will},
+    durability::Groups,
     filter,
 };
 
@@ -236,47 +237,13 @@ fn each_copy_of_a_message_is_kept_for_itself() {
     assert_eq!(said[1..], [pubrel(2)]);
 }
 
-/// A store that remembers what it was told, group by group.
-#[derive(Clone, Default)]
-struct Told {
-    store: MemoryStore,
-    groups: Arc<Mutex<Vec<Vec<Record>>>>,
-}
-
-impl Store for Told {
-    fn append(&self, group: Vec<Record>) -> Mark {
-        self.groups.lock().unwrap().push(group.clone());
-        self.store.append(group)
-    }
-
-    fn durable(&self) -> Mark {
-        self.store.durable()
-    }
-
-    fn wake_at(&self, mark: Mark, waker: &Waker) {
-        self.store.wake_at(mark, waker);
-    }
-
-    fn failure(&self) -> Option<StoreError> {
-        self.store.failure()
-    }
-
-    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        self.store.recover(visit)
-    }
-
-    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
-        self.store.read_queue(read, deliver);
-    }
-}
-
 /// One after the other, the next connection's CONNACK could be kept between them: after a kill a void Will was published, and a
 /// session that had been discarded was there again. [MQTT-3.1.2-10] [MQTT-3.1.2-6]
 #[test]
 fn what_ends_together_is_one_group() {
-    let told = Told::default();
-    let broker = Broker::builder().build_on(told.clone()).unwrap();
-    let groups = || std::mem::take(&mut *told.groups.lock().unwrap());
+    let store = Groups::default();
+    let broker = Broker::builder().build_on(store.clone()).unwrap();
+    let groups = || store.take();
     let (mut client, _) =
         Hand::join_as(&broker, Connect { will: will("w", b"x", Q1, false), ..persistent("c") });
     groups();
