@@ -91,7 +91,7 @@ impl Broker {
     /// Subscribes a client, connected or with a stored session, as if it had sent SUBSCRIBE. Asks no hook.
     pub fn subscribe(&self, client_id: &str, filter: &TopicFilter, qos: QoS) -> Result<(), SubscribeRefusal> {
         let session = self.core.sessions.get(client_id).ok_or(SubscribeRefusal::NoSession)?;
-        self.core.subscribe(&session, filter, qos, Some(net::now()), || true)?;
+        self.core.subscribe(&session, filter, qos, Some(net::now()))?;
         session.wake(); // For the retained messages that are due now.
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Broker {
         self.core
             .sessions
             .get(client_id)
-            .is_some_and(|session| self.core.unsubscribe(&session, filter, || true).is_some())
+            .is_some_and(|session| self.core.unsubscribe(&session, filter).is_some())
     }
 
     /// A connected client; `None` if it is not connected.

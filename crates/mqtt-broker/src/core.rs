@@ -182,18 +182,16 @@ impl Core {
         self.subscriptions.read().len()
     }
 
-    /// Adds or replaces a subscription [MQTT-3.8.4-3]; a plain one has its retained messages due afterwards. `may` is asked when
-    /// nobody else can change them: whether the session is still that of whoever subscribes.
+    /// Adds or replaces a subscription [MQTT-3.8.4-3]; a plain one has its retained messages due afterwards.
     pub(crate) fn subscribe(
         &self,
         session: &SessionRef,
         filter: &TopicFilter,
         granted: QoS,
         now: Option<Instant>,
-        may: impl FnOnce() -> bool,
     ) -> Result<Mark, SubscribeRefusal> {
         let mut own = session.subscriptions.lock();
-        if own.is_ended() || !may() {
+        if own.is_ended() {
             return Err(SubscribeRefusal::NoSession);
         }
         self.has_room_for(filter, &own)?;
@@ -250,16 +248,10 @@ impl Core {
         if session.clean { Mark::NOTHING } else { self.durability.write(record) }
     }
 
-    /// Removes a subscription; `None` if there was none. Deliveries begun are completed [MQTT-3.10.4-3]. `may` as for
-    /// [`Core::subscribe`].
-    pub(crate) fn unsubscribe(
-        &self,
-        session: &SessionRef,
-        filter: &TopicFilter,
-        may: impl FnOnce() -> bool,
-    ) -> Option<Mark> {
+    /// Removes a subscription; `None` if there was none. Deliveries begun are completed [MQTT-3.10.4-3].
+    pub(crate) fn unsubscribe(&self, session: &SessionRef, filter: &TopicFilter) -> Option<Mark> {
         let mut own = session.subscriptions.lock();
-        if !may() || !own.remove(filter) {
+        if !own.remove(filter) {
             return None;
         }
         self.change_subscriptions(|all| all.unsubscribe(filter, session.serial));
@@ -273,6 +265,7 @@ impl Core {
 
     /// Ends a session for good, and its connection, whose Will is due. `false` if it was over already.
     pub(crate) fn end_session(&self, session: &SessionRef, now: Instant, burst: &mut Burst<'_>) -> bool {
+        let _turn = session.turn(); // What its connection is at comes first, and nothing after.
         let Some(removed) = self.sessions.remove(session, &self.limits) else { return false };
         self.forget(session, SessionEnd::Removed, burst);
         let ended = self.end_record(session);

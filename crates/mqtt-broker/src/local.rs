@@ -65,12 +65,12 @@ impl LocalSubscriber {
     /// Adds a filter; its retained messages come first.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
         let session = &self.attachment.session;
-        self.core.subscribe(session, filter, QoS::ExactlyOnce, Some(net::now()), || true).map(drop)
+        self.core.subscribe(session, filter, QoS::ExactlyOnce, Some(net::now())).map(drop)
     }
 
     /// Removes a filter; `false` if there was none.
     pub fn unsubscribe(&self, filter: &TopicFilter) -> bool {
-        self.core.unsubscribe(&self.attachment.session, filter, || true).is_some()
+        self.core.unsubscribe(&self.attachment.session, filter).is_some()
     }
 
     /// The next message, as soon as there is one; `None` once the broker has shut down or ended this session.

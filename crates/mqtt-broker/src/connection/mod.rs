@@ -130,7 +130,21 @@ impl Connection {
     }
 
     /// Bytes came from the client.
-    pub(crate) fn handle_bytes(&mut self, now: Instant, mut bytes: &[u8], burst: &mut Burst<'_>) {
+    pub(crate) fn handle_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst<'_>) {
+        self.in_turn(|this| this.handle_bytes_in_turn(now, bytes, burst));
+    }
+
+    /// Does what the client sent. Nobody else has its session meanwhile; `act` has to look whether somebody had it before.
+    fn in_turn(&mut self, act: impl FnOnce(&mut Self)) {
+        let session = match &self.phase {
+            Phase::Open(open) => Some(open.attachment.session.clone()),
+            _ => None,
+        };
+        let _turn = session.as_ref().map(|session| session.turn());
+        act(self);
+    }
+
+    fn handle_bytes_in_turn(&mut self, now: Instant, mut bytes: &[u8], burst: &mut Burst<'_>) {
         burst.tally.bytes_received += bytes.len() as u64;
         burst.now = Some(now);
         if bytes.len() >= LARGE_READ {
@@ -214,6 +228,11 @@ impl Connection {
 
     /// A hook has decided.
     pub(crate) fn handle_answer(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
+        self.in_turn(|this| this.handle_answer_in_turn(now, answer, burst));
+    }
+
+    fn handle_answer_in_turn(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
+        self.handle_wake(now, burst);
         self.hear(now); // The client was put on hold: its keep alive starts again.
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
@@ -239,6 +258,11 @@ impl Connection {
 
     /// Goes on with the packets that were on hold.
     pub(crate) fn handle_held(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        self.in_turn(|this| this.handle_held_in_turn(now, burst));
+    }
+
+    fn handle_held_in_turn(&mut self, now: Instant, burst: &mut Burst<'_>) {
+        self.handle_wake(now, burst);
         if let Phase::Open(open) = &mut self.phase {
             open.is_interrupted = false;
         }

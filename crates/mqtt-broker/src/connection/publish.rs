@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mqtt_codec::{Delivery, Frame, PacketId, PacketType, Puback, PublishRef, Pubrec, QoS};
+use mqtt_codec::{Delivery, Frame, PacketId, PacketType, Puback, PublishRef, Pubrec};
 
 use super::{Connection, phase::Deciding};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     event::DropReason,
     hooks::{HookFuture, PublishDecision, PublishRequest, survive},
     message::Outgoing,
-    session::{Received, SessionRef, TooManyUnreleased, Turn},
+    session::{Received, SessionRef, TooManyUnreleased},
     store::Record,
 };
 
@@ -46,10 +46,8 @@ impl Connection {
         self.meter(now, frame.len, burst)?;
         // [MQTT-4.3.2-2] [MQTT-4.3.3-2]: QoS 2 is passed on at the first arrival of its identifier.
         if let Delivery::ExactlyOnce { packet_id, .. } = publish.delivery
-            && let Some(turn) = self.known(packet_id)?
+            && !self.is_new(packet_id)?
         {
-            let mark = *turn.lock();
-            self.hold_until(mark);
             return self.acknowledge(publish.delivery, burst);
         }
         let outcome = self.decide(now, &publish, burst)?;
@@ -81,14 +79,14 @@ impl Connection {
         if outcome == Outcome::Settled { self.acknowledge(delivery, burst) } else { Ok(()) }
     }
 
-    /// Whether the message with this QoS 2 identifier was passed on, or is being: by whose turn.
-    fn known(&self, packet_id: PacketId) -> Result<Option<Turn>, CloseReason> {
+    /// Whether the message with this QoS 2 identifier was not passed on yet.
+    fn is_new(&self, packet_id: PacketId) -> Result<bool, CloseReason> {
         let max_unreleased = self.limits().max_unreleased;
         let state = self.attachment()?.lock()?;
         let none = Received::default();
         let received = state.seldom.get().map_or(&none, |parts| &parts.received);
-        let known = received.known(packet_id, max_unreleased);
-        known.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
+        let is_new = received.is_new(packet_id, max_unreleased);
+        is_new.map_err(|TooManyUnreleased| ProtocolViolation::TooManyUnreleased.into())
     }
 
     /// Takes note of a QoS 2 identifier, once it is clear what becomes of its message: until then the client may be cut off, or another
@@ -162,8 +160,6 @@ impl Connection {
         delivery: Delivery,
         burst: &mut Burst<'_>,
     ) -> Result<(), CloseReason> {
-        let turn = self.turn(delivery)?;
-        let mut written = turn.as_ref().map(|turn| turn.lock());
         self.receive(delivery)?;
         let session = &self.attachment()?.session;
         let (publisher, group) = (session.serial, self.received_record(session, delivery));
@@ -173,20 +169,8 @@ impl Connection {
         }
         let routes = &mut self.inbound.get_or_insert_default().routes;
         let mark = self.place.core.publish(outgoing, publisher, group, routes, burst);
-        if let Some(written) = &mut written {
-            **written = mark;
-        }
         self.hold_message_until(mark, outgoing.size());
         Ok(())
-    }
-
-    /// To be held while a QoS 2 message is passed on.
-    fn turn(&self, delivery: Delivery) -> Result<Option<Turn>, CloseReason> {
-        if delivery.qos() < QoS::ExactlyOnce {
-            return Ok(None);
-        }
-        let mut state = self.attachment()?.lock()?;
-        Ok(Some(state.seldom.change(|parts| parts.received.turn())))
     }
 
     /// What the store has to know together with the message: that a repetition of it is none.

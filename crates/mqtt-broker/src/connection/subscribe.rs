@@ -123,9 +123,7 @@ impl Connection {
         }
         let client_id = &*attachment.info.client_id;
         tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
-        if let Some(mark) =
-            self.place.core.unsubscribe(&attachment.session, filter, || attachment.check().is_ok())
-        {
+        if let Some(mark) = self.place.core.unsubscribe(&attachment.session, filter) {
             self.hold_until(mark);
         }
         Ok(SubscribeReturnCode::Failure)
@@ -146,8 +144,7 @@ impl Connection {
             SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
         };
         let granted = granted.min(requested);
-        let may = || attachment.check().is_ok();
-        match self.place.core.subscribe(&attachment.session, filter, granted, burst.now, may) {
+        match self.place.core.subscribe(&attachment.session, filter, granted, burst.now) {
             Ok(mark) => {
                 self.hold_until(mark);
                 Ok(SubscribeReturnCode::Granted(granted))

@@ -130,7 +130,7 @@ fn a_filter_on_its_way_to_the_store_does_not_keep_its_packet() {
     let session = &client.connection.attachment().unwrap().session;
     let packet = Bytes::from(vec![b'a'; 1_000]);
     let filter = TopicFilter::new(packet.slice(..5)).unwrap();
-    client.core.subscribe(session, &filter, QoS::AtLeastOnce, None, || true).unwrap();
+    client.core.subscribe(session, &filter, QoS::AtLeastOnce, None).unwrap();
     drop(filter);
     assert!(packet.is_unique());
 }

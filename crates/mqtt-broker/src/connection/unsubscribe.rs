@@ -25,11 +25,9 @@ impl Connection {
                 survive("on_unsubscribe", || hook(&attachment.info, filter))
                     .ok_or(CloseReason::HookFailed)?;
             }
-            let may = || attachment.check().is_ok();
-            let unsubscribed = core.unsubscribe(&attachment.session, filter, may); // [MQTT-3.10.4-2]
+            let unsubscribed = core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
             mark = mark.max(unsubscribed.unwrap_or_default());
         }
-        attachment.check()?;
         self.hold_until(mark);
         // [MQTT-3.10.4-4] [MQTT-3.10.4-5]: also if there was nothing to remove. [MQTT-2.3.1-7]
         self.answer(PacketType::Unsuback, burst, |out| Unsuback { packet_id }.encode(out))

@@ -13,6 +13,7 @@ mod retained_due;
 mod seldom;
 mod subscriptions;
 mod traffic;
+mod turn;
 
 use std::{
     ops::Deref,
@@ -33,11 +34,12 @@ pub(crate) use self::{
     inflight::{Acknowledged, Stage},
     outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
-    received::{Received, TooManyUnreleased, Turn},
+    received::{Received, TooManyUnreleased},
     registry::{Attached, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
     subscriptions::SessionSubscriptions,
     traffic::{Losses, Traffic},
+    turn::Turn,
 };
 use crate::{
     client::{ClientInfo, Peer},
@@ -53,13 +55,14 @@ use crate::{
 
 /// One client's session, kept for as long as it lasts [MQTT-4.1.0-1].
 ///
-/// Lock order: `subscriptions`, then the router, or `state`; `state` otherwise alone, or before the retained store.
+/// Lock order: a turn, before all else; `subscriptions`, then the router, or `state`; `state` otherwise alone, or before the retained store.
 pub(crate) struct Session {
     /// Unique in this process: two sessions of one client identifier, one after the other, differ in it.
     pub(crate) serial: u64,
     pub(crate) client_id: Arc<str>,
     pub(crate) clean: bool,
     online: AtomicBool,
+    turns: Mutex<()>,
     /// PUBLISH packets. Outside the lock, so that its connection need not take that once more.
     messages_received: AtomicU64,
     pub(crate) subscriptions: Mutex<SessionSubscriptions>,
@@ -101,6 +104,7 @@ impl Session {
             client_id,
             clean,
             online: AtomicBool::new(false),
+            turns: Mutex::default(),
             messages_received: AtomicU64::new(0),
             subscriptions: Mutex::default(),
             state: Mutex::default(),
@@ -109,6 +113,10 @@ impl Session {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
+    }
+
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn::wait_for(&self.turns)
     }
 
     pub(crate) fn count_received(&self, messages: u32) {

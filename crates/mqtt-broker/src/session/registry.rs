@@ -103,43 +103,66 @@ impl Registry {
         durability: &Durability,
     ) -> Result<Attached, TooManySessions> {
         let will = will.map(|message| Will { key: self.next_serial(), message });
-        let mut shard = self.shard(&info.client_id).lock();
-        let earlier = shard.get(&*info.client_id).map(|found| found.0.clone());
-        // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
-        if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
-            self.unschedule(session);
-            let attached = Record::SessionAttached { session: session.serial };
-            let group = group(durability, [attached], info, will.as_ref());
+        self.in_turn(&info.client_id, |shard, earlier| {
+            // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
+            if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
+                self.unschedule(session);
+                let attached = Record::SessionAttached { session: session.serial };
+                let group = group(durability, [attached], info, will.as_ref());
+                let write = || durability.append(group);
+                let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
+                let NewAttachment { attachment, taken_over, withheld, mark } = attached;
+                let session_present = true;
+                return Ok(Attached {
+                    attachment,
+                    session_present,
+                    taken_over,
+                    discarded: None,
+                    withheld,
+                    mark,
+                });
+            }
+            if earlier.is_none() {
+                self.reserve(limits.max_sessions)?;
+            }
+            let serial = self.next_serial();
+            let session =
+                SessionRef::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session));
+            session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
+            let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
+            // A clean session writes nothing, unless it has a Will.
+            let started = Some(started).filter(|_| !info.clean_session);
+            // Nobody is told of the new one before the end of the old one is kept, too.
+            let ended = earlier.as_ref().filter(|earlier| !earlier.clean);
+            let ended = ended.map(|earlier| Record::SessionEnded { session: earlier.serial });
+            let sessions = ended.into_iter().chain(started);
+            let group = group(durability, sessions, info, will.as_ref());
             let write = || durability.append(group);
             let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
-            let NewAttachment { attachment, taken_over, withheld, mark } = attached;
-            let session_present = true;
-            return Ok(Attached { attachment, session_present, taken_over, discarded: None, withheld, mark });
+            let NewAttachment { attachment, withheld, mark, .. } = attached;
+            shard.replace(ByClientId(session));
+            let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
+            if let Some(earlier) = &earlier {
+                self.unschedule(earlier);
+            }
+            let session_present = false;
+            Ok(Attached { attachment, session_present, taken_over, discarded: earlier, withheld, mark })
+        })
+    }
+
+    /// Acts on the session of a client identifier, and on its shard, when nobody else is at the packets of that client.
+    fn in_turn<T>(&self, client_id: &str, act: impl FnOnce(&mut Shard, Option<SessionRef>) -> T) -> T {
+        loop {
+            let awaited = self.get(client_id);
+            // Before the shard is locked: who has a turn may lock that.
+            let _turn = awaited.as_ref().map(|session| session.turn());
+            let mut shard = self.shard(client_id).lock();
+            let found = shard.get(client_id).map(|found| found.0.clone());
+            if found.as_ref().map(|session| session.serial) == awaited.as_ref().map(|session| session.serial)
+            {
+                return act(&mut shard, found);
+            }
         }
-        if earlier.is_none() {
-            self.reserve(limits.max_sessions)?;
-        }
-        let serial = self.next_serial();
-        let session = SessionRef::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session));
-        session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
-        let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
-        // A clean session writes nothing, unless it has a Will.
-        let started = Some(started).filter(|_| !info.clean_session);
-        // Nobody is told of the new one before the end of the old one is kept, too.
-        let ended = earlier.as_ref().filter(|earlier| !earlier.clean);
-        let ended = ended.map(|earlier| Record::SessionEnded { session: earlier.serial });
-        let sessions = ended.into_iter().chain(started);
-        let group = group(durability, sessions, info, will.as_ref());
-        let write = || durability.append(group);
-        let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
-        let NewAttachment { attachment, withheld, mark, .. } = attached;
-        shard.replace(ByClientId(session));
-        let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
-        if let Some(earlier) = &earlier {
-            self.unschedule(earlier);
-        }
-        let session_present = false;
-        Ok(Attached { attachment, session_present, taken_over, discarded: earlier, withheld, mark })
     }
 
     /// An absent persistent session will end at this moment, unless its client comes back.

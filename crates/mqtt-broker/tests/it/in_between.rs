@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use mqtt_broker::{
     Broker, PublishDecision, SansIoConnection,
     store::{MemoryStore, Record},
 };
-use mqtt_codec::{Connect, Decoder, Packet, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
+use mqtt_codec::{Connect, Decoder, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
 
 use crate::{
     Q1, Q2,
@@ -29,7 +29,7 @@ use crate::{
 /// A client with a session that stays, and without a socket.
 struct Hand(SansIoConnection);
 
-/// The first time that a hook is asked, the client comes once more, and does something.
+/// What another thread does, from the first time on that a hook is asked: the client comes once more, say.
 #[derive(Clone, Default)]
 struct Second(Arc<Parts>);
 
@@ -37,8 +37,12 @@ struct Second(Arc<Parts>);
 struct Parts {
     broker: OnceLock<Broker>,
     has_come: AtomicBool,
-    hand: Mutex<Option<Hand>>,
+    act: Mutex<Option<JoinHandle<Hand>>>,
+    was_early: AtomicBool,
 }
+
+/// It would have done all that it wants to by then, if it did not have to wait.
+const LONG: Duration = Duration::from_millis(100);
 
 impl Hand {
     fn join(broker: &Broker, client_id: &str) -> (Self, Vec<Packet>) {
@@ -54,8 +58,15 @@ impl Hand {
 
     /// What it is told when it has said this, whatever hooks are asked.
     fn ask(&mut self, packet: &Packet) -> Vec<Packet> {
+        self.ask_all(&[packet])
+    }
+
+    /// The same for packets that come together.
+    fn ask_all(&mut self, packets: &[&Packet]) -> Vec<Packet> {
         let mut bytes = Vec::new();
-        packet.encode(&mut bytes).unwrap();
+        for packet in packets {
+            packet.encode(&mut bytes).unwrap();
+        }
         self.0.handle_bytes(Instant::now(), &bytes);
         while self.0.poll_decision(Instant::now(), &mut Context::from_waker(Waker::noop())) {}
         self.say()
@@ -79,20 +90,27 @@ impl Hand {
 }
 
 impl Second {
-    fn strike(&self, act: impl FnOnce(&mut Hand)) {
-        if !self.0.has_come.swap(true, Ordering::SeqCst) {
-            let (mut hand, _) = Hand::join(self.0.broker.get().unwrap(), "c");
-            act(&mut hand);
-            *self.0.hand.lock().unwrap() = Some(hand);
+    /// To be called in a hook.
+    fn strike(&self, act: impl FnOnce(&Broker) -> Hand + Send + 'static) {
+        if self.0.has_come.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let broker = self.0.broker.get().unwrap().clone();
+        let other = thread::spawn(move || act(&broker));
+        thread::sleep(LONG);
+        self.0.was_early.store(other.is_finished(), Ordering::SeqCst);
+        *self.0.act.lock().unwrap() = Some(other);
     }
 
     fn knows(&self, broker: &Broker) {
         self.0.broker.set(broker.clone()).ok().unwrap();
     }
 
+    /// The client's second connection. It had to wait for the first one's packets.
     fn hand(&self) -> Hand {
-        self.0.hand.lock().unwrap().take().unwrap()
+        let hand = self.0.act.lock().unwrap().take().unwrap().join().unwrap();
+        assert!(!self.0.was_early.load(Ordering::SeqCst));
+        hand
     }
 }
 
@@ -116,20 +134,26 @@ fn pubcomp(number: u16) -> Packet {
 /// acknowledged, and nobody ever had it. [MQTT-4.3.3-2]
 #[test]
 fn a_second_connection_repeats_a_message_about_which_a_hook_is_asked() {
-    let second = Second::default();
-    let asked = second.clone();
-    let broker = Broker::builder().on_publish(move |_| {
-        asked.strike(|_| {});
-        PublishDecision::Later(Box::pin(async { PublishDecision::Pass }))
-    });
-    let broker = broker.build();
-    second.knows(&broker);
-    let (mut receiver, _) = Hand::join(&broker, "receiver");
-    receiver.ask(&subscribe(id(1), &[("t", Q2)]));
-    let (mut first, _) = Hand::join(&broker, "c");
-    assert_eq!(first.ask(&message("once")), []);
-    assert_eq!(second.hand().ask(&message("once")), [pubrec(1)]);
-    assert_eq!(receiver.payloads(), ["once"]);
+    let [q1, q2] = [Q1, Q2].map(|qos| Packet::Publish(publish("t", "once", qos, id(1))));
+    for (message, answer) in [(q1, Packet::Puback(Puback { packet_id: id(1) })), (q2, pubrec(1))] {
+        let (second, broker) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::<Broker>::new()));
+        let (joins, asked) = (Arc::clone(&second), Arc::clone(&broker));
+        let built = Broker::builder().on_publish(move |_| {
+            let (joins, asked) = (Arc::clone(&joins), Arc::clone(&asked));
+            PublishDecision::Later(Box::pin(async move {
+                joins.get_or_init(|| Mutex::new(Hand::join(asked.get().unwrap(), "c").0));
+                PublishDecision::Pass
+            }))
+        });
+        let broker = broker.get_or_init(|| built.build());
+        let (mut receiver, _) = Hand::join(broker, "receiver");
+        receiver.ask(&subscribe(id(1), &[("t", Q2)]));
+        let (mut first, _) = Hand::join(broker, "c");
+        assert_eq!((first.ask(&message), receiver.payloads()), (vec![], vec![]));
+        let mut second = second.get().unwrap().lock().unwrap();
+        assert_eq!(second.ask(&message), [answer]);
+        assert_eq!(receiver.payloads(), ["once"]);
+    }
 }
 
 /// The store heard of the identifier after it had heard that it was free again: a new message was taken for a repeated one.
@@ -139,11 +163,11 @@ fn a_second_connection_is_done_with_a_message_before_the_first_is_passed_on() {
     let second = Second::default();
     let asked = second.clone();
     let broker = Broker::builder().on_publish(move |_| {
-        asked.strike(|hand| {
-            assert_eq!(
-                (hand.ask(&message("one")), hand.ask(&pubrel(1))),
-                (vec![pubrec(1)], vec![pubcomp(1)])
-            );
+        asked.strike(|broker| {
+            let (mut hand, _) = Hand::join(broker, "c");
+            let said = (hand.ask(&message("one")), hand.ask(&pubrel(1)));
+            assert_eq!(said, (vec![pubrec(1)], vec![pubcomp(1)]));
+            hand
         });
         PublishDecision::Pass
     });
@@ -153,7 +177,8 @@ fn a_second_connection_is_done_with_a_message_before_the_first_is_passed_on() {
     let (mut receiver, _) = Hand::join(&broker, "receiver");
     receiver.ask(&subscribe(id(1), &[("t", Q2)]));
     let (mut first, _) = Hand::join(&broker, "c");
-    assert_eq!(first.ask(&message("one")), []);
+    first.ask(&message("one"));
+    drop(second.hand());
     assert_eq!(receiver.payloads(), ["one"]);
     drop((receiver, first, second, broker));
 
@@ -169,22 +194,13 @@ fn a_second_connection_is_done_with_a_message_before_the_first_is_passed_on() {
 #[test]
 fn a_second_connection_waits_for_a_message_that_is_being_passed_on() {
     let second = Second::default();
-    let (asked, answer) = (second.clone(), Arc::new(Mutex::new(None)));
-    let (early, kept) = (Arc::new(AtomicBool::new(false)), Arc::clone(&answer));
-    let seen = Arc::clone(&early);
+    let asked = second.clone();
     let broker = Broker::builder().on_deliver(move |_| {
-        let mut kept = kept.lock().unwrap();
-        if kept.is_none() {
-            let asked = asked.clone();
-            let other = thread::spawn(move || {
-                asked.strike(|_| {});
-                let mut hand = asked.hand();
-                (hand.ask(&message("one")), hand)
-            });
-            thread::sleep(Duration::from_millis(100));
-            seen.store(other.is_finished(), Ordering::SeqCst);
-            *kept = Some(other);
-        }
+        asked.strike(|broker| {
+            let (mut hand, _) = Hand::join(broker, "c");
+            assert_eq!(hand.ask(&message("one")), [pubrec(1)]);
+            hand
+        });
         true
     });
     let broker = broker.build();
@@ -193,8 +209,7 @@ fn a_second_connection_waits_for_a_message_that_is_being_passed_on() {
     receiver.ask(&subscribe(id(1), &[("t", Q2)]));
     let (mut first, _) = Hand::join(&broker, "c");
     first.ask(&message("one"));
-    let (answered, _hand) = answer.lock().unwrap().take().unwrap().join().unwrap();
-    assert_eq!((answered, early.load(Ordering::SeqCst)), (vec![pubrec(1)], false));
+    drop(second.hand());
     assert_eq!(receiver.payloads(), ["one"]);
 }
 
@@ -203,18 +218,80 @@ fn a_second_connection_waits_for_a_message_that_is_being_passed_on() {
 fn a_second_connection_subscribes_while_the_first_unsubscribes() {
     let second = Second::default();
     let asked = second.clone();
-    let subscribes = |hand: &mut Hand| drop(hand.ask(&subscribe(id(1), &[("t", Q1)])));
-    let broker = Broker::builder().on_unsubscribe(move |_, _| asked.strike(subscribes)).build();
+    let broker = Broker::builder().on_unsubscribe(move |_, _| {
+        asked.strike(|broker| {
+            let (mut hand, _) = Hand::join(broker, "c");
+            hand.ask(&subscribe(id(1), &[("t", Q1)]));
+            hand
+        });
+    });
+    let broker = broker.build();
     second.knows(&broker);
     let (mut first, _) = Hand::join(&broker, "c");
     first.ask(&subscribe(id(1), &[("t", Q1)]));
-    assert_eq!(
-        first.ask(&Packet::Unsubscribe(Unsubscribe { packet_id: id(2), filters: vec![filter("t")] })),
-        []
-    );
+    first.ask(&Packet::Unsubscribe(Unsubscribe { packet_id: id(2), filters: vec![filter("t")] }));
+    let mut second = second.hand();
     let (mut publisher, _) = Hand::join(&broker, "publisher");
     publisher.ask(&message("for the second"));
-    assert_eq!(second.hand().payloads(), ["for the second"]);
+    assert_eq!(second.payloads(), ["for the second"]);
+}
+
+/// What has come with the packet that a first connection is at.
+fn a_retained_message_of_a_first_connection(act: fn(&Broker)) -> Bytes {
+    let second = Second::default();
+    let asked = second.clone();
+    let broker = Broker::builder().on_publish(move |_| {
+        asked.strike(move |broker| {
+            act(broker);
+            let (mut hand, _) = Hand::join(broker, "c");
+            hand.ask(&retained("newest", 3));
+            hand
+        });
+        PublishDecision::Pass
+    });
+    let broker = broker.build();
+    second.knows(&broker);
+    let (mut first, _) = Hand::join(&broker, "c");
+    first.ask_all(&[&retained("older", 1), &retained("old", 2)]);
+    drop(second.hand());
+    let (mut reader, _) = Hand::join(&broker, "reader");
+    let said = reader.ask(&subscribe(id(1), &[("t", Q1)]));
+    match &said[..] {
+        [_, Packet::Publish(Publish { payload, .. })] => payload.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn retained(payload: &str, number: u16) -> Packet {
+    Packet::Publish(Publish { retain: true, ..publish("t", payload, Q1, id(number)) })
+}
+
+/// It was replaced by what the first connection had sent earlier.
+#[test]
+fn a_second_connection_retains_what_is_newest() {
+    assert_eq!(a_retained_message_of_a_first_connection(|_| {}), "newest");
+}
+
+#[test]
+fn who_comes_back_after_its_session_was_ended_retains_what_is_newest() {
+    let act = |broker: &Broker| assert!(broker.end_session("c"));
+    assert_eq!(a_retained_message_of_a_first_connection(act), "newest");
+}
+
+/// It would wait for itself.
+#[test]
+fn a_hook_that_connects_its_own_client_does_not_wait() {
+    let (second, broker) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::<Broker>::new()));
+    let (joins, asked) = (Arc::clone(&second), Arc::clone(&broker));
+    let built = Broker::builder().on_publish(move |_| {
+        *joins.lock().unwrap() = Some(Hand::join(asked.get().unwrap(), "c").0);
+        PublishDecision::Drop
+    });
+    let broker = broker.get_or_init(|| built.build());
+    let (mut first, _) = Hand::join(broker, "c");
+    first.ask(&retained("x", 1));
+    let mut second = second.lock().unwrap().take().unwrap();
+    assert_eq!(second.ask(&Packet::Pingreq), [Packet::Pingresp]);
 }
 
 /// Copies of one message for one session had one key: who was done with one was done with all, and the identifier of the other was
