@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/            0700
-//!   gmqtt-store   "gmqtt-store 3", the format version; with "new" until the first start got through,
+//!   gmqtt-store   "gmqtt-store" and the format version; with "new" until the first start got through,
 //!                 with "unfinished" while it is copied to
 //!   lock          locked as long as a process has the store open; holds its process id
 //!   synced        the number of a batch that is known to be on the disk; with "sorted" if all up to it is in sorted

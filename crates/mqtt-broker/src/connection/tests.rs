@@ -133,6 +133,10 @@ fn a_filter_on_its_way_to_the_store_does_not_keep_its_packet() {
     client.core.subscribe(session, &filter, QoS::AtLeastOnce, None).unwrap();
     drop(filter);
     assert!(packet.is_unique());
+    let filter = TopicFilter::new(packet.slice(..5)).unwrap();
+    client.core.unsubscribe(session, &filter).unwrap();
+    drop(filter);
+    assert!(packet.is_unique());
 }
 
 /// More topics than a publisher knows by itself, round and round, while subscriptions come and go.
