@@ -1,6 +1,6 @@
 //! Who may connect, and what he may do there: the rules that are in force, made of what stands in the files.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use mqtt_access::{
     Access, AccessControl, AccessRules, Certificates, Failures, Http, PasswordChecks, Passwords, Tokens,
@@ -17,8 +17,6 @@ pub(super) struct Rules {
     failures: Failures,
     servers: Servers,
     control: AccessControl,
-    /// By listener: one that the file does not name any more listens until the next start, and has the rules that it had.
-    listeners: HashMap<String, Access>,
 }
 
 impl Rules {
@@ -30,16 +28,14 @@ impl Rules {
             return None;
         }
         let most_checks = config.access.max_password_checks;
-        let mut rules = Self {
+        let rules = Self {
             checks: most_checks.map_or_else(PasswordChecks::default, PasswordChecks::new),
             failures: Failures::new(config.access.failures),
             servers: files.servers.clone(),
             control: AccessControl::new(Access::new()),
             events,
-            listeners: HashMap::new(),
         };
-        let at_first = rules.of(config, files);
-        rules.control.replace(at_first);
+        rules.control.replace(rules.of(&config.listeners, config, files));
         Some(rules)
     }
 
@@ -60,30 +56,25 @@ impl Rules {
         });
     }
 
-    /// Puts other rules into force.
-    pub(super) fn replace(&mut self, config: &Config, files: &Files) {
+    /// Puts other rules into force: `listeners` are those that listen, each as the file has last named it.
+    pub(super) fn replace(&mut self, listeners: &[Listener], config: &Config, files: &Files) {
         keep_if_alike(&mut self.servers.connect, files.servers.connect.as_ref());
         keep_if_alike(&mut self.servers.acl, files.servers.acl.as_ref());
-        let rules = self.of(config, files);
-        self.control.replace(rules);
+        self.control.replace(self.of(listeners, config, files));
     }
 
-    fn of(&mut self, config: &Config, files: &Files) -> AccessRules {
-        for listener in &config.listeners {
-            let access = self.of_listener(listener, config, files).unwrap_or_default();
-            self.listeners.insert(listener.name.clone(), access);
-        }
+    fn of(&self, listeners: &[Listener], config: &Config, files: &Files) -> AccessRules {
+        let access_of = |listener| self.of_listener(listener, config, files).unwrap_or_default();
         let alike =
             |a: &Listener, b: &Listener| a.access == b.access && a.allow_anonymous == b.allow_anonymous;
-        match config.listeners.split_first() {
+        match listeners.split_first() {
             // No message has to wait for a look at a listener's name.
             Some((first, others)) if others.iter().all(|other| alike(first, other)) => {
-                self.listeners.get(&first.name).cloned().unwrap_or_default().into()
+                access_of(first).into()
             }
-            _ => self
-                .listeners
-                .iter()
-                .fold(AccessRules::default(), |rules, (name, access)| rules.listener(name, access.clone())),
+            _ => listeners.iter().fold(AccessRules::default(), |rules, listener| {
+                rules.listener(&listener.name, access_of(listener))
+            }),
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Reload {
     started: Raw,
     /// What was read last.
     last: Raw,
+    /// Those that listen, each as the file has last named it.
+    listeners: Vec<Listener>,
     /// Of each listener that has one, by its name.
     tls: Vec<(String, Tls)>,
     rules: Option<Rules>,
@@ -62,14 +64,16 @@ impl Reloader {
     /// Within the runtime that is to hold clients against new rules.
     pub(super) fn new(broker: &Broker, options: &Options, started: Started, rules: Option<Rules>) -> Self {
         let Started { file, config, raw, files, levels, watch } = started;
-        let with_tls = config.listeners.into_iter().zip(files.tls);
+        let names = config.listeners.iter().map(|listener| listener.name.clone());
+        let tls = names.zip(files.tls).filter_map(|(name, tls)| Some((name, tls?))).collect();
         Self(Arc::new(Mutex::new(Reload {
             broker: broker.clone(),
             runtime: Handle::current(),
             options: options.clone(),
             last: raw.clone(),
             started: raw,
-            tls: with_tls.filter_map(|(listener, tls)| Some((listener.name, tls?))).collect(),
+            listeners: config.listeners,
+            tls,
             rules,
             admin: None,
             admin_tls: files.admin_tls,
@@ -149,6 +153,10 @@ impl Reload {
 
     fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files) -> Report {
         for (listener, tls) in config.listeners.iter().zip(&files.tls) {
+            let is_it = |open: &&mut Listener| open.name == listener.name && open.address == listener.address;
+            // What is said of another place is not for the one where it listens until the next start.
+            let Some(open) = self.listeners.iter_mut().find(is_it) else { continue };
+            open.clone_from(listener);
             let tls = tls.as_ref().map(|tls| self.tls_of(listener, tls));
             self.broker.replace_listener(listener.opened_with(tls.as_ref()));
         }
@@ -162,7 +170,7 @@ impl Reload {
             running.replace(tls);
         }
         if let Some(rules) = &mut self.rules {
-            rules.replace(config, &files);
+            rules.replace(&self.listeners, config, &files);
             // Who is connected is held against what is in force now.
             let (control, broker) = (rules.control().clone(), self.broker.clone());
             self.runtime.spawn(async move { control.recheck(&broker).await });

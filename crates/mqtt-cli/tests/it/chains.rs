@@ -170,6 +170,36 @@ fn a_reload_keeps_what_the_server_has_said_unless_it_is_asked_otherwise() {
     }
 }
 
+/// Where it still listened, it let in whomever the others let in, or went on by what had stood in files before.
+#[cfg(unix)]
+#[test]
+fn a_listener_that_the_file_no_longer_names_in_its_place_keeps_its_rules() {
+    let keys = "[access.token]\nkey_file = \"key\"\nalgorithm = \"HS256\"\n";
+    let listener = |name: &str, address: &str, is_open: bool| {
+        format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\nallow_anonymous = {is_open}\n")
+    };
+    let free = "127.0.0.1:0";
+    let (public, inside) = (listener("public", free, false), listener("inside", free, true));
+    let folder = Folder::new(&format!("{keys}{public}{inside}"));
+    folder.write("key", SECRET);
+    let (broker, addresses) = folder.serve(2);
+    let with_token = ["-u", "anna", "-P", TOKEN];
+    let moved = listener("public", "127.0.0.1:1", true);
+    for (listeners, key, expected) in [
+        (inside.clone(), SECRET, Some(0)),
+        (moved, SECRET, Some(0)),
+        (listener("other", free, false) + &inside, "another secret of forty bytes, hard to guess", Some(1)),
+    ] {
+        folder.write("gmqtt.toml", &format!("{keys}{listeners}"));
+        folder.write("key", key);
+        broker.process.signal(rustix::process::Signal::HUP);
+        broker.process.await_stderr("reloaded: ");
+        assert_eq!(publish(&addresses[0], "a", &[]), Some(1), "{listeners}");
+        assert_eq!(publish(&addresses[0], "a", &with_token), expected, "{listeners}");
+        assert_eq!(publish(&addresses[1], "a", &[]), Some(0), "{listeners}");
+    }
+}
+
 /// Nobody says a word, and no file changes.
 #[test]
 fn a_right_that_the_server_takes_back_is_gone_in_time() {
