@@ -141,12 +141,12 @@ impl Access {
 
     /// Whether a client that is connected would be let in again, as far as that can be told.
     pub(crate) fn still_admits(&self, client: &ClientInfo) -> bool {
-        let proof = client.attached::<Admitted>().and_then(|admitted| admitted.proof.as_deref());
-        match (&client.user_name, proof) {
+        let Some(admitted) = client.attached::<Admitted>() else { return true };
+        match (&client.user_name, admitted.proof.as_deref()) {
             (Some(user_name), Some(proof)) => {
                 self.providers.iter().any(|provider| provider.still_holds(user_name, proof))
             }
-            _ => true,
+            _ => self.anonymous || !admitted.is_anonymous,
         }
     }
 
@@ -170,7 +170,7 @@ impl Access {
             said.to_owned()
         });
         match (&request.client.user_name, &request.password) {
-            (None, None) if self.anonymous => Ok(Identity::default()),
+            (None, None) if self.anonymous => Ok(Identity { is_anonymous: true, ..Identity::default() }),
             (None, None) => Err(ConnectRefusal::NotAuthorized),
             _ => Err(ConnectRefusal::BadUserNameOrPassword),
         }

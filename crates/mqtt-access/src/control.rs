@@ -75,7 +75,7 @@ impl AccessControl {
     }
 
     /// Holds those who are connected against the rules in force: disconnects whose user is gone or has another password
-    /// now, and has the broker ask about every subscription again. Whose rights are unchanged notices nothing.
+    /// now, and who has no name if nobody is let in without one, and has the broker ask about every subscription again. Whose rights are unchanged notices nothing.
     pub async fn recheck(&self, broker: &Broker) {
         let mut after: Option<Arc<str>> = None;
         loop {
@@ -163,7 +163,7 @@ fn disconnect(broker: &Broker, client: &Arc<ClientInfo>) {
         tracing::info!(
             client_id = &*client.client_id,
             user_name,
-            "disconnected: its password is no longer valid"
+            "disconnected: by the rules in force now it would not be let in"
         );
     }
 }

@@ -49,22 +49,25 @@ pub struct Identity {
     pub ends_at: Option<Instant>,
     /// What its admission rests on, if a reload may take that away: see [`IdentityProvider::still_holds`].
     pub proof: Option<Arc<str>>,
+    /// Nobody has vouched for it: it is let in without a name.
+    pub(crate) is_anonymous: bool,
 }
 
 /// What is attached to a client that is connected.
 pub(crate) struct Admitted {
     pub(crate) acl: Option<Arc<Acl>>,
     pub(crate) proof: Option<Arc<str>>,
+    pub(crate) is_anonymous: bool,
 }
 
 impl Identity {
     pub(crate) fn into_admission(self) -> Admission {
-        let Self { user_name, acl, ends_at, proof } = self;
+        let Self { user_name, acl, ends_at, proof, is_anonymous } = self;
         let mut admission = Admission::default();
         admission.user_name = user_name;
         admission.ends_at = ends_at;
-        if acl.is_some() || proof.is_some() {
-            admission.attach(Arc::new(Admitted { acl, proof }));
+        if acl.is_some() || proof.is_some() || is_anonymous {
+            admission.attach(Arc::new(Admitted { acl, proof, is_anonymous }));
         }
         admission
     }

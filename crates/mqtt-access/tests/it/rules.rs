@@ -251,3 +251,20 @@ async fn a_reload_takes_away_what_is_gone_and_leaves_everybody_else_alone() {
     assert_eq!(broker.snapshot().subscriptions, 2);
     broker.shutdown(Duration::from_secs(30)).await.unwrap();
 }
+
+/// He went on, without a name, for as long as he liked.
+#[tokio::test]
+async fn who_has_no_name_is_disconnected_when_nobody_is_let_in_without_one() {
+    let rules = |anonymous| access(&[("anna", SECRET)], "topic #\npattern #\n").allow_anonymous(anonymous);
+    let control = AccessControl::new(rules(true));
+    let (broker, address) = start(&control).await;
+    let mut nameless = Client::try_connect(address, connect("n", None, b"")).await.unwrap();
+    let mut anna = Client::connected(address, "a", "anna", "secret").await;
+    control.recheck(&broker).await;
+    assert!(nameless.subscribe("#").await && anna.subscribe("#").await);
+    control.replace(rules(false));
+    control.recheck(&broker).await;
+    assert!(nameless.recv().await.is_none());
+    anna.publish("t", "x").await;
+    assert_eq!(anna.message().await, "t x");
+}

@@ -415,7 +415,7 @@ mod reload {
         version("..2", "berta", "write", "debug");
         symlink("..2", path("..new")).unwrap();
         fs::rename(path("..new"), path("..data")).unwrap();
-        broker.process.await_stderr("its password is no longer valid");
+        broker.process.await_stderr("by the rules in force now it would not be let in");
         drop(sub);
         assert_eq!((publish("anna"), publish("berta")), (Some(1), Some(0)));
         let refused = broker.client(&["sub", "-t", "a", "-u", "berta", "-P", "secret"]).ended();
