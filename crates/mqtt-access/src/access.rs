@@ -122,7 +122,9 @@ impl Access {
         let (client, failures) = (&request.client, &self.failures.0);
         let (now, user_name) = (client.connected_at, client.user_name.as_deref());
         let gives_something = user_name.is_some() || request.password.is_some();
-        if gives_something && !failures.may_try(now, client.peer, user_name) {
+        let attempt =
+            if gives_something { failures.attempt(now, client.peer, user_name).await } else { None };
+        if gives_something && attempt.is_none() {
             tracing::warn!(peer = %client.peer, user_name, "refused: too many failed attempts");
             self.testify(client, || "refused: too many failed attempts of its address or user".to_owned());
             return Err(ConnectRefusal::ServerUnavailable);
@@ -134,6 +136,7 @@ impl Access {
             (Err(_), _) if gives_something => failures.failed(now, client.peer, user_name),
             (Err(_), _) => {}
         }
+        drop(attempt); // What became of it is known.
         let identity = admitted?;
         self.refuse_foreign_will(request, &identity).await?;
         Ok(identity)

@@ -96,6 +96,35 @@ async fn failed_attempts_are_counted_and_then_nobody_listens() {
     assert_eq!(right.err(), Some(ConnectRefusal::ServerUnavailable));
 }
 
+/// Takes its time to refuse everybody.
+struct Slow;
+
+impl IdentityProvider for Slow {
+    fn identify(&self, _: &ConnectRequest) -> HookFuture<Verdict> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Verdict::Deny(ConnectRefusal::BadUserNameOrPassword)
+        })
+    }
+}
+
+/// They were all looked at before the first one was counted.
+#[tokio::test]
+async fn who_makes_all_attempts_at_once_is_heard_no_more_often() {
+    let (_broker, address) = start(&AccessControl::new(Access::new().identify(Slow))).await;
+    let attempts: Vec<_> = (0..100)
+        .map(|number| {
+            let connect = connect(&format!("c{number}"), Some(&format!("user {number}")), b"guess");
+            tokio::spawn(async move { Client::try_connect(address, connect).await.err() })
+        })
+        .collect();
+    let mut heard = 0;
+    for attempt in attempts {
+        heard += u32::from(attempt.await.unwrap() == Some(ConnectRefusal::BadUserNameOrPassword));
+    }
+    assert_eq!(heard, 10);
+}
+
 /// From many addresses, each of which fails less often than one may.
 #[cfg(target_os = "linux")]
 #[tokio::test]
