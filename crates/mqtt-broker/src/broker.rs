@@ -84,7 +84,7 @@ impl Broker {
         };
         let (outgoing, mut burst) = (Outgoing::of(message), self.core.burst());
         for receiver in receivers.iter().filter(|receiver| receiver.lock().is_connected()) {
-            self.core.hand_over_alone(receiver, &outgoing, message.qos(), false, &mut burst);
+            self.core.hand_over_alone(receiver, &outgoing, message.qos(), &mut burst);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    fmt, str,
+    fmt, ptr, str,
 };
 
 use mqtt_codec::{QoS, TopicName};
@@ -69,6 +69,11 @@ impl Message {
         front.copy_from_slice(topic);
         back[..payload.len()].copy_from_slice(payload);
         Self(ThinArc::from_header_and_slice(head, &bytes[..size]))
+    }
+
+    /// Whether this is the same message, and not one that is equal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        ptr::eq(self.0.ptr(), other.0.ptr())
     }
 
     /// The topic name as text.

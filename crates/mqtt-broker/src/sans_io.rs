@@ -86,10 +86,15 @@ impl SansIoConnection {
         true
     }
 
-    /// Appends to `out` what is ready for the client. `false` says that nothing is: `waker` is woken when that changes.
+    /// Goes on with packets that made so much work that others should have their turn in between, and appends to `out` what is
+    /// ready for the client. `false` says that there is nothing to do: `waker` is woken when that changes.
     pub fn poll_transmit(&mut self, now: Instant, waker: &Waker, out: &mut Vec<u8>) -> bool {
         let core = self.connection.core().clone();
-        self.connection.poll_transmit(now, waker, out, &mut core.burst())
+        let mut burst = core.burst();
+        if self.connection.is_interrupted() {
+            self.connection.handle_held(now, &mut burst);
+        }
+        self.connection.poll_transmit(now, waker, out, &mut burst) || self.connection.is_interrupted()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, unless something else is handled before.

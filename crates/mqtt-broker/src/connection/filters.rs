@@ -1,8 +1,12 @@
-//! How many topic filters a SUBSCRIBE or an UNSUBSCRIBE holds, told before any of them is made: they may be very many.
+//! How many topic filters a SUBSCRIBE or an UNSUBSCRIBE holds, told before any of them is made, and how much work they are: they may be
+//! very many.
 
 use mqtt_codec::PacketType;
 
 use crate::close_reason::ProtocolViolation;
+
+/// A subscription that comes or goes takes as long as handing so many messages over.
+pub(super) const WORK_A_FILTER: usize = 8;
 
 /// Refuses a packet of more than `most` filters. What is malformed is left to the decoder.
 pub(super) fn check_count(

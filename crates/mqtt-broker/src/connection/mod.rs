@@ -111,9 +111,13 @@ impl Connection {
 
     /// Whether the store keeps up with this client, and with all. If not, read nothing: `waker` is woken when it does, after
     /// `poll_transmit`.
-    pub(crate) fn store_keeps_up(&self, waker: &Waker) -> bool {
+    pub(crate) fn store_keeps_up(&mut self, now: Instant, waker: &Waker) -> bool {
         let unsettled = self.inbound.as_ref().map_or(0, |inbound| inbound.answers.unsettled_bytes());
-        unsettled < MOST_UNSETTLED && self.place.core.durability.keeps_up(waker)
+        let keeps_up = unsettled < MOST_UNSETTLED && self.place.core.durability.keeps_up(waker);
+        if !keeps_up {
+            self.hear(now); // While nobody listens, nobody can tell whether the client is silent.
+        }
+        keeps_up
     }
 
     /// Whether the client is connected: its session can be told to close it.
@@ -179,8 +183,17 @@ impl Connection {
     }
 
     /// Others may have ended this connection (a take-over, a shutdown). `handle_bytes` and `poll_transmit` look by themselves;
-    /// call this where a socket that takes nothing keeps you from either.
-    pub(crate) fn handle_wake(&mut self, now: Instant, burst: &mut Burst<'_>) {
+    /// call this where a socket that takes nothing keeps you from either. `waker` is woken if they do from here on.
+    pub(crate) fn handle_wake(&mut self, now: Instant, waker: &Waker, burst: &mut Burst<'_>) {
+        if let Phase::Open(open) = &self.phase
+            && let Err(reason) = open.attachment.lock().map(|mut state| state.outbox.keep_waker(waker))
+        {
+            self.end(now, reason, burst);
+        }
+    }
+
+    /// Ends if others have ended this connection.
+    fn check(&mut self, now: Instant, burst: &mut Burst<'_>) {
         if let Phase::Open(open) = &self.phase
             && let Err(reason) = open.attachment.check()
         {
@@ -232,7 +245,7 @@ impl Connection {
     }
 
     fn handle_answer_in_turn(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
-        self.handle_wake(now, burst);
+        self.check(now, burst);
         self.hear(now); // The client was put on hold: its keep alive starts again.
         let outcome = match answer {
             Answer::Connect(decision) => self.connect_decided(now, decision, burst),
@@ -262,7 +275,7 @@ impl Connection {
     }
 
     fn handle_held_in_turn(&mut self, now: Instant, burst: &mut Burst<'_>) {
-        self.handle_wake(now, burst);
+        self.check(now, burst);
         if let Phase::Open(open) = &mut self.phase {
             open.is_interrupted = false;
         }

@@ -6,7 +6,7 @@ use mqtt_codec::{Frame, PacketId, PacketType, QoS, Suback, Subscribe, SubscribeR
 
 use super::{
     Connection,
-    filters::check_count,
+    filters::{WORK_A_FILTER, check_count},
     owned_body,
     phase::{Deciding, Phase},
 };
@@ -17,7 +17,6 @@ use crate::{
     core::Core,
     event::DropReason,
     hooks::{HookFuture, SubscribeDecision, SubscribeRequest},
-    message::Outgoing,
     session::{Attachment, Gate, Lookup},
 };
 
@@ -144,6 +143,7 @@ impl Connection {
             SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
         };
         let granted = granted.min(requested);
+        burst.spend(WORK_A_FILTER);
         match self.place.core.subscribe(&attachment.session, filter, granted, burst.now) {
             Ok(mark) => {
                 self.hold_until(mark);
@@ -207,7 +207,7 @@ pub(crate) fn deliver_retained(
             let Some(due) = next else { return Ok(()) };
             (due, room)
         };
-        for (_, message) in core.next_retained(now, &mut due.scan, room) {
+        for (topic, message) in core.next_retained(now, &mut due.scan, room) {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
             let qos = message.qos().min(due.granted);
             // Before the store hears of it: there may be very many that this client may not have.
@@ -215,7 +215,7 @@ pub(crate) fn deliver_retained(
                 core.dropped(&attachment.session.client_id, &message, DropReason::Withheld, burst);
                 continue;
             }
-            core.hand_over_alone(&attachment.session, &Outgoing::of(&message), qos, true, burst);
+            core.hand_over_retained(&attachment.session, (&topic, &message), qos, now, burst);
         }
         if !due.scan.is_finished() && attachment.session.subscriptions.lock().contains(&due.filter) {
             keep_due(attachment, due);

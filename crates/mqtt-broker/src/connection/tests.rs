@@ -139,6 +139,26 @@ fn a_filter_on_its_way_to_the_store_does_not_keep_its_packet() {
     assert!(packet.is_unique());
 }
 
+/// Nothing is read from it then, PINGREQ neither, and it was cut off for its silence.
+#[test]
+fn nobody_is_silent_while_the_store_does_not_keep_up() {
+    let store = SlowStore::new(1);
+    let durability = Durability::on(Arc::new(store), (net::now(), SystemTime::UNIX_EPOCH));
+    let mut client = Fixture::on(durability, Limits { max_keep_alive_secs: Some(1), ..Limits::default() });
+    let large = Publish {
+        delivery: Delivery::AtLeastOnce { packet_id: PacketId::FIRST, dup: false },
+        retain: false,
+        topic: TopicName::try_from("t").unwrap(),
+        payload: vec![0; MOST_UNSETTLED].into(),
+    };
+    client.hear(&Packet::Publish(large));
+    assert!(!client.connection.store_keeps_up(client.now + Duration::from_secs(1), Waker::noop()));
+    client.pass(Duration::from_secs(2));
+    assert!(client.connection.closed().is_none());
+    client.pass(Duration::from_secs(1));
+    assert!(client.connection.closed().is_some(), "somebody listens again, or nobody has come to");
+}
+
 /// More topics than a publisher knows by itself, round and round, while subscriptions come and go.
 #[test]
 fn a_publisher_of_many_topics_reaches_who_is_subscribed_now() {
@@ -412,6 +432,25 @@ fn a_burst_to_many_receivers_lets_others_have_their_turn() {
     assert_eq!(core.counters.snapshot().publishes_received[0], 100);
     assert!(publisher.say().contains(&Packet::Pingresp), "what stood behind was not forgotten");
     drop(receivers);
+}
+
+/// Others wait for as long as for many messages.
+#[test]
+fn many_filters_are_much_work() {
+    let mut client = Fixture::new(Limits::default());
+    let filters: Vec<_> = (0..1_000).map(|n| TopicFilter::try_from(&*format!("x/{n}")).unwrap()).collect();
+    let asked_for = filters.iter().map(|filter| (filter.clone(), QoS::AtMostOnce)).collect();
+    let subscribe = Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters: asked_for });
+    let unsubscribe = Packet::Unsubscribe(Unsubscribe { packet_id: PacketId::FIRST, filters });
+    for packet in [subscribe, unsubscribe] {
+        let mut bytes = Vec::new();
+        (0..3).for_each(|_| packet.encode(&mut bytes).unwrap());
+        client.connection.handle_bytes(client.now, &bytes, &mut client.core.burst());
+        assert!(client.connection.is_interrupted());
+        client.connection.handle_held(client.now, &mut client.core.burst());
+        assert!(!client.connection.is_interrupted());
+        assert_eq!(client.say().len(), 3);
+    }
 }
 
 /// One PUBLISH after the other, as fast as they come.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use mqtt_codec::{Frame, PacketType, Unsuback, Unsubscribe};
 
-use super::{Connection, filters::check_count, owned_body};
+use super::{
+    Connection,
+    filters::{WORK_A_FILTER, check_count},
+    owned_body,
+};
 use crate::{burst::Burst, close_reason::CloseReason, hooks::survive, store::Mark};
 
 impl Connection {
@@ -25,6 +29,7 @@ impl Connection {
                 survive("on_unsubscribe", || hook(&attachment.info, filter))
                     .ok_or(CloseReason::HookFailed)?;
             }
+            burst.spend(WORK_A_FILTER);
             let unsubscribed = core.unsubscribe(&attachment.session, filter); // [MQTT-3.10.4-2]
             mark = mark.max(unsubscribed.unwrap_or_default());
         }

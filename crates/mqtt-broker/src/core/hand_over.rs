@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use mqtt_codec::QoS;
+use mqtt_codec::{QoS, TopicName};
 
 use super::Core;
 use crate::{
@@ -50,30 +50,70 @@ impl Core {
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         qos: QoS,
-        retain: bool,
         burst: &mut Burst<'_>,
     ) -> Mark {
         let mut mark = Mark::NOTHING;
         if self.durability.is_on() {
             outgoing.key.set(0);
-            mark = self.keep([(receiver, qos)].into_iter(), outgoing, retain, Vec::new());
+            mark = self.keep([(receiver, qos)].into_iter(), outgoing, false, Vec::new());
         }
-        self.hand_over(receiver, outgoing, qos, retain, burst);
+        self.hand_over(receiver, outgoing, qos, burst);
         mark
     }
 
+    /// Hands over a retained message that was looked up, and that this client may have: unless another has taken its place
+    /// since. That one goes the way of all others, and its predecessor must not come behind it.
+    pub(crate) fn hand_over_retained(
+        &self,
+        receiver: &SessionRef,
+        (topic, message): (&TopicName, &Message),
+        qos: QoS,
+        now: Instant,
+        burst: &mut Burst<'_>,
+    ) {
+        let outgoing = Outgoing::of(message);
+        // Until it is in the outbox, and its place in the store is taken, nobody else takes its place here.
+        let retained = self.retained.read();
+        if !retained.get(topic, now).is_some_and(|current| current.is(message)) {
+            return;
+        }
+        if self.durability.is_on() {
+            self.keep([(receiver, qos)].into_iter(), &outgoing, true, Vec::new());
+        }
+        let handed = self.push(receiver, &outgoing, qos, true, burst);
+        drop(retained);
+        if let Some(handed) = handed {
+            self.tell(receiver, &outgoing, (qos, true), handed, burst);
+        }
+    }
+
     /// Puts a message into one receiver's outbox.
+    #[inline]
     pub(super) fn hand_over(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        qos: QoS,
+        burst: &mut Burst<'_>,
+    ) {
+        if let Some(handed) = self.push(receiver, outgoing, qos, false, burst) {
+            self.tell(receiver, outgoing, (qos, false), handed, burst);
+        }
+    }
+
+    /// `None` if the session has ended. With the outcome, who is connected, if anybody wants to know.
+    #[inline]
+    fn push(
         &self,
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         qos: QoS,
         retain: bool,
         burst: &mut Burst<'_>,
-    ) {
+    ) -> Option<(Pushed, Option<Option<Peer>>)> {
         let mut state = receiver.lock();
         if state.has_ended() {
-            return;
+            return None;
         }
         // A retained message was read long ago.
         let now = burst.now.filter(|_| !retain);
@@ -82,7 +122,19 @@ impl Core {
             state.lose(*reason, burst.now);
         }
         let peer = self.traces.is_on().then(|| state.peer());
-        drop(state);
+        Some((pushed, peer))
+    }
+
+    /// Tells everybody who has to know of a push, without the session's lock.
+    #[inline]
+    fn tell(
+        &self,
+        receiver: &SessionRef,
+        outgoing: &Outgoing<'_>,
+        (qos, retain): (QoS, bool),
+        (pushed, peer): (Pushed, Option<Option<Peer>>),
+        burst: &mut Burst<'_>,
+    ) {
         if let Some(peer) = peer {
             self.trace_hand_over(
                 (&receiver.client_id, peer),

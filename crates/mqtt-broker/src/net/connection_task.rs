@@ -37,8 +37,8 @@ use crate::{
 const READ_BYTES: usize = 80 * 1024;
 /// Reads of one connection before the others of its thread have their turn.
 const READS_A_TURN: usize = 8;
-/// While more than this waits for the socket, nothing more is read: a client that does not read is not listened to.
-const MOST_UNWRITTEN: usize = 64 * 1024;
+/// While more answers than this wait for the socket to take what came before, nothing more is read.
+const MOST_UNSENT_ANSWERS: usize = 64 * 1024;
 /// How long a closed connection may take to read the last bytes that it is owed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -118,11 +118,7 @@ impl Transient {
 
 impl Unwritten {
     fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn len(&self) -> usize {
-        self.bytes.len() - self.written
+        self.written == self.bytes.len()
     }
 }
 
@@ -264,7 +260,7 @@ impl<S: ByteStream> Service<S> {
             let Link::Up(socket) = &mut self.link else { return };
             match Pin::new(socket).poll_write(cx, rest) {
                 Poll::Pending => {
-                    self.connection.handle_wake(now, burst);
+                    self.connection.handle_wake(now, cx.waker(), burst);
                     self.transient().unwritten = Unwritten { bytes, written };
                     return;
                 }
@@ -305,15 +301,15 @@ impl<S: ByteStream> Service<S> {
 
     /// One read, into the buffer that the thread's connections share, handled to the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, burst: &mut Burst<'_>) -> Step {
-        let unwritten = self.transient.as_ref().map_or(0, |transient| transient.unwritten.len());
-        if unwritten + self.connection.unsent_answers() > MOST_UNWRITTEN {
+        // What it has subscribed to does not count: a slow client must be heard while it takes a large message.
+        if self.connection.unsent_answers() > MOST_UNSENT_ANSWERS {
             return Step::Idle;
         }
         if self.connection.is_interrupted() {
             self.connection.handle_held(now, burst);
             return Step::Progress;
         }
-        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(cx.waker()) {
+        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(now, cx.waker()) {
             return Step::Idle;
         }
         INPUT.with_borrow_mut(|input| {

@@ -14,7 +14,6 @@ use crate::{
 pub(crate) struct Gate<'a>(Option<(&'a DeliverHook, &'a ClientInfo)>);
 
 impl<'a> Gate<'a> {
-    #[cfg(test)]
     pub(crate) const OPEN: Self = Self(None);
 
     pub(crate) fn new(hooks: &'a HookSet, client: Option<&'a ClientInfo>) -> Self {

@@ -200,7 +200,8 @@ impl SessionState {
         limits: &Limits,
         hooks: &HookSet,
     ) -> Pushed {
-        let gate = Gate::new(hooks, self.client.as_deref());
+        // Whoever has looked a retained message up has asked the hook.
+        let gate = if retain { Gate::OPEN } else { Gate::new(hooks, self.client.as_deref()) };
         self.outbox.push(outgoing, qos, retain, now, limits, gate)
     }
 

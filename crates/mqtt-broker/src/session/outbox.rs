@@ -320,7 +320,8 @@ impl Outbox {
         self.journal.session().map_or(0, |_| self.queue.stored_bytes_in_memory())
     }
 
-    fn keep_waker(&mut self, waker: &Waker) {
+    /// Whom to wake from here on.
+    pub(crate) fn keep_waker(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(kept) => kept.clone_from(waker),
             none => *none = Some(waker.clone()),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const READS_A_TURN: usize = 8;
-const MOST_UNWRITTEN: usize = 512;
+const MOST_UNSENT_ANSWERS: usize = 512;
 
 /// The broker's end of one network connection.
 pub(super) struct Task {
@@ -158,7 +158,8 @@ impl Task {
             let count = turn.link.to_client.write(&self.output[self.written..], at);
             if count == 0 {
                 self.waits_to_write = true;
-                self.connection.handle_wake(turn.instant(), burst);
+                let waker = Waker::from(Arc::clone(&self.alarm));
+                self.connection.handle_wake(turn.instant(), &waker, burst);
                 return step;
             }
             self.written += count;
@@ -190,8 +191,7 @@ impl Task {
 
     fn read(&mut self, turn: &mut Turn<'_>, burst: &mut Burst<'_>) -> Step {
         self.waits_to_read = false;
-        let unwritten = self.output.len() - self.written + self.connection.unsent_answers();
-        if unwritten > MOST_UNWRITTEN {
+        if self.connection.unsent_answers() > MOST_UNSENT_ANSWERS {
             return Step::Idle;
         }
         if self.connection.is_interrupted() {
@@ -199,7 +199,7 @@ impl Task {
             return Step::Progress;
         }
         let waker = Waker::from(Arc::clone(&self.alarm));
-        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(&waker) {
+        if !self.connection.wants_bytes() || !self.connection.store_keeps_up(turn.instant(), &waker) {
             return Step::Idle;
         }
         let most = if turn.rng.chance(300) { turn.rng.size(1, 40) } else { usize::MAX };

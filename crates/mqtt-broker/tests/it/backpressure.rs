@@ -66,6 +66,20 @@ fn session(broker: &Broker, client_id: &str) -> SessionSnapshot {
     broker.session(client_id).expect("a session")
 }
 
+/// It was not read from either, and cut off for its silence; as often as it came again, for the same message.
+#[tokio::test]
+async fn a_client_that_takes_long_for_a_message_is_heard_meanwhile() {
+    let (broker, address) = start_small(Broker::builder());
+    let mut slow = deaf(address, Connect { keep_alive_secs: 1, ..connect("slow") }, Q1).await;
+    broker.publish(&message("flood", &"x".repeat(KIB * KIB), Q1));
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        slow.send(Packet::Pingreq).await;
+    }
+    assert_eq!(slow.message().await.len(), "flood ".len() + KIB * KIB);
+    assert_eq!(slow.recv().await, Packet::Pingresp);
+}
+
 #[tokio::test]
 async fn a_client_that_stops_reading_costs_what_the_limits_say() {
     for qos in [Q0, Q1, Q2] {

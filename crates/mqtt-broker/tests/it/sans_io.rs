@@ -2,11 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    sync::{Mutex, mpsc},
     task::{Context, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
-use mqtt_broker::{Broker, CloseReason, ConnectDecision, Limits, SansIoConnection};
+use mqtt_broker::{Broker, CloseReason, ConnectDecision, Limits, Message, QoS, SansIoConnection};
+use mqtt_codec::{TopicFilter, TopicName};
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
@@ -45,6 +48,49 @@ fn a_message_goes_from_one_connection_to_another() {
     assert_eq!(transmitted(&mut publisher, now), [0x40, 2, 0, 5]);
     assert_eq!(transmitted(&mut subscriber, now), b"\x32\x07\x00\x01t\x00\x01hi");
     assert_eq!(broker.counts().publishes_sent, [0, 1, 0]);
+}
+
+/// After so much work others should have their turn; nobody came back to it.
+#[test]
+fn a_burst_that_makes_much_work_is_handled_to_its_end() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let filter = || TopicFilter::try_from("t").unwrap();
+    let _subscribers: Vec<_> = (0..100).map(|_| broker.subscriber(&[filter()]).unwrap()).collect();
+    let mut publisher = connected(&broker, b'p', now);
+    let publishes = (1..=200_u16).flat_map(|id| [&b"\x32\x05\x00\x01t"[..], &id.to_be_bytes()].concat());
+    publisher.handle_bytes(now, &publishes.collect::<Vec<_>>());
+    assert_eq!(transmitted(&mut publisher, now).len(), 200 * 4);
+    publisher.handle_bytes(now, &[0xc0, 0]);
+    assert_eq!(transmitted(&mut publisher, now), [0xd0, 0]);
+}
+
+/// It came behind its successor, and the subscriber took it for the last word.
+#[test]
+fn a_retained_message_that_was_replaced_does_not_come_behind_its_successor() {
+    let topic = || TopicName::try_from("t").unwrap();
+    let (asked, is_asked) = mpsc::channel();
+    let (done, is_done) = mpsc::channel();
+    let is_done = Mutex::new(is_done);
+    let broker = Broker::builder().on_deliver(move |request| {
+        if request.retain {
+            asked.send(()).unwrap();
+            is_done.lock().unwrap().recv().unwrap();
+        }
+        true
+    });
+    let (broker, now) = (broker.build(), Instant::now());
+    broker.publish(&Message::new(&topic(), b"old", QoS::AtLeastOnce).retained());
+    let other = broker.clone();
+    let replaces = thread::spawn(move || {
+        is_asked.recv().unwrap();
+        other.publish(&Message::new(&topic(), b"new", QoS::AtLeastOnce).retained());
+        done.send(()).unwrap();
+    });
+    let mut subscriber = connected(&broker, b's', now);
+    subscriber.handle_bytes(now, b"\x82\x06\x00\x01\x00\x01t\x01");
+    let said = transmitted(&mut subscriber, now);
+    replaces.join().unwrap();
+    assert_eq!(said, b"\x90\x03\x00\x01\x01\x32\x08\x00\x01t\x00\x01new");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The task of a connection alone, on a stream that no socket is like.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+    task::Wake,
+};
 
 use mqtt_codec::{
     Connect, Delivery, Packet, PacketId, Pingreq, Publish, QoS, Subscribe, TopicFilter, TopicName, Utf8Bytes,
@@ -18,6 +22,7 @@ use crate::{
     entrance::Entrance,
     hooks::{Admission, ConnectDecision},
     limits::Limits,
+    message::Message,
     net::workers::Crew,
     place::Place,
 };
@@ -169,6 +174,38 @@ async fn a_message_leaves_before_its_sender_is_answered() {
     }));
     publisher.write_all(&[connect("publisher"), publish].concat()).await.unwrap();
     assert_eq!(until_written(2).await, ["subscriber", "publisher"]);
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// After a move to another worker, whoever told it to end woke the task that it had been.
+#[tokio::test]
+async fn a_connection_that_cannot_write_is_told_of_its_end_where_it_is() {
+    let broker = Broker::builder().build();
+    let (mut client, stream) = duplex(256);
+    let filters = vec![(TopicFilter::try_from("a").unwrap(), QoS::AtMostOnce)];
+    let subscribe = encoded(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    client.write_all(&[connect("deaf"), subscribe].concat()).await.unwrap();
+    let mut task = task(&broker, stream);
+    let [before, after] = [(); 2].map(|()| Arc::new(Flag(AtomicBool::new(false))));
+    let mut poll = |flag: &Arc<Flag>| {
+        let waker = Waker::from(Arc::clone(flag));
+        assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    };
+    poll(&before);
+    let topic = TopicName::try_from("a").unwrap();
+    broker.publish(&Message::new(&topic, &[0; 1000], QoS::AtMostOnce));
+    poll(&before);
+    poll(&after);
+    after.0.store(false, Ordering::SeqCst);
+    assert!(broker.client("deaf").unwrap().disconnect());
+    assert!(after.0.load(Ordering::SeqCst));
 }
 
 /// What it has for a while goes with that while.
