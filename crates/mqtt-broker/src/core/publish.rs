@@ -3,14 +3,14 @@
 use std::{collections::HashSet, sync::atomic::Ordering};
 
 use mqtt_codec::QoS;
-use mqtt_router::{DeliveryMode, Route};
+use mqtt_router::{DeliveryMode, Route, SharedGroup};
 
 use super::{Core, worker_routes::Shared};
 use crate::{
     burst::Burst,
     message::Outgoing,
     route_cache::{Receivers, RouteCache},
-    session::SessionRef,
+    session::{Gate, SessionRef},
     store::{Mark, Record},
 };
 
@@ -117,7 +117,7 @@ impl Core {
         let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
         burst.spend(route.direct.len() + in_turn.sum::<usize>());
         let direct = || route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
-        let picked = route.groups.iter().filter_map(|group| group.pick(publisher, outgoing.topic));
+        let picked = route.groups.iter().filter_map(|group| self.pick(group, publisher, outgoing));
         let wanted = |(receiver, _): &(&SessionRef, QoS)| wanted(receiver);
         // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
         let lower = |(receiver, granted)| (receiver, outgoing.qos.min(granted));
@@ -138,6 +138,22 @@ impl Core {
             self.hand_over(receiver, outgoing, qos, burst);
         }
         mark
+    }
+
+    /// Whose turn it is among the members of a group. The share of one who may not have the message goes to another.
+    fn pick<'g>(
+        &self,
+        group: &'g SharedGroup<SessionRef>,
+        publisher: u64,
+        outgoing: &Outgoing<'_>,
+    ) -> Option<(&'g SessionRef, QoS)> {
+        if self.hooks.on_deliver.is_none() {
+            return group.pick(publisher, outgoing.topic);
+        }
+        group.pick_who(publisher, outgoing.topic, |member| {
+            let client = member.client();
+            Gate::new(&self.hooks, client.as_deref()).lets_outgoing_pass(outgoing, outgoing.qos, false)
+        })
     }
 
     /// The same where a session may get several copies: each of them goes its own way to its end, so in the store each has a key of

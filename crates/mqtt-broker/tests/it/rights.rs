@@ -78,6 +78,29 @@ async fn on_deliver_is_asked_when_a_message_leaves_whatever_its_qos() {
     assert_eq!(journal.lines(), ["s secret withheld"; 3]);
 }
 
+/// Who may not have what its group shares took its share of it all the same, and nobody had that.
+#[tokio::test]
+async fn a_share_of_one_who_may_not_have_it_goes_to_another() {
+    let closed = Closed::default();
+    closed.close("b secret");
+    let (broker, address) = start(closed.guard(Broker::builder())).await;
+    let mut members = Vec::new();
+    for (n, user_name) in ["b", "a", "b"].into_iter().enumerate() {
+        let connect = as_user(user_name, connect(&format!("member {n}")));
+        let (mut member, _) = Client::accepted(address, connect).await;
+        member.subscribe("$share/g/#", Q1).await;
+        members.push(member);
+    }
+    let mut publisher = Client::connected(address, "publisher").await;
+    for n in 0..10 {
+        publisher.publish("secret", &n.to_string(), if n % 2 == 0 { Q0 } else { Q1 }).await;
+    }
+    for n in 0..10 {
+        assert_eq!(members[1].message().await, format!("secret {n}"));
+    }
+    assert_eq!(withheld(&broker), 0);
+}
+
 #[tokio::test]
 async fn what_waited_for_an_absent_client_is_judged_when_it_leaves_and_does_not_hold_up_the_rest() {
     let (closed, store) = (Closed::default(), MemoryStore::default());

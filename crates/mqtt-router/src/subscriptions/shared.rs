@@ -57,10 +57,31 @@ impl<S: Subscriber + Clone> SharedGroup<S> {
     ///
     /// If everybody is offline, one of them all the same: its session can keep the message for it.
     pub fn pick(&self, publisher_id_hash: u64, topic: &[u8]) -> Option<(&S, QoS)> {
+        self.pick_who(publisher_id_hash, topic, |_| true)
+    }
+
+    /// The same among those who may have the message; if nobody may, somebody who may not.
+    pub fn pick_who(
+        &self,
+        publisher_id_hash: u64,
+        topic: &[u8],
+        may: impl Fn(&S) -> bool,
+    ) -> Option<(&S, QoS)> {
         if self.members.is_empty() {
             return None;
         }
-        let position = match self.strategy {
+        let picked = self.position(publisher_id_hash, topic);
+        let (before, behind) = self.members.split_at(picked);
+        let is_it = |position: usize, (subscriber, _): &&(S, QoS)| {
+            (position == 0 || subscriber.is_online()) && may(subscriber)
+        };
+        let in_turn = behind.iter().chain(before).enumerate();
+        let found = { in_turn }.find(|(position, member)| is_it(*position, member)).map(|(_, member)| member);
+        found.or_else(|| self.members.get(picked)).map(|(subscriber, qos)| (subscriber, *qos))
+    }
+
+    fn position(&self, publisher_id_hash: u64, topic: &[u8]) -> usize {
+        match self.strategy {
             SharedStrategy::RoundRobin => self.next_in_turn(),
             SharedStrategy::Random => self.drawn(),
             SharedStrategy::Sticky => self.the_same_again(),
@@ -70,8 +91,7 @@ impl<S: Subscriber + Clone> SharedGroup<S> {
                 hasher.write(topic);
                 self.online_from(self.slot(hasher.finish()))
             }
-        };
-        self.members.get(position).map(|(subscriber, qos)| (subscriber, *qos))
+        }
     }
 
     pub(super) fn contains(&self, id: u64) -> bool {

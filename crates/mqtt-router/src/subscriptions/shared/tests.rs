@@ -67,6 +67,25 @@ fn whoever_is_offline_is_passed_over_in_every_strategy() {
     }
 }
 
+/// Their share was lost.
+#[test]
+fn whoever_may_not_have_a_message_is_passed_over_in_every_strategy() {
+    for strategy in STRATEGIES {
+        let clients = clients(5);
+        let group = group(strategy, &clients);
+        clients[1].set_online(false);
+        let pick = |may: &[u64]| {
+            let picks = (0..1_000_u64).map(|n| {
+                let may = |client: &Client| may.contains(&client.id());
+                group.pick_who(mix(n), &n.to_be_bytes(), may).unwrap().0.id()
+            });
+            picks.collect::<Vec<_>>()
+        };
+        assert!(pick(&[0, 1, 3]).iter().all(|id| [0, 3].contains(id)), "{strategy:?}");
+        assert!(pick(&[]).iter().all(|id| *id != 1), "{strategy:?}");
+    }
+}
+
 #[test]
 fn somebody_is_picked_even_if_all_are_offline() {
     for strategy in STRATEGIES {
