@@ -61,6 +61,10 @@ pub(crate) fn unsubscribe(out: &mut Vec<u8>, packet_id: u16, filters: &[String])
     }
 }
 
+pub(crate) fn pingreq(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xc0, 0]);
+}
+
 pub(crate) fn disconnect(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xe0, 0]);
 }

@@ -20,6 +20,7 @@ mod client;
 mod descriptors;
 mod error;
 mod frames;
+mod keep_alive;
 mod latency;
 mod link;
 mod net;

@@ -1,7 +1,8 @@
 //! The generator's sockets: one thread, one poll, many connections, large batches.
 //!
 //! `mio` and not an async runtime: a load generator is one loop over ready sockets, and one loop without tasks, wakes
-//! and channels leaves the processor to what is being measured. Nothing here knows more of MQTT than where a frame ends.
+//! and channels leaves the processor to what is being measured. Nothing here knows more of MQTT than where a frame ends
+//! and what keeps a connection alive.
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -13,7 +14,11 @@ use std::{
 use mio::{Events, Interest, Poll, Token, event::Source, net::TcpStream};
 use socket2::{Domain, Socket, Type};
 
-use crate::link::{Link, Transport};
+use crate::{
+    frames,
+    keep_alive::KeepAlive,
+    link::{Link, Transport},
+};
 
 /// Bytes read with one call: large enough to amortise the call, small enough to stay in the cache.
 const READ_BYTES: usize = 128 * 1024;
@@ -45,6 +50,7 @@ pub(crate) struct Net {
     readable: Vec<ConnId>,
     /// Connections with bytes to write.
     dirty: Vec<ConnId>,
+    keep_alive: Option<KeepAlive>,
     started: Instant,
     now_ns: u64,
 }
@@ -56,13 +62,16 @@ struct Conn {
     written: usize,
     /// The start of a frame whose end has not come yet.
     partial: Vec<u8>,
+    /// Writes since it was last looked at to keep it alive.
+    writes: u32,
     readable: bool,
     dirty: bool,
     blocked: bool,
 }
 
 impl Net {
-    pub(crate) fn new(transport: Transport) -> io::Result<Self> {
+    /// Connections that are silent for half of `keep_alive_secs` say PINGREQ; 0 is never.
+    pub(crate) fn new(transport: Transport, keep_alive_secs: u16) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -71,6 +80,7 @@ impl Net {
             scratch: vec![0; READ_BYTES],
             readable: Vec::new(),
             dirty: Vec::new(),
+            keep_alive: KeepAlive::new(keep_alive_secs),
             started: Instant::now(),
             now_ns: 0,
         })
@@ -163,6 +173,7 @@ impl Net {
         timeout: Duration,
         on_event: &mut impl FnMut(&mut Self, ConnId, Event<'_>),
     ) -> io::Result<()> {
+        let timeout = self.stay_alive(timeout);
         self.flush(on_event);
         let idle = self.readable.is_empty() && self.dirty.is_empty();
         let timeout = if idle { timeout } else { Duration::ZERO };
@@ -188,6 +199,25 @@ impl Net {
         self.refresh_now();
         self.read_all(on_event);
         Ok(())
+    }
+
+    /// Speaks for connections that are silent; gives the longest that a wait of `timeout` may take for their sake.
+    fn stay_alive(&mut self, timeout: Duration) -> Duration {
+        if self.keep_alive.is_none() {
+            return timeout;
+        }
+        let (now_ns, count) = (self.refresh_now(), self.conns.len());
+        let Some(keep_alive) = &mut self.keep_alive else { return timeout };
+        let due = keep_alive.due(now_ns, count);
+        let timeout = timeout.min(keep_alive.wait(now_ns));
+        for id in due.into_iter().flatten() {
+            let is_silent = mem::take(&mut self.conns[id].writes) == 0;
+            // Where something waits to be written, be it for a handshake, one more word is of no use.
+            if is_silent && self.is_open(id) && self.unsent(id) == 0 {
+                frames::pingreq(self.out(id));
+            }
+        }
+        timeout
     }
 
     fn mark_readable(&mut self, id: ConnId) {
@@ -294,7 +324,10 @@ impl Conn {
         while self.written < self.out.len() {
             match link.write(&self.out[self.written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.writes = self.writes.saturating_add(1);
+                }
                 Err(error) if is_not_yet(&error) => {
                     self.blocked = true;
                     return Ok(());

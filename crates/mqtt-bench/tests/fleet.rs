@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use clap::Parser;
 use mqtt_bench::{BenchArgs, Report};
 
+const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
@@ -27,8 +30,14 @@ fn run(words: &str, answer: Answer) -> Report {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     thread::spawn(move || {
+        let subscriber = Arc::default();
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || serve(stream, answer));
+            let subscriber = Arc::clone(&subscriber);
+            thread::spawn(move || {
+                // However it ends, the client is cut off.
+                let _ = serve(&stream, &subscriber, answer);
+                stream.shutdown(Shutdown::Both)
+            });
         }
     });
     let server = ["-h", "127.0.0.1", "-p", &port, "-q"];
@@ -36,14 +45,23 @@ fn run(words: &str, answer: Answer) -> Report {
     mqtt_bench::run(&Program::try_parse_from(words).unwrap().bench.command).unwrap()
 }
 
-fn serve(mut stream: TcpStream, answer: Answer) -> io::Result<()> {
-    while let Some(bytes) = answer(&read_frame(&mut stream)?) {
+/// Serves who keeps the keep alive of a second. Whoever subscribed last gets every message.
+fn serve(mut stream: &TcpStream, subscriber: &Mutex<Option<TcpStream>>, answer: Answer) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    loop {
+        let frame = read_frame(stream)?;
+        let mut subscriber = subscriber.lock().unwrap();
+        match (frame[0] >> 4, &mut *subscriber) {
+            (SUBSCRIBE, _) => *subscriber = Some(stream.try_clone()?),
+            (PUBLISH, Some(subscriber)) => subscriber.write_all(&frame)?,
+            _ => {}
+        }
+        let Some(bytes) = answer(&frame) else { return Ok(()) };
         stream.write_all(&bytes)?;
     }
-    Ok(())
 }
 
-fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+fn read_frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 2];
     stream.read_exact(&mut frame)?;
     assert!(frame[1] < 0x80, "the frames of these tests are short");
@@ -100,4 +118,15 @@ fn churners_that_are_answered_no_more_are_found() {
         _ => honest(frame),
     });
     assert_found(&report, "2 churners had no answer within 0.2 s");
+}
+
+#[test]
+fn connections_that_are_held_are_kept_alive() {
+    assert_sound(&run("connect --clients 3 --keep-alive 1 --hold 1500ms", honest));
+}
+
+#[test]
+fn connections_beside_traffic_are_kept_alive() {
+    let traffic = "--pairs 1 --rate 4 --idle 2 --warmup 0 --duration 1500ms";
+    assert_sound(&run(&format!("p2p {traffic} --keep-alive 1"), honest));
 }

@@ -101,7 +101,7 @@ pub struct ServerArgs {
     /// Put before every client identifier: for several runs at the same time.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub client_prefix: String,
-    /// Keep alive in seconds; 0 is none.
+    /// Keep alive in seconds: who is silent for half of it says PINGREQ; 0 is none.
     #[arg(long, default_value_t = 0)]
     pub keep_alive: u16,
     /// Process of the server on this machine, to tell its CPU time and memory.

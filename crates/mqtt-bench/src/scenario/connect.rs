@@ -1,9 +1,6 @@
 //! Connections: how fast they are made, what they cost at rest, how they come back.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use mqtt_codec::QoS;
 
@@ -13,7 +10,7 @@ use crate::{
     args::{ConnectArgs, IdleArgs, ReconnectArgs, TlsArgs, TransportKind},
     client::{self, Client},
     link::{Tls, Transport},
-    net::Net,
+    net::{Event, Net},
     report::{LatencySummary, Report, Unit},
     server_process::{self, Sample},
 };
@@ -80,9 +77,13 @@ pub(super) fn handshakes(args: &TlsArgs) -> Result<Report, BenchError> {
 pub(super) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
     let mut bench = Bench::new(&args.server)?;
     let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
-    let empty = bench.resident(args.settle)?;
+    let pid = bench
+        .server_pid
+        .ok_or_else(|| BenchError::Usage("memory is read of a process: give --server-pid".into()))?;
+    let resident = |bench: &mut Bench| bench.resident(args.settle)?.ok_or(BenchError::NoProcess(pid));
+    let empty = resident(&mut bench)?;
     let conns = bench.connect(&clients)?.conns;
-    let connected = bench.resident(args.settle)?;
+    let connected = resident(&mut bench)?;
     let work = super::subscribe::Work {
         per_client: 1,
         batch: 1,
@@ -91,7 +92,7 @@ pub(super) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
         filter: &|client, _| format!("bench/idle/{client}"),
     };
     super::subscribe::drive(&mut bench, &conns, &work)?;
-    let subscribed = bench.resident(args.settle)?;
+    let subscribed = resident(&mut bench)?;
     let mut report = bench.report("idle");
     report.setting("connections", args.clients);
     let each = |more: u64, less: u64| (more as f64 - less as f64) / args.clients as f64;
@@ -150,7 +151,7 @@ fn hold(net: &mut Net, time: Duration, report: &mut Report) -> Result<(), BenchE
     let mut lost = 0;
     while began.elapsed() < time {
         net.turn(time.saturating_sub(began.elapsed()), &mut |_, _, event| {
-            lost += usize::from(matches!(event, crate::net::Event::Closed(_)));
+            lost += usize::from(matches!(event, Event::Closed(_)));
         })?;
     }
     if lost > 0 {
@@ -165,14 +166,24 @@ pub(super) fn per_second(interval_ms: u64) -> Option<f64> {
 }
 
 impl Bench {
-    /// Resident bytes of the server, after a rest.
-    pub(super) fn resident(&mut self, settle: Duration) -> Result<u64, BenchError> {
-        let pid = self
-            .server_pid
-            .ok_or_else(|| BenchError::Usage("memory is read of a process: give --server-pid".into()))?;
-        thread::sleep(settle);
-        let reading = server_process::read(pid);
-        reading.map(|reading| reading.resident_bytes).ok_or(BenchError::NoProcess(pid))
+    /// Resident bytes of the server, after a rest; none without a process that can be read.
+    pub(super) fn resident(&mut self, settle: Duration) -> Result<Option<u64>, BenchError> {
+        let Some(pid) = self.server_pid else { return Ok(None) };
+        self.rest(settle)?;
+        Ok(server_process::read(pid).map(|reading| reading.resident_bytes))
+    }
+
+    /// Nothing but what keeps the connections alive; one that ends is an error.
+    fn rest(&mut self, time: Duration) -> Result<(), BenchError> {
+        let (began, mut ended) = (Instant::now(), None);
+        while began.elapsed() < time && ended.is_none() {
+            self.net.turn(time.saturating_sub(began.elapsed()), &mut |_, conn, event| {
+                if let Event::Closed(error) = event {
+                    ended = Some(BenchError::Closed { client: format!("number {conn}, at rest"), error });
+                }
+            })?;
+        }
+        ended.map_or(Ok(()), Err)
     }
 
     /// Ends the sessions of `clients`, so that the next run finds none.

@@ -78,7 +78,7 @@ impl Bench {
             addresses.find(std::net::SocketAddr::is_ipv4).unwrap_or(first)
         };
         Ok(Self {
-            net: Net::new(transport)?,
+            net: Net::new(transport, args.keep_alive)?,
             server: Server {
                 address,
                 user_name: args.user.clone(),

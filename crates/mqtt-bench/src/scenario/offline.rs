@@ -29,14 +29,14 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
     let publishers: Vec<_> =
         (0..args.sessions).map(|index| Client::new(format!("bench-pub-{index}"))).collect();
     let publishers = bench.connect(&publishers)?.conns;
-    let before = bench.resident(args.settle).ok();
+    let before = bench.resident(args.settle)?;
     let plan = Plan {
         server_pid: bench.server_pid,
         patience: bench.server.patience,
         ..Plan::store(topics, args.qos, args.payload, args.messages)
     };
     let stored = traffic::run(&mut bench.net, &plan, &publishers, &[], &mut (), &bench.progress)?;
-    let after = bench.resident(args.settle).ok();
+    let after = bench.resident(args.settle)?;
     let all = args.messages * args.sessions as u64;
 
     let mut report = bench.report("offline");

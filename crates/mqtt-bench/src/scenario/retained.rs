@@ -25,7 +25,7 @@ pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
     let subscribers: Vec<_> =
         (0..args.subscribers).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
     let subscribers = bench.connect(&subscribers)?.conns;
-    let before = bench.resident(args.settle).ok();
+    let before = bench.resident(args.settle)?;
     let plan = Plan {
         digits: Some(Digits { offset: PREFIX.len(), width: DIGITS, numbers: Numbers::Counted }),
         retain: true,
@@ -34,7 +34,7 @@ pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
         ..Plan::store(vec![topic(0)], args.qos, args.payload, args.topics)
     };
     let stored = traffic::run(&mut bench.net, &plan, &publisher, &[], &mut (), &bench.progress)?;
-    let after = bench.resident(args.settle).ok();
+    let after = bench.resident(args.settle)?;
 
     let plan = Plan { routing: Routing::All, subscribers: subscribers.len(), ..plan };
     let mut drain = Drain::begin(&mut bench, &plan);

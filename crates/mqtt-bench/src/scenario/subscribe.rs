@@ -86,7 +86,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
     let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
     let conns = bench.connect(&clients)?.conns;
     let rest = Duration::from_millis(500);
-    let before = bench.resident(rest).ok();
+    let before = bench.resident(rest)?;
     let per_client = args.count.div_ceil(args.clients.max(1));
     let receiving_each =
         args.receiving.map_or(per_client, |all| all.div_ceil(args.clients.max(1))).clamp(1, per_client);
@@ -101,7 +101,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
         },
     };
     let subscribed = drive(&mut bench, &conns, &work)?;
-    let after = bench.resident(rest).ok();
+    let after = bench.resident(rest)?;
     let publishers: Vec<_> =
         (0..args.publishers).map(|index| Client::new(format!("bench-pub-{index}"))).collect();
     let publishers = bench.connect(&publishers)?.conns;
