@@ -130,3 +130,9 @@ fn connections_beside_traffic_are_kept_alive() {
     let traffic = "--pairs 1 --rate 4 --idle 2 --warmup 0 --duration 1500ms";
     assert_sound(&run(&format!("p2p {traffic} --keep-alive 1"), honest));
 }
+
+#[test]
+fn connections_beside_traffic_that_are_cut_off_are_found() {
+    let report = run("p2p --pairs 0 --idle 5 --warmup 0 --duration 1500ms", honest);
+    assert_found(&report, "5 of 5 idle connections did not last");
+}

@@ -12,13 +12,14 @@ use crate::{
     frames::{self, packet_type},
     net::{ConnId, Event, Net},
     report::Report,
-    traffic::{self, Bystanders, Faults, Routing},
+    traffic::{Bystanders, Faults, Routing},
 };
 
 pub(super) fn run(args: &ChurnArgs) -> Result<Report, BenchError> {
     let mut bench = Bench::new(&args.server)?;
     let churners: Vec<_> = (0..args.churners).map(|index| Client::new(name(index))).collect();
     let conns = bench.connect(&churners)?.conns;
+    bench.connect_idle(&args.traffic)?;
     let topics: Vec<String> = (0..args.pairs).map(|pair| format!("bench/churn/traffic/{pair}")).collect();
     let subscribers: Vec<_> = (0..)
         .zip(&topics)
@@ -33,8 +34,7 @@ pub(super) fn run(args: &ChurnArgs) -> Result<Report, BenchError> {
     let mut churn = Churn::new(&conns);
     let began = Instant::now();
     churn.begin(&mut bench.net);
-    let measured =
-        traffic::run(&mut bench.net, &plan, &publishers, &subscribers, &mut churn, &bench.progress)?;
+    let measured = bench.run(&plan, &publishers, &subscribers, &mut churn)?;
     let (answered, time) = (churn.answered, began.elapsed());
     churn.end(&mut bench)?;
     bench.disconnect();

@@ -15,7 +15,7 @@ use crate::{
     preset::{self, Case},
     report::Report,
     stream::STAMP_BYTES,
-    traffic::{self, Routing},
+    traffic::Routing,
 };
 
 /// One shape of traffic.
@@ -124,14 +124,11 @@ impl Flow {
             .collect();
         let publishers: Vec<_> =
             (0..self.topics.len()).map(|index| Client::new(format!("bench-pub-{index}"))).collect();
-        let idle: Vec<_> =
-            (0..traffic.idle).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
-        bench.connect(&idle)?;
+        bench.connect_idle(traffic)?;
         let receivers = bench.connect(&subscribers)?.conns;
         let publishers = bench.connect(&publishers)?.conns;
         let plan = bench.plan(traffic, self.topics, receivers.len(), self.routing);
-        let measured =
-            traffic::run(&mut bench.net, &plan, &publishers, &receivers, &mut (), &bench.progress)?;
+        let measured = bench.run(&plan, &publishers, &receivers, &mut ())?;
         bench.disconnect();
         if self.keep_sessions {
             bench.discard(&subscribers)?;

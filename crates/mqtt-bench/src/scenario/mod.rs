@@ -20,10 +20,10 @@ use crate::{
     client::{self, Client, Connected, Server},
     descriptors, frames,
     link::{Tls, Transport},
-    net::Net,
+    net::{ConnId, Net},
     progress::Progress,
     report::Report,
-    traffic::{Extent, Pace, Plan, Routing},
+    traffic::{self, Bystanders, Extent, Measured, Pace, Plan, Routing},
 };
 
 pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
@@ -60,6 +60,8 @@ struct Bench {
     /// When to give up, if ever.
     too_late: Option<Instant>,
     connections: usize,
+    /// Connections that do nothing beside the traffic.
+    idle: Vec<ConnId>,
 }
 
 impl Bench {
@@ -94,6 +96,7 @@ impl Bench {
             progress: Progress::new(args.quiet || args.json),
             too_late: None,
             connections: 0,
+            idle: Vec::new(),
         })
     }
 
@@ -101,6 +104,32 @@ impl Bench {
         self.connections += clients.len();
         descriptors::allow(self.connections)?;
         client::connect(&mut self.net, &self.server, clients, &[], &self.progress)
+    }
+
+    fn connect_idle(&mut self, traffic: &TrafficArgs) -> Result<(), BenchError> {
+        let idle: Vec<_> =
+            (0..traffic.idle).map(|index| Client::new(format!("bench-idle-{index}"))).collect();
+        self.idle = self.connect(&idle)?.conns;
+        Ok(())
+    }
+
+    /// Runs `plan`; idle connections that did not last until its end are a fault.
+    fn run(
+        &mut self,
+        plan: &Plan,
+        publishers: &[ConnId],
+        subscribers: &[ConnId],
+        bystanders: &mut impl Bystanders,
+    ) -> Result<Measured, BenchError> {
+        let mut measured =
+            traffic::run(&mut self.net, plan, publishers, subscribers, bystanders, &self.progress)?;
+        // Asked at the end and not counted by events: they may have ended while others still connected.
+        let ended = self.idle.iter().filter(|&&conn| !self.net.is_open(conn)).count();
+        if ended > 0 {
+            let error = format!("{ended} of {} idle connections did not last", self.idle.len());
+            measured.faults.error(error);
+        }
+        Ok(measured)
     }
 
     /// Limits the time from now on; 0 is no limit.

@@ -6,7 +6,7 @@ use crate::{
     args::OfflineArgs,
     client::Client,
     report::{Report, Unit},
-    traffic::{self, Plan, Routing},
+    traffic::{Plan, Routing},
 };
 
 pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
         patience: bench.server.patience,
         ..Plan::store(topics, args.qos, args.payload, args.messages)
     };
-    let stored = traffic::run(&mut bench.net, &plan, &publishers, &[], &mut (), &bench.progress)?;
+    let stored = bench.run(&plan, &publishers, &[], &mut ())?;
     let after = bench.resident(args.settle)?;
     let all = args.messages * args.sessions as u64;
 

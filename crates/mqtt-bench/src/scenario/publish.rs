@@ -10,7 +10,7 @@ use crate::{
     args::PublishArgs,
     client::Client,
     report::Report,
-    traffic::{self, Pace, Plan, Routing},
+    traffic::{Pace, Plan, Routing},
 };
 
 pub(super) fn run(args: &PublishArgs) -> Result<Report, BenchError> {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &PublishArgs) -> Result<Report, BenchError> {
         server_pid: bench.server_pid,
         ..Plan::store(vec![args.topic.clone(); args.clients], args.qos, args.payload, args.count)
     };
-    let measured = traffic::run(&mut bench.net, &plan, &publishers, &subscribers, &mut (), &bench.progress)?;
+    let measured = bench.run(&plan, &publishers, &subscribers, &mut ())?;
     bench.disconnect();
     let mut report = bench.report("publish");
     report.setting("clients", args.clients);

@@ -10,7 +10,7 @@ use crate::{
     frames::{self, packet_type},
     net::{ConnId, Event},
     report::{Report, Unit},
-    traffic::{self, Digits, Numbers, Plan, Routing},
+    traffic::{Digits, Numbers, Plan, Routing},
 };
 
 const PREFIX: &str = "bench/retained/";
@@ -33,7 +33,7 @@ pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
         patience: bench.server.patience,
         ..Plan::store(vec![topic(0)], args.qos, args.payload, args.topics)
     };
-    let stored = traffic::run(&mut bench.net, &plan, &publisher, &[], &mut (), &bench.progress)?;
+    let stored = bench.run(&plan, &publisher, &[], &mut ())?;
     let after = bench.resident(args.settle)?;
 
     let plan = Plan { routing: Routing::All, subscribers: subscribers.len(), ..plan };

@@ -18,7 +18,7 @@ use crate::{
     net::{ConnId, Event, Net},
     report::{LatencySummary, Report, Unit},
     server_process::{Sample, Spent},
-    traffic::{self, Digits, Numbers, Plan, Routing},
+    traffic::{Digits, Numbers, Plan, Routing},
 };
 
 /// Digits of the number in a topic: enough for ten million.
@@ -85,6 +85,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
     let mut bench = Bench::new(&args.server)?;
     let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
     let conns = bench.connect(&clients)?.conns;
+    bench.connect_idle(&args.traffic)?;
     let rest = Duration::from_millis(500);
     let before = bench.resident(rest)?;
     let per_client = args.count.div_ceil(args.clients.max(1));
@@ -114,7 +115,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
         }),
         ..bench.plan(&args.traffic, topics, conns.len(), Routing::AnyOne)
     };
-    let measured = traffic::run(&mut bench.net, &plan, &publishers, &conns, &mut (), &bench.progress)?;
+    let measured = bench.run(&plan, &publishers, &conns, &mut ())?;
     bench.disconnect();
     let mut report = bench.report("subscriptions");
     report.setting("subscriptions", subscribed.count);

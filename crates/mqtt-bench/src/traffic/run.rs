@@ -28,7 +28,7 @@ pub(crate) trait Bystanders {
     fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>);
 }
 
-/// Nobody besides the plan.
+/// Nobody besides the plan who had anything to say.
 impl Bystanders for () {
     fn on_event(&mut self, _: &mut Net, _: ConnId, _: Event<'_>) {}
 }
