@@ -42,6 +42,13 @@ impl Latency {
         }
     }
 
+    /// Adds what another has recorded.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        other.settle();
+        // The only error is about bounds, and all have the same.
+        let _ = self.histogram.add(&other.histogram);
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.histogram.len() + self.pending.1
     }
@@ -78,5 +85,15 @@ mod tests {
         assert_eq!(latency.count(), 5);
         assert_eq!(latency.percentile(50.0), Duration::from_nanos(5));
         assert_eq!(latency.max(), Duration::from_micros(1));
+    }
+
+    #[test]
+    fn what_another_recorded_is_added() {
+        let (mut latency, mut other) = (Latency::new(), Latency::new());
+        latency.record(5);
+        latency.settle();
+        other.record(1000);
+        latency.merge(other);
+        assert_eq!((latency.count(), latency.max()), (2, Duration::from_micros(1)));
     }
 }

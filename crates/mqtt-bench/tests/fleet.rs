@@ -11,6 +11,7 @@ use std::{
 use clap::Parser;
 use mqtt_bench::{BenchArgs, Report};
 
+const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
@@ -74,7 +75,7 @@ fn read_frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
 #[expect(clippy::unnecessary_wraps, reason = "it is an Answer")]
 fn honest(frame: &[u8]) -> Option<Vec<u8>> {
     Some(match frame[0] >> 4 {
-        1 => vec![0x20, 2, 0, 0],
+        CONNECT => vec![0x20, 2, 0, 0],
         SUBSCRIBE => vec![0x90, 3, frame[2], frame[3], 1],
         UNSUBSCRIBE => vec![0xb0, 2, frame[2], frame[3]],
         PINGREQ => vec![0xd0, 0],
@@ -135,4 +136,14 @@ fn connections_beside_traffic_are_kept_alive() {
 fn connections_beside_traffic_that_are_cut_off_are_found() {
     let report = run("p2p --pairs 0 --idle 5 --warmup 0 --duration 1500ms", honest);
     assert_found(&report, "5 of 5 idle connections did not last");
+}
+
+#[test]
+fn every_round_of_a_reconnect_counts() {
+    let report = run("reconnect --clients 2 --rounds 3", |frame| match frame[0] >> 4 {
+        CONNECT => Some(vec![0x20, 2, 1, 0]),
+        _ => honest(frame),
+    });
+    assert_sound(&report);
+    assert_eq!(report.latency.map(|latency| latency.count), Some(6));
 }

@@ -9,6 +9,7 @@ use crate::{
     BenchError,
     args::{ConnectArgs, IdleArgs, ReconnectArgs, TlsArgs, TransportKind},
     client::{self, Client},
+    latency::Latency,
     link::{Tls, Transport},
     net::{Event, Net},
     report::{LatencySummary, Report, Unit},
@@ -121,13 +122,13 @@ pub(super) fn reconnect(args: &ReconnectArgs) -> Result<Report, BenchError> {
     let returning: Vec<_> =
         clients.iter().map(|client| Client { filters: Vec::new(), ..client.clone() }).collect();
     let before = Sample::now(bench.server_pid);
-    let (mut resumed, mut slowest, mut latency) = (0, Duration::ZERO, None);
+    let (mut resumed, mut slowest, mut latency) = (0, Duration::ZERO, Latency::new());
     for _ in 0..args.rounds {
         let began = Instant::now();
         let back = client::connect(&mut bench.net, &bench.server, &returning, &conns, &bench.progress)?;
         slowest = slowest.max(began.elapsed());
         resumed += back.resumed;
-        latency = LatencySummary::of(&back.latency);
+        latency.merge(back.latency);
     }
     let spent = Sample::now(bench.server_pid).since(&before);
     let all = args.clients * args.rounds;
@@ -137,7 +138,7 @@ pub(super) fn reconnect(args: &ReconnectArgs) -> Result<Report, BenchError> {
     report.add_rate("reconnected", all as u64, spent.time);
     report.add("slowest round", slowest.as_secs_f64(), Unit::Secs);
     report.add_spent(&spent, all as u64);
-    report.latency = latency;
+    report.latency = LatencySummary::of(&latency);
     if resumed != all {
         report.faults().error(format!("{} of {all} clients did not find their session", all - resumed));
     }
