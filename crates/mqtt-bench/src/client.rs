@@ -37,6 +37,8 @@ pub(crate) struct Server {
     pub(crate) per_second: Option<f64>,
     /// No single connection, and no silence, may take longer.
     pub(crate) patience: Duration,
+    /// When to give up, if ever.
+    pub(crate) too_late: Option<Instant>,
 }
 
 /// One client to be.
@@ -61,6 +63,10 @@ impl Client {
 }
 
 impl Server {
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.too_late.is_some_and(|when| Instant::now() >= when)
+    }
+
     /// Appends this client's CONNECT.
     pub(crate) fn greet(&self, client_id: &str, clean_session: bool, out: &mut Vec<u8>) {
         Connect {
@@ -78,6 +84,8 @@ impl Server {
 pub(crate) struct Connected {
     /// In the order of the clients.
     pub(crate) conns: Vec<ConnId>,
+    /// Clients that were answered: all, unless it got too late.
+    pub(crate) ready: usize,
     /// From the beginning of each connection to its CONNACK, or to its last SUBACK if it subscribes.
     pub(crate) latency: Latency,
     /// Clients whose session the server remembered.
@@ -95,7 +103,7 @@ pub(crate) fn connect(
     let mut fleet = Fleet::new(server, clients);
     let began = Instant::now();
     let mut last_step = ((0, 0), began);
-    while fleet.ready < clients.len() {
+    while fleet.ready < clients.len() && !server.is_too_late() {
         let due =
             server.per_second.map_or(usize::MAX, |rate| (began.elapsed().as_secs_f64() * rate) as usize + 1);
         while fleet.conns.len() < clients.len().min(due)
@@ -119,7 +127,7 @@ pub(crate) fn connect(
         }
     }
     fleet.latency.settle();
-    Ok(Connected { conns: fleet.conns, latency: fleet.latency, resumed: fleet.resumed })
+    Ok(Connected { conns: fleet.conns, ready: fleet.ready, latency: fleet.latency, resumed: fleet.resumed })
 }
 
 struct Fleet<'a> {

@@ -147,3 +147,19 @@ fn every_round_of_a_reconnect_counts() {
     assert_sound(&report);
     assert_eq!(report.latency.map(|latency| latency.count), Some(6));
 }
+
+const GIVE_UP: &str = "-t 1 --patience 3s --keep-alive 1";
+
+#[test]
+fn clients_that_do_not_get_in_are_given_up_in_time() {
+    let report = run(&format!("connect --clients 4 {GIVE_UP}"), |_| Some(Vec::new()));
+    assert_found(&report, "gave up after 1 s: 0 of 4 clients connected");
+}
+
+#[test]
+fn filters_that_are_not_subscribed_are_given_up_in_time() {
+    let report = run(&format!("subscribe --clients 2 --count 4 -C false {GIVE_UP}"), |frame| {
+        if frame[0] >> 4 == SUBSCRIBE { Some(Vec::new()) } else { honest(frame) }
+    });
+    assert_found(&report, "gave up after 1 s: 0 of 8 filters subscribed");
+}

@@ -31,7 +31,7 @@ pub struct ConnectArgs {
     /// How long to hold the connections.
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub hold: Duration,
-    /// Give up after this many seconds; 0 is never.
+    /// Give up on clients that are not connected after this many seconds; 0 is never.
     #[arg(short = 't', long, default_value_t = 0)]
     pub timeout: u64,
 }

@@ -31,6 +31,7 @@ pub(super) fn connect(args: &ConnectArgs) -> Result<Report, BenchError> {
     let before = Sample::now(bench.server_pid);
     let connected = bench.connect(&clients)?;
     let spent = Sample::now(bench.server_pid).since(&before);
+    let ready = connected.ready as u64;
     let mut report = bench.report("connect");
     report.setting("clients", args.clients);
     report.setting("subscriptions", if args.subscribe { "one each" } else { "none" });
@@ -38,9 +39,10 @@ pub(super) fn connect(args: &ConnectArgs) -> Result<Report, BenchError> {
         Some(rate) => report.setting("ramp", format!("{rate} a second")),
         None => report.setting("storm", format!("{} at a time", bench.server.concurrency)),
     }
-    report.add_rate("connected", args.clients as u64, spent.time);
-    report.add_spent(&spent, args.clients as u64);
+    report.add_rate("connected", ready, spent.time);
+    report.add_spent(&spent, ready);
     report.latency = LatencySummary::of(&connected.latency);
+    report.note_given_up(args.timeout, connected.ready, args.clients, "clients connected");
     hold(&mut bench.net, args.hold, &mut report)?;
     bench.disconnect();
     Ok(report)
@@ -189,6 +191,7 @@ impl Bench {
 
     /// Ends the sessions of `clients`, so that the next run finds none.
     pub(super) fn forget_sessions(&mut self, clients: &[Client], conns: &[usize]) -> Result<(), BenchError> {
+        self.give_up_after(0);
         let clean: Vec<_> = clients
             .iter()
             .map(|client| Client { clean_session: true, filters: Vec::new(), ..client.clone() })

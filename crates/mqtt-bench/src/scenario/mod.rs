@@ -57,8 +57,6 @@ struct Bench {
     server_pid: Option<u32>,
     transport: TransportKind,
     progress: Progress,
-    /// When to give up, if ever.
-    too_late: Option<Instant>,
     connections: usize,
     /// Connections that do nothing beside the traffic.
     idle: Vec<ConnId>,
@@ -90,11 +88,11 @@ impl Bench {
                 concurrency: args.concurrency.max(1),
                 per_second: None,
                 patience: args.patience,
+                too_late: None,
             },
             server_pid: args.server_pid,
             transport: args.transport,
             progress: Progress::new(args.quiet || args.json),
-            too_late: None,
             connections: 0,
             idle: Vec::new(),
         })
@@ -134,11 +132,7 @@ impl Bench {
 
     /// Limits the time from now on; 0 is no limit.
     fn give_up_after(&mut self, secs: u64) {
-        self.too_late = (secs > 0).then(|| Instant::now() + Duration::from_secs(secs));
-    }
-
-    fn is_too_late(&self) -> bool {
-        self.too_late.is_some_and(|when| Instant::now() >= when)
+        self.server.too_late = (secs > 0).then(|| Instant::now() + Duration::from_secs(secs));
     }
 
     /// Says goodbye on every connection, so that no will and no session is left behind.
@@ -207,6 +201,13 @@ fn window_of_publisher(window: u64, routing: Routing, publishers: usize, subscri
 }
 
 impl Report {
+    /// A fault if not `all` were done before it got too late.
+    fn note_given_up(&mut self, secs: u64, done: usize, all: usize, what: &str) {
+        if done < all {
+            self.faults().error(format!("gave up after {secs} s: {done} of {all} {what}"));
+        }
+    }
+
     fn set_traffic(&mut self, traffic: &TrafficArgs) {
         self.setting("QoS", traffic.qos);
         self.setting("payload", format!("{} bytes", traffic.payload));

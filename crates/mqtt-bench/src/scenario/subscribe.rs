@@ -72,6 +72,7 @@ pub(super) fn subscribe(args: &SubscribeArgs) -> Result<Report, BenchError> {
     report.add_rate("subscribed", subscribed.count as u64, subscribed.spent.time);
     report.add_spent(&subscribed.spent, subscribed.count as u64);
     report.latency = LatencySummary::of(&subscribed.latency);
+    report.note_given_up(args.timeout, subscribed.count, args.clients * args.count, "filters subscribed");
     if args.clean_session {
         bench.disconnect();
     } else {
@@ -177,7 +178,7 @@ pub(super) fn drive(bench: &mut Bench, conns: &[ConnId], work: &Work<'_>) -> Res
         } else if last_step.1.elapsed() > bench.server.patience {
             return Err(BenchError::Silence { waiting_for: "SUBACK".into(), after: bench.server.patience });
         }
-        if bench.is_too_late() {
+        if bench.server.is_too_late() {
             break;
         }
     }
