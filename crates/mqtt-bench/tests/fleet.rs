@@ -163,3 +163,17 @@ fn filters_that_are_not_subscribed_are_given_up_in_time() {
     });
     assert_found(&report, "gave up after 1 s: 0 of 8 filters subscribed");
 }
+
+#[test]
+fn a_rate_may_be_slower_than_the_patience() {
+    let report = run("rate --pairs 1 --rate 4 --messages 4 --patience 100ms --keep-alive 1", honest);
+    assert_sound(&report);
+    assert_eq!(report.latency.map(|latency| latency.count), Some(4));
+}
+
+#[test]
+fn time_in_which_nothing_is_due_is_measured_to_its_end() {
+    let report = run("p2p --pairs 0 --idle 1 --warmup 0 --duration 600ms --patience 100ms", honest);
+    assert_sound(&report);
+    assert!(report.figure("measured time").unwrap() >= 0.6);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use mqtt_codec::QoS;
 
-use super::{ServerArgs, TrafficArgs, duration, qos};
+use super::{ServerArgs, TrafficArgs, duration, qos, rate};
 
 /// Arguments of `connect`.
 #[derive(Clone, Debug, Args)]
@@ -17,7 +17,7 @@ pub struct ConnectArgs {
     #[arg(short = 'c', long, default_value_t = 1000)]
     pub clients: usize,
     /// Connections begun a second; without it a storm, held back by `--concurrency` alone.
-    #[arg(long, value_name = "PER_SECOND", conflicts_with = "connect_interval")]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate, conflicts_with = "connect_interval")]
     pub rate: Option<f64>,
     /// Milliseconds from one connection to the next.
     #[arg(long, alias = "ci", value_name = "MS", default_value_t = 0)]

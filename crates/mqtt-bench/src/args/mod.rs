@@ -178,7 +178,7 @@ pub struct TrafficArgs {
     #[arg(long, default_value_t = 16)]
     pub inflight: u64,
     /// Open loop: all publishers together send this many messages a second, whatever comes back.
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<f64>,
     /// How long to measure.
     #[arg(long, default_value = "5s", value_parser = duration)]
@@ -331,6 +331,12 @@ fn qos(text: &str) -> Result<QoS, String> {
     text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "QoS is 0, 1 or 2".into())
 }
 
+/// A number a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|&rate: &f64| rate.is_finite() && rate > 0.0);
+    rate.ok_or_else(|| "a rate is a number greater than 0".into())
+}
+
 /// `5s`, `100ms`, `1m30s`, or a plain number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     match text.parse() {
@@ -408,5 +414,7 @@ mod tests {
         assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
         assert!(duration("fast").is_err());
         assert!(qos("3").is_err());
+        assert_eq!(rate("0.1"), Ok(0.1));
+        assert!(rate("0").is_err());
     }
 }

@@ -25,12 +25,11 @@ pub(super) fn run(args: &PublishArgs) -> Result<Report, BenchError> {
     bench.server.per_second = per_second(args.connect_interval);
     let publishers: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-{index}"))).collect();
     let publishers = bench.connect(&publishers)?.conns;
-    let interval = Duration::from_millis(args.interval);
     let plan = Plan {
         subscribers: subscribers.len(),
         routing: if subscribers.is_empty() { Routing::Nobody } else { Routing::All },
-        pace: Pace::Spaced { interval },
-        patience: bench.server.patience + interval,
+        pace: Pace::Spaced { interval: Duration::from_millis(args.interval) },
+        patience: bench.server.patience,
         at_most: (args.timeout > 0).then(|| Duration::from_secs(args.timeout)),
         server_pid: bench.server_pid,
         ..Plan::store(vec![args.topic.clone(); args.clients], args.qos, args.payload, args.count)

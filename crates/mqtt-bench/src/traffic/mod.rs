@@ -101,6 +101,17 @@ impl Plan {
             Routing::Nobody => 0,
         }
     }
+
+    /// The longest time in which nothing is due, though it publishes.
+    pub(crate) fn pause(&self) -> Duration {
+        match self.pace {
+            Pace::Closed { .. } => Duration::ZERO,
+            Pace::Open { per_second } => {
+                Duration::try_from_secs_f64(per_second.recip()).unwrap_or(Duration::MAX)
+            }
+            Pace::Spaced { interval } => interval,
+        }
+    }
 }
 
 impl Plan {

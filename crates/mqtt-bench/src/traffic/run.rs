@@ -17,7 +17,7 @@ use crate::{
     progress::{self, Progress},
     server_process::Sample,
     stream::Stamp,
-    traffic::{Extent, Measured, Plan, Routing, checks::Checks, publisher::Publisher, receive::receive},
+    traffic::{Extent, Measured, Plan, checks::Checks, publisher::Publisher, receive::receive},
 };
 
 /// After the last message has come: the time in which a duplicate of it would.
@@ -214,7 +214,9 @@ impl<'a> Run<'a> {
         if progress != self.last_step.0 {
             self.last_step = (progress, now);
         }
-        let stalled = now - self.last_step.1 > self.plan.patience;
+        let pause = if self.is_publishing() { self.plan.pause() } else { Duration::ZERO };
+        let is_silent = now - self.last_step.1 > self.plan.patience.saturating_add(pause);
+        let stalled = is_silent && !self.all_has_come();
         let elapsed = now - self.phase_since;
         let is_over = self.plan.at_most.is_some_and(|most| elapsed >= most);
         match (self.phase, self.plan.extent) {
@@ -226,19 +228,26 @@ impl<'a> Run<'a> {
                 self.enter(Phase::Measuring);
             }
             (Phase::Measuring, Extent::Time { duration, .. }) if elapsed >= duration || stalled => {
-                self.end_measuring();
-                self.enter(Phase::Draining);
+                self.drain(stalled);
             }
             (Phase::Measuring, Extent::Messages(count)) => {
                 let all_sent = self.published == count * self.publishers.len() as u64;
                 if (all_sent && self.all_has_come()) || stalled || is_over {
-                    self.end_measuring();
-                    self.enter(Phase::Draining);
+                    self.drain(stalled);
                 }
             }
             (Phase::Draining, _) if self.all_has_come() || stalled => self.enter(Phase::Grace),
             (Phase::Grace, _) if elapsed >= DUPLICATES_GRACE => self.phase = Phase::Done,
             _ => {}
+        }
+    }
+
+    fn drain(&mut self, stalled: bool) {
+        self.end_measuring();
+        self.enter(Phase::Draining);
+        if !stalled {
+            // What was sent last has not been waited for yet, however long ago the one before it came.
+            self.last_step.1 = self.phase_since;
         }
     }
 
@@ -249,7 +258,7 @@ impl<'a> Run<'a> {
 
     fn acknowledgements(&self) -> u64 {
         // Only its change matters.
-        if self.plan.routing == Routing::Nobody { self.published } else { 0 }
+        if self.plan.receivers() == 0 { self.published } else { 0 }
     }
 
     fn all_has_come(&self) -> bool {
