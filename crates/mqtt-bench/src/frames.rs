@@ -2,9 +2,12 @@
 //!
 //! Only the packets that a benchmark client says or hears; the codec is the place for the whole of MQTT.
 
-use mqtt_codec::QoS;
+use mqtt_codec::{MAX_REMAINING_LEN, QoS};
 
 use crate::stream::{STAMP_BYTES, Stamp};
+
+/// What a PUBLISH has room for beside the longest topic and a packet identifier.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_REMAINING_LEN - (2 + u16::MAX as usize) - 2;
 
 /// The upper four bits of the first byte: what a frame is.
 pub(crate) mod packet_type {
@@ -199,6 +202,13 @@ mod tests {
         assert_eq!(frame.bytes()[4..11], *b"s/042/x");
         assert_eq!(read.payload.len(), 64);
         assert_eq!(Stamp::read(read.payload), Some(stamp));
+    }
+
+    #[test]
+    fn the_largest_payload_fits_beside_the_longest_topic() {
+        let mut header = Vec::new();
+        fixed_header(&mut header, 0x32, 2 + usize::from(u16::MAX) + 2 + MAX_PAYLOAD_BYTES);
+        assert_eq!(header, [0x32, 0xff, 0xff, 0xff, 0x7f]);
     }
 
     #[test]

@@ -22,8 +22,6 @@ use crate::{
 
 /// Bytes read with one call: large enough to amortise the call, small enough to stay in the cache.
 const READ_BYTES: usize = 128 * 1024;
-/// The largest frame accepted from a server; a benchmark sends none that come near it.
-const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Names one connection of a [`Net`].
 pub(crate) type ConnId = usize;
@@ -390,13 +388,10 @@ pub(crate) fn frame_bounds(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
         length |= usize::from(byte & 0x7f) << (7 * (at - 1));
         if byte & 0x80 == 0 {
             let end = at + 1 + length;
-            if end > MAX_FRAME_BYTES {
-                break;
-            }
             return Ok((bytes.len() >= end).then_some((at + 1, end)));
         }
     }
-    Err(io::Error::new(ErrorKind::InvalidData, "the server sent a frame that is not MQTT, or too large"))
+    Err(io::Error::new(ErrorKind::InvalidData, "the server sent a frame that is not MQTT"))
 }
 
 #[cfg(test)]

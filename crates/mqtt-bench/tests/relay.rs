@@ -10,9 +10,13 @@ struct Program {
 }
 
 fn p2p(extra: &[&str]) -> mqtt_bench::Report {
+    p2p_of("500", extra)
+}
+
+fn p2p_of(messages: &str, extra: &[&str]) -> mqtt_bench::Report {
     let port = Relay::spawn().unwrap().port().to_string();
     let mut words =
-        vec!["bench", "p2p", "-h", "127.0.0.1", "-p", &port, "--pairs", "2", "--messages", "500", "-q"];
+        vec!["bench", "p2p", "-h", "127.0.0.1", "-p", &port, "--pairs", "2", "--messages", messages, "-q"];
     words.extend(extra);
     mqtt_bench::run(&Program::try_parse_from(words).unwrap().bench.command).unwrap()
 }
@@ -31,6 +35,13 @@ fn an_open_loop_sends_all_it_should() {
     let report = p2p(&["--qos", "1", "--rate", "20000"]);
     assert!(report.is_sound(), "{}", report.table());
     assert_eq!(report.latency.as_ref().map(|latency| latency.count), Some(1000));
+}
+
+#[test]
+fn messages_larger_than_what_is_sent_at_once_pass_the_relay() {
+    let report = p2p_of("5", &["--payload", "20000000", "--patience", "1m"]);
+    assert!(report.is_sound(), "{}", report.table());
+    assert_eq!(report.latency.as_ref().map(|latency| latency.count), Some(10));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use mqtt_codec::QoS;
 
-use super::{ServerArgs, duration, qos};
+use super::{ServerArgs, duration, payload, qos};
 
 /// Arguments of `publish`.
 #[derive(Clone, Debug, Args)]
@@ -31,8 +31,8 @@ pub struct PublishArgs {
     /// Messages of each client.
     #[arg(short = 'n', long, default_value_t = 200)]
     pub count: u64,
-    /// Payload bytes, at least 16.
-    #[arg(short = 's', long, default_value_t = 256)]
+    /// Payload bytes, from 16 to what a packet has room for.
+    #[arg(short = 's', long, default_value_t = 256, value_parser = payload)]
     pub payload: usize,
     /// Subscribers of `#`.
     #[arg(long, alias = "sub", default_value_t = 0)]
@@ -60,8 +60,8 @@ pub struct OfflineArgs {
     /// QoS, 1 or 2.
     #[arg(long, default_value = "1", value_parser = qos)]
     pub qos: QoS,
-    /// Payload bytes, at least 16.
-    #[arg(short = 's', long, default_value_t = 64)]
+    /// Payload bytes, from 16 to what a packet has room for.
+    #[arg(short = 's', long, default_value_t = 64, value_parser = payload)]
     pub payload: usize,
     /// Rest before memory is read.
     #[arg(long, default_value = "1s", value_parser = duration)]
@@ -83,8 +83,8 @@ pub struct RetainedArgs {
     /// QoS of publishing and subscribing.
     #[arg(long, default_value = "1", value_parser = qos)]
     pub qos: QoS,
-    /// Payload bytes, at least 16.
-    #[arg(short = 's', long, default_value_t = 64)]
+    /// Payload bytes, from 16 to what a packet has room for.
+    #[arg(short = 's', long, default_value_t = 64, value_parser = payload)]
     pub payload: usize,
     /// Rest before memory is read.
     #[arg(long, default_value = "1s", value_parser = duration)]

@@ -17,6 +17,7 @@ pub use self::{
     },
     messages::{OfflineArgs, PresetArgs, PublishArgs, RetainedArgs},
 };
+use crate::{frames::MAX_PAYLOAD_BYTES, stream::STAMP_BYTES};
 
 /// Measure an MQTT broker and check every message.
 #[derive(Debug, Args)]
@@ -168,8 +169,8 @@ pub struct TrafficArgs {
     /// QoS of subscribing.
     #[arg(long, alias = "subqos", value_parser = qos, value_name = "QOS")]
     pub subscribe_qos: Option<QoS>,
-    /// Payload bytes, at least 16.
-    #[arg(short = 's', long, default_value_t = 64)]
+    /// Payload bytes, from 16 to what a packet has room for.
+    #[arg(short = 's', long, default_value_t = 64, value_parser = payload)]
     pub payload: usize,
     /// Messages that may be on their way to one subscriber (closed loop); fewer than common brokers queue.
     #[arg(long, default_value_t = 900)]
@@ -331,6 +332,13 @@ fn qos(text: &str) -> Result<QoS, String> {
     text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "QoS is 0, 1 or 2".into())
 }
 
+/// The stamp has to have room in it, and it in a packet.
+fn payload(text: &str) -> Result<usize, String> {
+    let range = STAMP_BYTES..=MAX_PAYLOAD_BYTES;
+    let refused = format!("a payload has {STAMP_BYTES} to {MAX_PAYLOAD_BYTES} bytes");
+    text.parse().ok().filter(|bytes| range.contains(bytes)).ok_or(refused)
+}
+
 /// A number a second.
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|&rate: &f64| rate.is_finite() && rate > 0.0);
@@ -406,6 +414,20 @@ mod tests {
     fn every_command_has_consistent_arguments() {
         use clap::CommandFactory as _;
         Program::command().debug_assert();
+    }
+
+    #[test]
+    fn a_payload_has_room_for_the_stamp_and_fits_in_a_packet() {
+        for scenario in ["p2p", "publish", "offline", "retained"] {
+            for bytes in ["8", "268369917", "many"] {
+                let words = ["bench", scenario, "-s", bytes];
+                let Err(refused) = Program::try_parse_from(words) else { panic!("{words:?} is taken") };
+                let refused = refused.to_string();
+                assert!(refused.contains(bytes) && refused.contains("--payload"), "{refused}");
+                assert!(refused.contains("16 to 268369916"), "{refused}");
+            }
+            Program::try_parse_from(["bench", scenario, "-s", "16"]).unwrap();
+        }
     }
 
     #[test]

@@ -63,10 +63,11 @@ impl Run<'_> {
         if room == 0 {
             return;
         }
-        publisher.publish(room, now_ns, net.out(publisher.conn));
-        self.published += room;
-        if self.plan.routing == Routing::Nobody && !self.with_acknowledgement {
-            // No event will ever say that it may go on.
+        let count = room.min(publisher.at_once);
+        publisher.publish(count, now_ns, net.out(publisher.conn));
+        self.published += count;
+        if count < room || (self.plan.routing == Routing::Nobody && !self.with_acknowledgement) {
+            // No event need ever say that it may go on.
             self.touch(index);
         }
     }
@@ -124,5 +125,37 @@ impl Run<'_> {
         let publisher = &mut self.publishers[index];
         publisher.publish(1, sent_ns, net.out(publisher.conn));
         self.published += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use mqtt_codec::QoS;
+
+    use super::*;
+    use crate::{link::Transport, traffic::Plan};
+
+    #[test]
+    fn a_window_of_large_messages_is_not_held_in_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut net = Net::new(Transport::default(), 0).unwrap();
+        let conn = net.open(listener.local_addr().unwrap()).unwrap();
+        for (payload_bytes, at_most) in [(64, 900), (100_000, 10), (2_000_000, 1)] {
+            let plan = Plan {
+                routing: Routing::Pairs,
+                subscribers: 1,
+                pace: Pace::Closed { window: 900 },
+                ..Plan::store(vec!["t".into()], QoS::AtMostOnce, payload_bytes, 2000)
+            };
+            net.out(conn).clear();
+            let mut run = Run::new(&mut net, &plan, &[conn], &[]);
+            assert_eq!(run.send(&mut net).is_zero(), at_most < 900, "it has to go on by itself");
+            assert_eq!(run.published, at_most);
+            // The socket has taken nothing yet, so there is no more.
+            run.send(&mut net);
+            assert_eq!(run.published, at_most);
+        }
     }
 }

@@ -9,10 +9,15 @@ use crate::{
     traffic::{Digits, Numbers, Plan},
 };
 
+/// What a publisher hands over to its socket in one go, at most, unless a single message is larger.
+const MAX_BYTES_AT_ONCE: usize = 1024 * 1024;
+
 /// The state of one publisher; its bytes go wherever the caller says.
 pub(crate) struct Publisher {
     pub(crate) conn: ConnId,
     frame: PublishFrame,
+    /// Messages in one go.
+    pub(crate) at_once: u64,
     index: usize,
     with_acknowledgement: bool,
     digits: Option<Digits>,
@@ -26,9 +31,11 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(index: usize, conn: ConnId, plan: &Plan) -> Self {
+        let frame = PublishFrame::new(&plan.topics[index], plan.qos, plan.retain, plan.payload_bytes);
         Self {
             conn,
-            frame: PublishFrame::new(&plan.topics[index], plan.qos, plan.retain, plan.payload_bytes),
+            at_once: (MAX_BYTES_AT_ONCE / frame.bytes().len()).max(1) as u64,
+            frame,
             index,
             with_acknowledgement: plan.qos != QoS::AtMostOnce,
             digits: plan.digits,

@@ -109,7 +109,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(net: &mut Net, plan: &'a Plan, publishers: &[ConnId], subscribers: &[ConnId]) -> Self {
+    pub(super) fn new(net: &mut Net, plan: &'a Plan, publishers: &[ConnId], subscribers: &[ConnId]) -> Self {
         let conns = publishers.iter().chain(subscribers).max().map_or(0, |highest| highest + 1);
         let mut roles = vec![Role::Bystander; conns];
         for (index, &conn) in subscribers.iter().enumerate() {
