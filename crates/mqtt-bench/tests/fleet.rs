@@ -132,6 +132,14 @@ fn connections_beside_traffic_are_kept_alive() {
     assert_sound(&run(&format!("p2p {traffic} --keep-alive 1"), honest));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_at_rest_before_memory_is_read_are_kept_alive() {
+    let pid = std::process::id();
+    let words = format!("idle --clients 3 --keep-alive 1 --settle 1100ms --server-pid {pid}");
+    assert_sound(&run(&words, honest));
+}
+
 #[test]
 fn connections_beside_traffic_that_are_cut_off_are_found() {
     let report = run("p2p --pairs 0 --idle 5 --warmup 0 --duration 1500ms", honest);
