@@ -101,7 +101,7 @@ impl Core {
         }
     }
 
-    /// `None` if the session has ended. With the outcome, who is connected, if anybody wants to know.
+    /// `None` if the session has ended. With the outcome, where the client is connected from, if it is traced.
     #[inline]
     fn push(
         &self,
@@ -110,7 +110,7 @@ impl Core {
         qos: QoS,
         retain: bool,
         burst: &mut Burst<'_>,
-    ) -> Option<(Pushed, Option<Option<Peer>>)> {
+    ) -> Option<(Pushed, Option<Peer>)> {
         let mut state = receiver.lock();
         if state.has_ended() {
             return None;
@@ -121,7 +121,7 @@ impl Core {
         for (reason, _) in &pushed.dropped {
             state.lose(*reason, burst.now);
         }
-        let peer = self.traces.is_on().then(|| state.peer());
+        let peer = if self.traces.is_on() { state.peer() } else { None };
         Some((pushed, peer))
     }
 
@@ -132,10 +132,10 @@ impl Core {
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         (qos, retain): (QoS, bool),
-        (pushed, peer): (Pushed, Option<Option<Peer>>),
+        (pushed, peer): (Pushed, Option<Peer>),
         burst: &mut Burst<'_>,
     ) {
-        if let Some(peer) = peer {
+        if self.traces.is_on() {
             self.trace_hand_over(
                 (&receiver.client_id, peer),
                 outgoing,

@@ -57,8 +57,8 @@ fn a_burst_that_makes_much_work_is_handled_to_its_end() {
     let filter = || TopicFilter::try_from("t").unwrap();
     let _subscribers: Vec<_> = (0..100).map(|_| broker.subscriber(&[filter()]).unwrap()).collect();
     let mut publisher = connected(&broker, b'p', now);
-    let publishes = (1..=200_u16).flat_map(|id| [&b"\x32\x05\x00\x01t"[..], &id.to_be_bytes()].concat());
-    publisher.handle_bytes(now, &publishes.collect::<Vec<_>>());
+    let many = (1..=200_u16).flat_map(|id| [&b"\x32\x05\x00\x01t"[..], &id.to_be_bytes()].concat());
+    publisher.handle_bytes(now, &many.collect::<Vec<_>>());
     assert_eq!(transmitted(&mut publisher, now).len(), 200 * 4);
     publisher.handle_bytes(now, &[0xc0, 0]);
     assert_eq!(transmitted(&mut publisher, now), [0xd0, 0]);
