@@ -1,6 +1,7 @@
 //! mosquitto.conf(5), line by line.
 
 use std::{
+    collections::HashMap,
     fs, mem,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -24,10 +25,13 @@ const LARGEST_PACKET: u64 = mqtt_codec::MAX_REMAINING_LEN as u64 + 5;
 pub(super) struct Lines {
     all: Vec<Line>,
     notes: Vec<Note>,
+    files: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Line {
+    /// Which of the files, by number.
+    file: usize,
     place: String,
     option: String,
     value: String,
@@ -42,6 +46,8 @@ impl Lines {
     }
 
     pub(super) fn add(&mut self, file: &Path, text: &str, may_include: bool) {
+        let number = self.files;
+        self.files += 1;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -49,8 +55,9 @@ impl Lines {
             }
             let (option, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let place = format!("{}:{}", file.display(), index + 1);
-            let line = Line { place, option: option.to_owned(), value: value.trim().to_owned() };
-            if may_include && option == "include_dir" {
+            let (option, value) = (option.to_owned(), value.trim().to_owned());
+            let line = Line { file: number, place, option, value };
+            if may_include && line.option == "include_dir" {
                 self.include(&line);
             } else {
                 self.all.push(line);
@@ -81,13 +88,14 @@ impl Lines {
 /// What was read so far, and where it belongs.
 struct Reader {
     migrated: Migrated,
-    listener: Listener,
-    /// What has begun the present one.
-    begun: Begun,
-    /// The one of `port` and `bind_address` behind a `listener`: it has nothing else.
-    beside: Option<Listener>,
+    /// mosquitto's default listener: what stands before the first `listener` of a file is about it, and about no other. It is
+    /// there if `port` or `bind_address` gives it an address.
+    default: Listener,
+    /// The lines that are about it.
+    of_default: Vec<Line>,
+    /// By file, which of the listeners its last `listener` has begun.
+    present: HashMap<usize, usize>,
     has_settings_per_listener: bool,
-    /// Of the listener that `port` and `bind_address` make together.
     default_port: u16,
     default_address: String,
     anonymous: Option<bool>,
@@ -96,21 +104,12 @@ struct Reader {
     level: Option<usize>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Begun {
-    Nothing,
-    /// `port` or `bind_address`.
-    Unnamed,
-    /// `listener`.
-    Named,
-}
-
 pub(super) fn migrate(lines: Lines) -> Migrated {
     let mut reader = Reader {
         migrated: Migrated { notes: lines.notes, ..Migrated::default() },
-        listener: Listener::default(),
-        begun: Begun::Nothing,
-        beside: None,
+        default: Listener::default(),
+        of_default: Vec::new(),
+        present: HashMap::new(),
         has_settings_per_listener: false,
         default_port: 1883,
         default_address: String::new(),
@@ -148,6 +147,7 @@ const OF_BRIDGES: [&str; 19] = [
     "local_cleansession",
     "connection",
 ];
+const OF_DEFAULT: &str = "before a `listener` of its file it is about the default one, on port 1883";
 /// Switches that gmqtt has not, because it does this anyway.
 const ALWAYS_ON: [&str; 3] = ["set_tcp_nodelay", "log_timestamp", "connection_messages"];
 /// Of the log, from few lines to many.
@@ -184,38 +184,35 @@ impl Reader {
     fn listener_line(&mut self, line: &Line) -> bool {
         let value = line.value.as_str();
         match line.option.as_str() {
-            "listener" | "port" => self.begin(line),
-            "bind_address" => {
-                value.clone_into(&mut self.default_address);
-                self.bind_default(line);
-            }
+            "listener" => self.begin(line),
+            "port" | "bind_address" => self.bind_default(line),
             "protocol" => match value {
                 "mqtt" => {}
-                "websockets" => self.listener.speaks_websocket = true,
+                "websockets" => self.listener(line).speaks_websocket = true,
                 _ => self.note(line, "gmqtt speaks no such protocol"),
             },
-            "certfile" => self.listener.tls.set("certificate", value),
-            "keyfile" => self.listener.tls.set("private_key", value),
-            "cafile" => self.listener.authorities = Some(value.to_owned()),
-            "crlfile" => self.listener.tls.set("revocation_lists", vec![value.to_owned()]),
+            "certfile" => self.listener(line).tls.set("certificate", value),
+            "keyfile" => self.listener(line).tls.set("private_key", value),
+            "cafile" => self.listener(line).authorities = Some(value.to_owned()),
+            "crlfile" => self.listener(line).tls.set("revocation_lists", vec![value.to_owned()]),
             "require_certificate" => {
-                self.listener.asks_for_certificates = (value == "true").then(|| line.clone());
+                self.listener(line).asks_for_certificates = (value == "true").then(|| line.clone());
             }
             "use_identity_as_username" if value == "true" => {
-                self.listener.tls.set("user_name", "common-name");
+                self.listener(line).tls.set("user_name", "common-name");
             }
             "use_subject_as_username" if value == "true" => {
-                self.listener.tls.set("user_name", "distinguished-name");
+                self.listener(line).tls.set("user_name", "distinguished-name");
             }
             "use_identity_as_username" | "use_subject_as_username" => {}
             "max_connections" => match value.parse::<i64>() {
                 Ok(-1) => {}
-                Ok(most) if most >= 0 => self.listener.keys.set("max_connections", most),
+                Ok(most) if most >= 0 => self.listener(line).keys.set("max_connections", most),
                 _ => self.note(line, "no number"),
             },
-            "websockets_origin" => self.listener.origins.push(value.to_owned()),
+            "websockets_origin" => self.listener(line).origins.push(value.to_owned()),
             "allow_anonymous" if self.has_settings_per_listener => {
-                self.listener.keys.set("allow_anonymous", value == "true");
+                self.listener(line).keys.set("allow_anonymous", value == "true");
             }
             "allow_anonymous" => self.anonymous = Some(value == "true"),
             "per_listener_settings" => self.has_settings_per_listener = value == "true",
@@ -224,41 +221,46 @@ impl Reader {
         true
     }
 
-    /// `listener PORT [ADDRESS]`, or `port PORT`.
-    fn begin(&mut self, line: &Line) {
-        if self.begun != Begun::Nothing && line.option == "listener" {
-            let finished = mem::take(&mut self.listener);
-            self.keep(finished);
+    /// The one that a line is about.
+    fn listener(&mut self, line: &Line) -> &mut Listener {
+        let present = self.present.get(&line.file);
+        if let Some(listener) = present.and_then(|&index| self.migrated.listeners.get_mut(index)) {
+            return listener;
         }
+        self.of_default.push(line.clone());
+        &mut self.default
+    }
+
+    /// `listener PORT [ADDRESS]`.
+    fn begin(&mut self, line: &Line) {
         self.in_bridge = false;
+        let mut listener = Listener::default();
         let mut words = line.value.split_whitespace();
         let port = words.next().and_then(|port| port.parse::<u16>().ok());
         match (port, words.next()) {
             (Some(0), Some(path)) if path.starts_with('/') => {
-                self.listener.keys.set("address", format!("unix:{path}"));
-            }
-            (Some(port), None) if line.option == "port" => {
-                self.default_port = port;
-                return self.bind_default(line);
+                listener.keys.set("address", format!("unix:{path}"));
             }
             (Some(port), address) => {
-                let address = self.address(line, address.unwrap_or_default(), port);
-                self.listener.keys.set("address", address);
+                listener.keys.set("address", self.address(line, address.unwrap_or_default(), port));
             }
             (None, _) => self.note(line, "no port"),
         }
-        self.begun = Begun::Named;
+        self.present.insert(line.file, self.migrated.listeners.len());
+        self.migrated.listeners.push(listener);
     }
 
-    /// Where `port` and `bind_address` say.
+    /// `port PORT`, `bind_address ADDRESS`.
     fn bind_default(&mut self, line: &Line) {
-        let address = self.address(line, &self.default_address.clone(), self.default_port);
-        if self.begun == Begun::Named {
-            self.beside.get_or_insert_default().keys.set("address", address);
+        if line.option == "port" {
+            self.in_bridge = false;
+            let Ok(port) = line.value.parse() else { return self.note(line, "no port") };
+            self.default_port = port;
         } else {
-            self.listener.keys.set("address", address);
-            self.begun = Begun::Unnamed;
+            line.value.clone_into(&mut self.default_address);
         }
+        let address = self.address(line, &self.default_address.clone(), self.default_port);
+        self.default.keys.set("address", address);
     }
 
     fn address(&mut self, line: &Line, address: &str, port: u16) -> String {
@@ -272,20 +274,6 @@ impl Reader {
                 format!("localhost:{port}")
             }
         }
-    }
-
-    fn keep(&mut self, mut listener: Listener) {
-        if let Some(line) = &listener.asks_for_certificates {
-            if listener.authorities.is_none() {
-                self.note(line, "name the files of the authorities: client_authorities");
-            }
-            if !listener.tls.has("user_name") {
-                let why = "who shows a certificate has its common name for a user name, and is asked for no password";
-                self.note(line, why);
-            }
-        }
-        listener.finish();
-        self.migrated.listeners.push(listener);
     }
 
     /// Numbers; `false` if it is none of them.
@@ -327,7 +315,7 @@ impl Reader {
             "password_file" | "acl_file" => {
                 let key = if line.option == "acl_file" { "acl_file" } else { "password_file" };
                 if self.has_settings_per_listener {
-                    self.listener.access.set(key, value);
+                    self.listener(line).access.set(key, value);
                 } else if self.migrated.access.has(key) {
                     self.note(line, "there was one before, for all listeners");
                 } else {
@@ -368,28 +356,44 @@ impl Reader {
         if let Some(level) = self.level.and_then(|level| LEVELS.get(level)) {
             self.migrated.log.set("level", *level);
         }
-        let mut last = mem::take(&mut self.listener);
-        if !last.keys.has("address") {
-            // mosquitto without a listener is for its own machine, without passwords.
-            last.keys.set("address", "localhost:1883");
-            if self.migrated.listeners.is_empty() && self.begun == Begun::Nothing {
-                self.anonymous = self.anonymous.or(Some(true));
+        self.finish_default();
+        for mut listener in mem::take(&mut self.migrated.listeners) {
+            self.note_certificates(&listener);
+            if !listener.keys.has("allow_anonymous") {
+                // Without a word, mosquitto 2 lets nobody in who does not say who he is.
+                listener.keys.set("allow_anonymous", self.anonymous.unwrap_or(false));
             }
-        }
-        self.keep(last);
-        if let Some(beside) = self.beside.take() {
-            self.keep(beside);
-        }
-        for listener in &mut self.migrated.listeners {
-            if listener.keys.has("allow_anonymous") {
-                continue;
-            }
-            // Without a word, mosquitto 2 lets nobody in without a password: nor do we where there is one to be asked for.
-            if let Some(anonymous) = self.anonymous {
-                listener.keys.set("allow_anonymous", anonymous);
-            }
+            listener.finish();
+            self.migrated.listeners.push(listener);
         }
         self.migrated
+    }
+
+    fn finish_default(&mut self) {
+        if self.migrated.listeners.is_empty() && !self.default.keys.has("address") {
+            // mosquitto without a listener is for its own machine, without passwords.
+            self.default.keys.set("address", "localhost:1883");
+            self.anonymous.get_or_insert(true);
+        }
+        if self.default.keys.has("address") {
+            self.migrated.listeners.push(mem::take(&mut self.default));
+        } else {
+            for line in mem::take(&mut self.of_default) {
+                self.note(&line, OF_DEFAULT);
+            }
+        }
+    }
+
+    fn note_certificates(&mut self, listener: &Listener) {
+        let Some(line) = &listener.asks_for_certificates else { return };
+        if listener.authorities.is_none() {
+            self.note(line, "name the files of the authorities: client_authorities");
+        }
+        if !listener.tls.has("user_name") {
+            let why =
+                "who shows a certificate has its common name for a user name, and is asked for no password";
+            self.note(line, why);
+        }
     }
 }
 

@@ -4,20 +4,25 @@ use std::path::{Path, PathBuf};
 
 use mqtt_broker::ClientCertificates;
 
-use super::{mosquitto::migrate, *};
+use super::{mosquitto::migrate, output::Migrated, *};
 use crate::config::{Config, File, Protocol, Sources};
 
 /// What a configuration comes to, and the notes. What was written has to be good.
 fn migrated(text: &str) -> (Config, Vec<String>) {
-    let mut lines = Lines::default();
-    lines.add(Path::new("mosquitto.conf"), text, true);
-    let migrated = migrate(lines);
+    let migrated = read(text);
     let toml = migrated.to_toml();
     let file = File { path: PathBuf::from("/etc/gmqtt/gmqtt.toml"), text: toml.clone() };
     let data_dir = ("GMQTT_DATA_DIR".to_owned(), "/data".to_owned());
     let sources = Sources { file: Some(file), variables: vec![data_dir], ..Sources::default() };
     let (config, _) = Config::of(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}\n{toml}"));
     (config, migrated.notes.iter().map(|note| format!("{}: {}", note.place, note.what)).collect())
+}
+
+/// The same, whether it is good or not.
+fn read(text: &str) -> Migrated {
+    let mut lines = Lines::default();
+    lines.add(Path::new("mosquitto.conf"), text, true);
+    migrate(lines)
 }
 
 fn addresses(config: &Config) -> Vec<String> {
@@ -118,6 +123,63 @@ fn settings_per_listener_and_bridges() {
     assert!(!notes.iter().any(|note| note.contains("secret")), "{notes:#?}");
 }
 
+/// In mosquitto it is about the default listener, which is there with `port` and `bind_address` alone.
+#[test]
+fn what_stands_before_a_listener_is_not_about_it() {
+    let (own, named) = (
+        "per_listener_settings true\nallow_anonymous true\n",
+        "listener 21961 0.0.0.0\npassword_file /etc/mosquitto/passwd\n",
+    );
+    let (config, notes) = migrated(&format!("{own}{named}"));
+    assert_eq!(addresses(&config), ["0.0.0.0:21961"]);
+    assert!(!config.is_open_to_anybody(), "mosquitto asks for a password there");
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("mosquitto.conf:2: allow_anonymous: before a `listener`"),
+        "{notes:#?}"
+    );
+    // Wherever the port stands, it has what stands before.
+    for text in [format!("{own}port 21962\n{named}"), format!("{own}{named}port 21962\n")] {
+        let (config, notes) = migrated(&text);
+        assert_eq!((addresses(&config), notes.len()), (vec!["0.0.0.0:21961".into(), "[::]:21962".into()], 0));
+        assert_eq!([0, 1].map(|index| config.listeners[index].allow_anonymous), [false, true], "{text}");
+    }
+    // Whatever the settings are: who may connect, and how a listener speaks.
+    let (config, notes) = migrated(&format!("max_connections 5\nprotocol websockets\n{named}"));
+    assert_eq!(
+        (config.listeners[0].protocol, config.listeners[0].limits.max_connections),
+        (Protocol::Tcp, None)
+    );
+    assert_eq!(notes.len(), 2, "{notes:#?}");
+}
+
+/// Nor is what stands in another file about it.
+#[test]
+fn each_file_begins_with_the_default_listener() {
+    let mut lines = Lines::default();
+    for text in [
+        "per_listener_settings true\nlistener 1883 0.0.0.0\n",
+        "allow_anonymous true\n",
+        "listener 1884\nallow_anonymous true\n",
+    ] {
+        lines.add(Path::new("mosquitto.conf"), text, false);
+    }
+    let migrated = migrate(lines);
+    assert_eq!(migrated.notes.len(), 1, "{:#?}", migrated.notes);
+    let toml = migrated.to_toml();
+    let (first, second) = toml.split_once("[::]:1884").unwrap();
+    assert!(first.contains("allow_anonymous = false") && second.contains("allow_anonymous = true"), "{toml}");
+}
+
+#[test]
+fn nobody_comes_in_without_a_name_unless_it_is_said() {
+    for text in ["listener 1883 127.0.0.1", "listener 0 /run/m.sock", "port 1883", "bind_address 127.0.0.1"] {
+        let toml = read(text).to_toml();
+        assert!(toml.contains("allow_anonymous = false"), "{toml}");
+        assert!(migrated(&format!("{text}\nallow_anonymous true")).0.listeners[0].allow_anonymous);
+    }
+    assert!(migrated("").0.listeners[0].allow_anonymous, "without a listener, on the machine itself");
+}
+
 #[test]
 fn what_is_said_several_times_is_carried_over_as_a_whole() {
     let text = "\
@@ -210,11 +272,12 @@ fn no_line_is_lost() {
 #[test]
 fn the_old_way_to_say_where_to_listen() {
     for text in ["port 1884\nbind_address 127.0.0.1", "bind_address 127.0.0.1\nport 1884"] {
-        assert_eq!(addresses(&migrated(text).0).last().map(String::as_str), Some("127.0.0.1:1884"), "{text}");
+        let (config, _) = migrated(&format!("{text}\nallow_anonymous true"));
+        assert_eq!(addresses(&config), ["127.0.0.1:1884"], "{text}");
     }
     // mosquitto listens there too, wherever the lines stand.
-    let beside =
-        "listener 1885 127.0.0.1\nprotocol websockets\nport 1884\nbind_address 127.0.0.1\nlistener 1886 ::1";
+    let beside = "listener 1885 127.0.0.1\nprotocol websockets\nport 1884\nbind_address 127.0.0.1\n\
+        listener 1886 ::1\nallow_anonymous true";
     assert_eq!(addresses(&migrated(beside).0), ["127.0.0.1:1885", "[::1]:1886", "127.0.0.1:1884"]);
 }
 

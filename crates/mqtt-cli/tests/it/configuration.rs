@@ -232,7 +232,7 @@ fn a_connection_is_a_line_each_and_no_log_has_a_secret() {
 #[test]
 fn a_configuration_of_mosquitto_is_migrated() {
     let file = File::new(
-        "persistence true\nlog_dest file /var/log/mosquitto.log\ninclude_dir conf.d\nlistener 1883 127.0.0.1\n",
+        "persistence true\nlog_dest file /var/log/mosquitto.log\ninclude_dir conf.d\nallow_anonymous true\nlistener 1883 127.0.0.1\n",
     );
     let migrated = Gmqtt::start(&["migrate", &file.path()]).ended();
     assert_eq!(migrated.status.code(), Some(0));
