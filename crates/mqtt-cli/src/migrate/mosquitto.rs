@@ -119,6 +119,7 @@ pub(super) fn migrate(lines: Lines) -> Migrated {
     };
     // What mosquitto does when no line says otherwise.
     reader.migrated.storage.set("durability", "memory");
+    reader.migrated.limits.set("session_expiry", "never");
     for line in &lines.all {
         reader.line(line);
     }

@@ -181,6 +181,12 @@ fn nobody_comes_in_without_a_name_unless_it_is_said() {
 }
 
 #[test]
+fn a_session_ends_when_mosquitto_ends_it() {
+    let expiry = |text| migrated(text).0.limits.session_expiry.map(|expiry| expiry.as_secs());
+    assert_eq!((expiry(""), expiry("persistent_client_expiration 3h")), (None, Some(3 * 3600)));
+}
+
+#[test]
 fn what_is_said_several_times_is_carried_over_as_a_whole() {
     let text = "\
         protocol websockets\n\
