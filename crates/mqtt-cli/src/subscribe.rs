@@ -112,19 +112,34 @@ impl<'a> Subscriber<'a> {
     async fn run(&mut self, client: &mut Client) -> anyhow::Result<()> {
         let mut end_requests = EndRequests::new()?;
         loop {
-            while let Some(event) = client.poll_event()? {
-                if self.handle(event, client)?.is_break() {
-                    return exit::output(self.output.flush());
+            let unsent = client.unsent_len();
+            match self.print(client) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(()),
+                Err(error) => {
+                    // What was acknowledged and not printed would be lost.
+                    client.take_back(unsent);
+                    return Err(error);
                 }
             }
-            // Before the acknowledgements go out: what was acknowledged and not printed would be lost.
-            exit::output(self.output.flush())?;
             tokio::select! {
                 step = client.drive() => step?,
                 () = end_requests.next() => return Ok(()),
                 () = client::at(self.deadline) => return Err(Ending::TimedOut.into()),
             }
         }
+    }
+
+    /// All that came, before its acknowledgements go out.
+    fn print(&mut self, client: &mut Client) -> anyhow::Result<ControlFlow<()>> {
+        let mut flow = ControlFlow::Continue(());
+        while flow.is_continue()
+            && let Some(event) = client.poll_event()?
+        {
+            flow = self.handle(event, client)?;
+        }
+        exit::output(self.output.flush())?;
+        Ok(flow)
     }
 
     fn handle(&mut self, event: Event, client: &mut Client) -> anyhow::Result<ControlFlow<()>> {

@@ -130,6 +130,17 @@ impl Client {
         self.state.unsubscribe(filters)
     }
 
+    /// Bytes that wait to be written.
+    pub(crate) fn unsent_len(&mut self) -> usize {
+        self.state.buffers().0.len()
+    }
+
+    /// Keeps back what was to be sent since `unsent_len` was that, such as acknowledgements; nothing may have been driven in
+    /// between, nor is anything but `disconnect` possible afterwards.
+    pub(crate) fn take_back(&mut self, unsent_len: usize) {
+        self.state.buffers().0.truncate(unsent_len);
+    }
+
     /// Sends DISCONNECT, closes [MQTT-3.14.4-1], and waits until the broker has closed too: only then is it sure that it
     /// has read everything.
     pub(crate) async fn disconnect(mut self) -> anyhow::Result<()> {

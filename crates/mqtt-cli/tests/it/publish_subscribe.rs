@@ -1,6 +1,9 @@
 //! `gmqtt pub` and `gmqtt sub` against `gmqtt serve`.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
 
 use super::harness::Broker;
 
@@ -114,6 +117,30 @@ fn a_stored_session_waits_for_its_client() {
     assert_eq!(sub(&["-C", "1"]), ["one"]);
     assert_eq!(sub(&["-C", "1"]), ["two"], "what was not printed was not acknowledged");
     assert_eq!(sub(&["-U", "stored", "-E"]), [""; 0]);
+}
+
+/// Not acknowledged, so that it comes again: the disk was full, or whoever read the pipe has gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_could_not_be_printed_waits_for_the_next() {
+    let broker = Broker::start();
+    let session = ["-i", "keep", "-c", "-t", "k/#"];
+    let (host, port) = (broker.address.ip().to_string(), broker.address.port().to_string());
+    for qos in ["1", "2"] {
+        let sub = ["sub", "-q", qos];
+        broker.client(&[&sub[..], &session, &["-E"]].concat()).ended().output();
+        broker.publish(&["-t", "k/1", "-m", "precious", "-q", qos]);
+        let closed = std::io::pipe().unwrap().1;
+        let full = std::fs::File::create("/dev/full").unwrap();
+        for (output, code) in [(Stdio::from(closed), 0), (Stdio::from(full), 1)] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_gmqtt"));
+            command.args(sub).args(session).args(["-C", "5", "-W", "20", "-h", &host, "-p", &port]);
+            let status = command.stdout(output).stderr(Stdio::null()).status().unwrap();
+            assert_eq!(status.code(), Some(code));
+        }
+        let printed = broker.client(&[&sub[..], &session, &["-C", "1"]].concat()).ended().output();
+        assert_eq!(printed, ["precious"], "QoS {qos}");
+    }
 }
 
 #[test]
