@@ -148,9 +148,7 @@ impl Act {
                 output.done(&format!("given to all under {topic}"))
             }
             Self::DeleteRetained { filter } => {
-                let done = api.delete(&["retained"], &[("filter", filter.clone())]).await?;
-                let forgotten = done.get("forgotten").and_then(Value::as_u64).unwrap_or_default();
-                output.done(&format!("{forgotten} deleted"))
+                output.done(&format!("{} deleted", delete_retained(api, filter).await?))
             }
             Self::Ban { target, reason, time } => {
                 let Some((kind, value)) = target.named() else { return Ok(()) };
@@ -169,6 +167,18 @@ impl Act {
                 output.value(&api.put(&["log-level"], &json!({"level": level})).await?)
             }
             Self::Backup { name } => report(output, &api.post(&["backup"], &json!({"name": name})).await?),
+        }
+    }
+}
+
+/// How many there were: a request deletes so many at most, and says whether to ask again.
+async fn delete_retained(api: &ApiClient, filter: &str) -> anyhow::Result<u64> {
+    let mut deleted = 0;
+    loop {
+        let done = api.delete(&["retained"], &[("filter", filter.to_owned())]).await?;
+        deleted += done.get("forgotten").and_then(Value::as_u64).unwrap_or_default();
+        if done.get("may_be_more").and_then(Value::as_bool) != Some(true) {
+            return Ok(deleted);
         }
     }
 }

@@ -7,6 +7,7 @@ mod certificates;
 mod chains;
 mod configuration;
 mod durability;
+mod fake_api;
 mod fake_broker;
 mod harness;
 mod listeners;

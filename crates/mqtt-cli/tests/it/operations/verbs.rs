@@ -9,7 +9,10 @@ use std::{
 use serde_json::Value;
 
 use super::{World, path};
-use crate::harness::{Gmqtt, start_client};
+use crate::{
+    fake_api,
+    harness::{Gmqtt, start_client},
+};
 
 /// With a client `dev` that is connected, and has a session of its own.
 fn world() -> (World, Gmqtt) {
@@ -45,6 +48,15 @@ fn each_verb_that_looks_prints_a_table_and_json() {
         assert!(value.is_object() || value.is_array(), "{verb:?}: {value}");
         assert!(value.to_string().contains(part), "{verb:?}: {value}");
     }
+}
+
+#[test]
+fn deleting_ends_when_nothing_is_left() {
+    let answers =
+        &[r#"{"forgotten": 100000, "may_be_more": true}"#, r#"{"forgotten": 500, "may_be_more": false}"#];
+    let (ended, requests) = fake_api::admin(&["delete-retained", "r/#"], answers);
+    assert_eq!((ended.output(), requests.len()), (vec!["100500 deleted".to_owned()], 2));
+    assert!(requests.iter().all(|request| request.contains("?filter=r%2F%23")), "{requests:?}");
 }
 
 #[test]
