@@ -153,16 +153,37 @@ impl ApiClient {
         query: Query<'_>,
         limit: usize,
     ) -> anyhow::Result<Vec<Value>> {
+        self.pages(path, query, limit, ["per-page", "cursor", "next_cursor"]).await
+    }
+
+    /// The same, where the next page begins behind a topic.
+    pub(crate) async fn list_by_topic(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        limit: usize,
+    ) -> anyhow::Result<Vec<Value>> {
+        self.pages(path, query, limit, ["limit", "after", "next_after"]).await
+    }
+
+    /// The names: of a page's size, of where it begins, and of where the next one does.
+    async fn pages(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        limit: usize,
+        [size, from, next]: [&str; 3],
+    ) -> anyhow::Result<Vec<Value>> {
         let (mut items, mut cursor) = (Vec::new(), None::<String>);
         while items.len() < limit {
             let mut query = query.to_vec();
-            query.push(("per-page", (limit - items.len()).min(1_000).to_string()));
-            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            query.push((size, (limit - items.len()).min(1_000).to_string()));
+            query.extend(cursor.map(|cursor| (from, cursor)));
             let mut page = self.get(path, &query).await?;
             if let Some(Value::Array(list)) = page.get_mut("list").map(Value::take) {
                 items.extend(list);
             }
-            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            cursor = page.get(next).and_then(Value::as_str).map(str::to_owned);
             if cursor.is_none() {
                 break;
             }

@@ -1,5 +1,6 @@
 //! The verbs of `gmqtt admin` that change nothing.
 
+use clap::value_parser;
 use serde_json::Value;
 
 use super::{
@@ -47,8 +48,9 @@ pub(super) enum Look {
     Queue {
         /// Its client identifier
         client_id: String,
-        #[command(flatten)]
-        limit: Limit,
+        /// At most so many, up to 1000
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u16).range(1..=1_000))]
+        limit: u16,
     },
     /// What happened to a client lately
     Events {
@@ -85,9 +87,6 @@ pub(super) struct Limit {
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
 }
-
-/// Of messages.
-const LARGEST_PAGE: usize = 1_000;
 
 /// All that the API sorts by.
 const SORTED_BY: [&str; 12] = [
@@ -169,11 +168,12 @@ impl Look {
                 output.list(SUBSCRIPTIONS, &api.list(&["subscriptions"], &query, limit.limit).await?)
             }
             Self::Retained { filter, limit } => {
-                let query = [("filter", filter.clone()), limit.of_messages()];
-                output.list(MESSAGES, list_of(&api.get(&["retained"], &query).await?))
+                let query = [("filter", filter.clone())];
+                output.list(MESSAGES, &api.list_by_topic(&["retained"], &query, limit.limit).await?)
             }
             Self::Queue { client_id, limit } => {
-                let waiting = api.get(&["session", client_id, "queue"], &[limit.of_messages()]).await?;
+                let query = [("limit", limit.to_string())];
+                let waiting = api.get(&["session", client_id, "queue"], &query).await?;
                 output.list(MESSAGES, list_of(&waiting))
             }
             Self::Events { client_id } => {
@@ -185,12 +185,6 @@ impl Look {
             }
             Self::Config => output.value(&api.get(&["config"], &[]).await?),
         }
-    }
-}
-
-impl Limit {
-    fn of_messages(&self) -> (&'static str, String) {
-        ("limit", self.limit.min(LARGEST_PAGE).to_string())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -11,7 +13,7 @@ use serde_json::Value;
 use super::{World, path};
 use crate::{
     fake_api,
-    harness::{Gmqtt, start_client},
+    harness::{Gmqtt, STUCK, start_client},
 };
 
 /// With a client `dev` that is connected, and has a session of its own.
@@ -48,6 +50,31 @@ fn each_verb_that_looks_prints_a_table_and_json() {
         assert!(value.is_object() || value.is_array(), "{verb:?}: {value}");
         assert!(value.to_string().contains(part), "{verb:?}: {value}");
     }
+}
+
+#[test]
+fn as_many_retained_messages_are_shown_as_were_asked_for() {
+    let (world, _client) = world();
+    let mut socket = TcpStream::connect(world.mqtt).unwrap();
+    socket.set_read_timeout(Some(STUCK)).unwrap();
+    let mut packets = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01r".to_vec();
+    // More than a page of the API.
+    for number in 1..=1_100_u16 {
+        packets.extend(format!("\x33\x0b\0\x06r/{number:04}").into_bytes());
+        packets.extend(number.to_be_bytes());
+        packets.push(b'x');
+    }
+    socket.write_all(&packets).unwrap();
+    socket.read_exact(&mut [0; 4 + 4 * 1_100]).unwrap();
+    for (limit, rows) in [("1001", 1_001), ("5000", 1_100)] {
+        let shown = world.json(&["retained", "r/#", "--limit", limit]);
+        let topics: Vec<&str> =
+            shown.as_array().unwrap().iter().filter_map(|row| row["topic"].as_str()).collect();
+        assert_eq!((topics.len(), topics[1_000]), (rows, "r/1001"));
+    }
+    // The API shows the beginning of a queue, and no more.
+    let complaint = world.admin(&["queue", "dev", "--limit", "1001"]).complaint(2);
+    assert!(complaint.contains("1..=1000"), "{complaint}");
 }
 
 #[test]
