@@ -72,7 +72,7 @@ pub(super) enum Act {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
         /// How long; for ever, unless given
-        #[arg(long = "for", value_name = "TIME", value_parser = quantity::finite)]
+        #[arg(long = "for", value_name = "TIME", value_parser = some_time)]
         time: Option<Duration>,
     },
     /// End a ban
@@ -152,7 +152,7 @@ impl Act {
             }
             Self::Ban { target, reason, time } => {
                 let Some((kind, value)) = target.named() else { return Ok(()) };
-                let body = json!({kind: value, "reason": reason, "seconds": time.map(|time| time.as_secs())});
+                let body = json!({kind: value, "reason": reason, "seconds": time.map(whole_seconds)});
                 api.post(&["bans"], &body).await?;
                 output.done(&format!("{value} is banned"))
             }
@@ -181,6 +181,16 @@ async fn delete_retained(api: &ApiClient, filter: &str) -> anyhow::Result<u64> {
             return Ok(deleted);
         }
     }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = quantity::finite(text)?;
+    if time.is_zero() { Err("for no time at all".to_owned()) } else { Ok(time) }
+}
+
+/// Rounded up: a ban of no second would be none.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add((time.subsec_nanos() > 0).into())
 }
 
 fn report(output: Output, answer: &Value) -> anyhow::Result<()> {

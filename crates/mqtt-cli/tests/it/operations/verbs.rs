@@ -87,6 +87,17 @@ fn deleting_ends_when_nothing_is_left() {
 }
 
 #[test]
+fn a_ban_is_not_shorter_than_it_was_asked_for() {
+    for (time, seconds) in [("500ms", 1), ("2s", 2), ("2s 1ms", 3)] {
+        let (ended, requests) = fake_api::admin(&["ban", "--client", "zz", "--for", time], &["{}"]);
+        assert_eq!(ended.output(), ["zz is banned"]);
+        assert!(requests[0].contains(&format!("\"seconds\":{seconds}}}")), "{requests:?}");
+    }
+    let (ended, _) = fake_api::admin(&["ban", "--client", "zz", "--for", "0s"], &[]);
+    assert!(ended.complaint(2).contains("no time at all"));
+}
+
+#[test]
 fn each_change_is_a_line_of_the_audit_log() {
     let (world, client) = world();
     let changes: [(&[&str], &str, &str); 14] = [
