@@ -1,13 +1,13 @@
 //! `gmqtt admin token`: tokens for the HTTP API.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use mqtt_admin::{Role, Token};
+use mqtt_admin::{Role, Token, Tokens};
 
 use crate::{exit, private_files};
 
@@ -44,11 +44,25 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     let Some(file) = file else {
         return exit::output(writeln!(io::stdout().lock(), "{}\n{line}", token.secret()));
     };
+    append(file, &line)?;
+    exit::output(writeln!(io::stdout().lock(), "{}", token.secret()))
+}
+
+/// Nothing is written unless a broker takes the file as it will be.
+fn append(file: &Path, line: &str) -> anyhow::Result<()> {
+    let text = match fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read {}", file.display()))?,
+    };
+    let separator = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let added = format!("{separator}{line}\n");
+    Tokens::parse(&format!("{text}{added}"))
+        .with_context(|| format!("{} is no file of tokens: nothing is written", file.display()))?;
     private_files::from_here_on();
     let mut open = OpenOptions::new();
-    let appended = open.append(true).create(true).open(file).and_then(|mut file| writeln!(file, "{line}"));
-    appended.with_context(|| format!("cannot write {}", file.display()))?;
-    exit::output(writeln!(io::stdout().lock(), "{}", token.secret()))
+    let appended =
+        open.append(true).create(true).open(file).and_then(|mut file| file.write_all(added.as_bytes()));
+    appended.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn word(text: &str) -> Result<String, &'static str> {

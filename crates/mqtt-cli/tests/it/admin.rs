@@ -74,6 +74,30 @@ fn tokens_that_were_made_are_accepted_and_no_others() {
 }
 
 #[test]
+fn a_token_is_added_to_a_file_that_stays_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    let create = |name| {
+        let create = ["admin", "token", "create", "--name", name, "--file", file.to_str().unwrap()];
+        Gmqtt::start(&create).ended()
+    };
+    create("first").output();
+    let first = fs::read_to_string(&file).unwrap();
+    // As an editor leaves it that adds no end of line.
+    fs::write(&file, first.trim_end()).unwrap();
+    let secret = create("second").output().join("");
+    let both = fs::read_to_string(&file).unwrap();
+    assert!(both.starts_with(&first) && both.lines().count() == 2, "{both}");
+    let broker = Gmqtt::start(&[&SERVE[..], &["--admin-token-file", file.to_str().unwrap()]].concat());
+    assert_eq!(get(&api(&broker).0, "/metrics", &secret), 200);
+
+    fs::write(&file, format!("{first}nonsense\n")).unwrap();
+    let complaint = create("third").complaint(1);
+    assert!(complaint.contains("line 2: ") && complaint.contains(file.to_str().unwrap()), "{complaint}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{first}nonsense\n"));
+}
+
+#[test]
 fn health_is_told_by_the_exit_code_without_a_token() {
     let broker = Gmqtt::start(&SERVE);
     let url = format!("http://{}", api(&broker).0);
