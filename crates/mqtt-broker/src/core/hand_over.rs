@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use mqtt_codec::{QoS, TopicName};
+use mqtt_router::Retained;
+use parking_lot::RwLockReadGuard;
 
 use super::Core;
 use crate::{
@@ -57,7 +59,7 @@ impl Core {
             outgoing.key.set(0);
             mark = self.keep([(receiver, qos)].into_iter(), outgoing, false, Vec::new());
         }
-        self.hand_over(receiver, outgoing, qos, burst);
+        self.hand_over(receiver, outgoing, qos, None, burst);
         mark
     }
 
@@ -80,40 +82,22 @@ impl Core {
         if self.durability.is_on() {
             self.keep([(receiver, qos)].into_iter(), &outgoing, true, Vec::new());
         }
-        let handed = self.push(receiver, &outgoing, qos, true, burst);
-        drop(retained);
-        if let Some(handed) = handed {
-            self.tell(receiver, &outgoing, (qos, true), handed, burst);
-        }
+        self.hand_over(receiver, &outgoing, qos, Some(retained), burst);
     }
 
-    /// Puts a message into one receiver's outbox.
-    #[inline]
+    /// Puts a message into one receiver's outbox: one that is `retained`, if these are held until it is there.
     pub(super) fn hand_over(
         &self,
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         qos: QoS,
+        retained: Option<RwLockReadGuard<'_, Retained<Message>>>,
         burst: &mut Burst<'_>,
     ) {
-        if let Some(handed) = self.push(receiver, outgoing, qos, false, burst) {
-            self.tell(receiver, outgoing, (qos, false), handed, burst);
-        }
-    }
-
-    /// `None` if the session has ended. With the outcome, where the client is connected from, if it is traced.
-    #[inline]
-    fn push(
-        &self,
-        receiver: &SessionRef,
-        outgoing: &Outgoing<'_>,
-        qos: QoS,
-        retain: bool,
-        burst: &mut Burst<'_>,
-    ) -> Option<(Pushed, Option<Peer>)> {
+        let retain = retained.is_some();
         let mut state = receiver.lock();
         if state.has_ended() {
-            return None;
+            return;
         }
         // A retained message was read long ago.
         let now = burst.now.filter(|_| !retain);
@@ -121,21 +105,10 @@ impl Core {
         for (reason, _) in &pushed.dropped {
             state.lose(*reason, burst.now);
         }
-        let peer = if self.traces.is_on() { state.peer() } else { None };
-        Some((pushed, peer))
-    }
-
-    /// Tells everybody who has to know of a push, without the session's lock.
-    #[inline]
-    fn tell(
-        &self,
-        receiver: &SessionRef,
-        outgoing: &Outgoing<'_>,
-        (qos, retain): (QoS, bool),
-        (pushed, peer): (Pushed, Option<Peer>),
-        burst: &mut Burst<'_>,
-    ) {
-        if self.traces.is_on() {
+        let peer = self.traces.is_on().then(|| state.peer());
+        drop(state);
+        drop(retained);
+        if let Some(peer) = peer {
             self.trace_hand_over(
                 (&receiver.client_id, peer),
                 outgoing,

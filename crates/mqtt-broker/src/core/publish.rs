@@ -123,7 +123,7 @@ impl Core {
         let lower = |(receiver, granted)| (receiver, outgoing.qos.min(granted));
         if !self.durability.is_on() || outgoing.qos == QoS::AtMostOnce {
             for (receiver, qos) in direct().chain(picked).filter(wanted).map(lower) {
-                self.hand_over(receiver, outgoing, qos, burst);
+                self.hand_over(receiver, outgoing, qos, None, burst);
             }
             return self.durability.append(group);
         }
@@ -135,7 +135,7 @@ impl Core {
         let receivers = || direct().filter(wanted).map(lower);
         let mark = self.keep(receivers(), outgoing, false, group);
         for (receiver, qos) in receivers() {
-            self.hand_over(receiver, outgoing, qos, burst);
+            self.hand_over(receiver, outgoing, qos, None, burst);
         }
         mark
     }
@@ -173,7 +173,7 @@ impl Core {
         }
         let mark = self.keep(first.iter().copied(), outgoing, false, group);
         for (receiver, qos) in first {
-            self.hand_over(receiver, outgoing, qos, burst);
+            self.hand_over(receiver, outgoing, qos, None, burst);
         }
         // The last mark is the greatest.
         let alone = |(receiver, qos)| self.hand_over_alone(receiver, outgoing, qos, burst);
