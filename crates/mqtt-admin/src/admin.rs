@@ -6,16 +6,16 @@ use std::{
 };
 
 use mqtt_broker::{Broker, SessionTotals};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
 };
 use utoipa::ToSchema;
 
 use crate::{
-    auth::{Bearer, Tokens},
+    auth::{Bearer, Role, Tokens},
     clock::Clock,
     events::ClientEvents,
     history::History,
@@ -88,7 +88,8 @@ pub(crate) struct Shared {
     pub(crate) options: AdminOptions,
     pub(crate) clock: Clock,
     pub(crate) history: History,
-    tokens: RwLock<Tokens>,
+    /// Watched by every live answer, so that it ends when its token does.
+    tokens: watch::Sender<Tokens>,
     heavy: Arc<Semaphore>,
     backup: Arc<Semaphore>,
     /// The last that were made. Scrapers and dashboards all want them, and each time costs a look at every session.
@@ -104,7 +105,7 @@ impl Admin {
             operations: Arc::new(operations),
             clock: Clock::new(),
             history: History::default(),
-            tokens: RwLock::new(tokens),
+            tokens: watch::Sender::new(tokens),
             heavy: Arc::new(Semaphore::new(options.max_heavy_requests)),
             backup: Arc::new(Semaphore::new(1)),
             totals: Mutex::new(None),
@@ -113,13 +114,24 @@ impl Admin {
         }))
     }
 
-    /// Accepts these tokens from here on, and no others.
+    /// Accepts these tokens from here on, and no others. Live streams whose token is not among them, or no longer allows them,
+    /// end.
     pub fn set_tokens(&self, tokens: Tokens) {
-        *self.0.tokens.write() = tokens;
+        self.0.tokens.send_replace(tokens);
     }
 
     pub(crate) fn bearer_of(&self, secret: &str) -> Option<Bearer> {
-        self.0.tokens.read().bearer_of(secret)
+        self.0.tokens.borrow().bearer_of(secret)
+    }
+
+    /// Waits until this token does not, or no longer, allow what takes this role.
+    pub(crate) fn revoked(&self, secret: String, role: Role) -> impl Future<Output = ()> + Send + use<> {
+        let mut tokens = self.0.tokens.subscribe();
+        async move {
+            let is_revoked =
+                |tokens: &Tokens| tokens.bearer_of(&secret).is_none_or(|bearer| bearer.role < role);
+            drop(tokens.wait_for(is_revoked).await); // An error: there is no API any more, so no token either.
+        }
     }
 
     pub(crate) fn broker(&self) -> &Broker {

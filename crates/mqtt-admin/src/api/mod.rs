@@ -19,6 +19,7 @@ use std::{convert::Infallible, time::Instant};
 
 use axum::{
     Extension, Router,
+    body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
     handler::Handler,
     http::{HeaderValue, Method, StatusCode, header},
@@ -26,17 +27,12 @@ use axum::{
     response::{IntoResponse, Response, sse::Event},
     routing::{MethodFilter, on},
 };
+use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa_axum::{PathItemExt, paste};
 
-use crate::{
-    admin::Admin,
-    auth::{Bearer, Role},
-    dashboard,
-    problem::Problem,
-    server::Guest,
-};
+use crate::{admin::Admin, auth::Role, dashboard, problem::Problem, server::Guest};
 
 /// Of each list of handlers a router, on the paths and methods that stand above the handlers; and of all lists together the
 /// description that `openapi.json` is, which no program carries the making of: with its schemas that is several times the file.
@@ -139,11 +135,17 @@ where
     router.route(&D::path(), on(methods, handler))
 }
 
-/// Lets through who shows a token that allows it, and writes down who changed what.
+/// Lets through who shows a token that allows it, for as long as it does, and writes down who changed what.
 async fn authorize(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
-    let bearer = match bearer_of(&admin, &request) {
-        Ok(bearer) => bearer,
-        Err(problem) => return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response(),
+    let unknown = |detail: &str| {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response()
+    };
+    let Some(secret) = secret_of(&request) else {
+        return unknown("show a token: `Authorization: Bearer TOKEN`");
+    };
+    let Some(bearer) = admin.bearer_of(&secret) else {
+        return unknown("this token is not, or no longer, accepted");
     };
     if let Some(guest) = request.extensions().get::<Guest>() {
         guest.is_known();
@@ -166,7 +168,15 @@ async fn authorize(State(admin): State<Admin>, mut request: Request, next: Next)
         let what = what.map(|Noted(what)| what.as_str());
         tracing::info!(target: AUDIT, token = bearer.name, %method, path, what, status, "change");
     }
-    response
+    response.map(|body| until(body, admin.revoked(secret, role)))
+}
+
+/// A live answer ends when its token is revoked. One whose length is known is made already, and goes out whole.
+fn until(body: Body, revoked: impl Future<Output = ()> + Send + 'static) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::from_stream(body.into_data_stream().take_until(revoked))
 }
 
 /// Where the audit log goes: `--log-level gmqtt::audit=info` shows it alone.
@@ -188,15 +198,11 @@ fn json(value: &impl Serialize) -> Event {
     Event::default().json_data(value).unwrap_or_default()
 }
 
-fn bearer_of(admin: &Admin, request: &Request) -> Result<Bearer, Problem> {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-    let secret = shown.and_then(|shown| {
-        let (scheme, secret) = shown.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
-    });
-    let refused = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
-    let secret = secret.ok_or_else(|| refused("show a token: `Authorization: Bearer TOKEN`"))?;
-    admin.bearer_of(secret).ok_or_else(|| refused("this token is not, or no longer, accepted"))
+/// The token that a request shows.
+fn secret_of(request: &Request) -> Option<String> {
+    let shown = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = shown.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
 }
 
 /// A client that sends its request slowly is not waited for.

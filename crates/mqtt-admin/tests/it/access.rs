@@ -1,9 +1,19 @@
 //! Who may do what, and what becomes of requests that make no sense.
 
-use mqtt_admin::{AdminOptions, Token, Tokens};
+use mqtt_admin::{AdminOptions, Role, Token, Tokens};
+use mqtt_broker::{Message, QoS, TopicName};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-use crate::{World, http::Http};
+use crate::{
+    World,
+    http::{Http, STUCK},
+    operators::read_until,
+};
 
 #[tokio::test]
 async fn nothing_but_health_and_the_description_is_open() {
@@ -87,9 +97,72 @@ async fn tokens_can_be_exchanged() {
     let (old, new) = (world.write.clone(), Token::generate().unwrap());
     let with = |token| Http::new(world.address).token(token);
     with(new.secret()).get("/api/v1/clients").await.problem(401);
-    world.admin.set_tokens(Tokens::parse(&new.line("new", mqtt_admin::Role::Read)).unwrap());
+    world.admin.set_tokens(Tokens::parse(&new.line("new", Role::Read)).unwrap());
     assert_eq!(with(new.secret()).get("/api/v1/clients").await.status, 200);
     assert!(with(old.secret()).get("/api/v1/clients").await.problem(401).contains("no longer"));
+}
+
+fn message(topic: &str) -> Message {
+    Message::new(&TopicName::try_from(topic).unwrap(), b"payload", QoS::AtMostOnce)
+}
+
+/// Every live stream that the description has, so that a new one is among them.
+#[tokio::test]
+async fn a_live_stream_ends_with_its_token() {
+    let world = World::start().await;
+    let description = world.http().get("/api/openapi.json").await.json();
+    let is_stream = |path: &&String| {
+        description["paths"][path.as_str()]["get"]["responses"]["200"]["content"]
+            .get("text/event-stream")
+            .is_some()
+    };
+    let paths: Vec<_> = description["paths"].as_object().unwrap().keys().filter(is_stream).collect();
+    assert!(paths.len() >= 3, "{paths:?}");
+    // A trace shows what somebody gets.
+    let mut listener = world.connect("listener", true).await;
+    listener.subscribe("#", QoS::AtMostOnce).await;
+    for path in paths {
+        let path = format!("{path}?filter=%23");
+        let (revoked, stays) = (Token::generate().unwrap(), Token::generate().unwrap());
+        let line = stays.line("stays", Role::Read);
+        let both = format!("{line}\n{}", revoked.line("revoked", Role::Write));
+        world.admin.set_tokens(Tokens::parse(&both).unwrap());
+        let begin = async |token: &Token| {
+            let mut stream = Http::new(world.address).token(token.secret()).begin("GET", &path, "", "").await;
+            read_until(&mut stream, &mut String::new(), "text/event-stream").await;
+            stream
+        };
+        let (mut ends, mut goes_on) = (begin(&revoked).await, begin(&stays).await);
+        // For reading is what it has to be.
+        let line = format!("{line}\n{}", revoked.line("revoked", Role::Read));
+        world.admin.set_tokens(Tokens::parse(&line).unwrap());
+        world.broker.publish(&message("before"));
+        read_until(&mut ends, &mut String::new(), "before").await;
+
+        world.admin.set_tokens(Tokens::parse(&stays.line("stays", Role::Read)).unwrap());
+        world.broker.publish(&message("after"));
+        let mut rest = String::new();
+        timeout(STUCK, ends.read_to_string(&mut rest)).await.expect("its end").unwrap();
+        assert!(!rest.contains("after"), "{path}: {rest}");
+        read_until(&mut goes_on, &mut String::new(), "after").await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_shows_its_token_each_time() {
+    let world = World::start().await;
+    let mut socket = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "GET /api/v1/bans HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        world.write.secret()
+    );
+    for answer in ["HTTP/1.1 200", "HTTP/1.1 401"] {
+        socket.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut socket, &mut String::new(), answer).await;
+        world.admin.set_tokens(Tokens::new());
+    }
+    socket.write_all(head.replace("Authorization", "X-Authorization").as_bytes()).await.unwrap();
+    read_until(&mut socket, &mut String::new(), "HTTP/1.1 401").await;
 }
 
 #[tokio::test]
