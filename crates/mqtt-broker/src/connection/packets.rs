@@ -148,7 +148,8 @@ impl Connection {
         matches!(self.phase, Phase::AwaitConnect(_)) && bytes.first().is_some_and(is_another)
     }
 
-    fn max_packet_size(&self) -> usize {
+    /// The largest that it may send now.
+    pub(crate) fn max_packet_size(&self) -> usize {
         match self.phase {
             Phase::AwaitConnect(_) => self.limits().max_connect_packet_size,
             _ => self.limits().max_packet_size,

@@ -312,8 +312,10 @@ impl<S: ByteStream> Service<S> {
         if !self.connection.wants_bytes() || !self.connection.store_keeps_up(now, cx.waker()) {
             return Step::Idle;
         }
+        let largest_packet = self.connection.max_packet_size();
         INPUT.with_borrow_mut(|input| {
             let Link::Up(socket) = &mut self.link else { return Step::Idle };
+            socket.set_largest_packet(largest_packet);
             let mut buffer = ReadBuf::new(input);
             match Pin::new(socket).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Step::Idle,

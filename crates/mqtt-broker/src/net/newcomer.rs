@@ -55,13 +55,6 @@ impl Newcomer {
         tracing::debug!(peer = %self.peer, listener = entrance.name.as_deref(), %error, "lost before its first packet");
     }
 
-    /// The size of the largest packet that it may send, now or later.
-    #[cfg(feature = "websocket")]
-    pub(super) fn largest_packet(&self) -> usize {
-        let limits = &self.place.entrance.limits;
-        limits.max_packet_size.max(limits.max_connect_packet_size)
-    }
-
     /// A task of its own, so that a connection is no larger for the handshake that it had.
     pub(super) fn start<S: ByteStream>(self, stream: S, tasks: &Tasks) {
         tasks.tracker.spawn(ConnectionTask::new(stream, self, tasks.stop.clone()));

@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 #[cfg(any(feature = "tls", feature = "websocket"))]
 use tokio::io::ReadBuf;
-use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -26,9 +31,15 @@ pub struct Transport {
 }
 
 /// A byte stream that carries packets.
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// From the next read on a packet may have so many bytes: for who has to keep what it comes in until that is whole.
+    fn set_largest_packet(&mut self, _: usize) {}
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
+impl ByteStream for TcpStream {}
+
+#[cfg(unix)]
+impl ByteStream for UnixStream {}
 
 /// As much as there is room for; says how much that was.
 #[cfg(any(feature = "tls", feature = "websocket"))]
@@ -138,5 +149,22 @@ impl Transport {
         return self.websocket.is_some();
         #[cfg(not(feature = "websocket"))]
         return false;
+    }
+}
+
+/// Streams of tests.
+#[cfg(test)]
+mod of_tests {
+    use tokio::io::{DuplexStream, Join};
+
+    use super::{AsyncRead, AsyncWrite, ByteStream};
+
+    impl ByteStream for DuplexStream {}
+
+    impl<R, W> ByteStream for Join<R, W>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
     }
 }

@@ -6,6 +6,7 @@
 mod forwarded;
 #[cfg(test)]
 mod fuzz;
+mod polled;
 mod read_ahead;
 mod upgrade;
 
@@ -15,20 +16,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use async_tungstenite::{
-    WebSocketStream,
-    tokio::TokioAdapter,
-    tungstenite::{
-        Error, Message,
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
-    },
+use async_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 use bytes::{Buf, Bytes};
-use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::read_ahead::ReadAhead;
 pub use self::upgrade::WebSocketOptions;
+use self::{
+    polled::{Polled, polled},
+    read_ahead::ReadAhead,
+};
 use super::{handshake::Failure, newcomer::Newcomer, transport::ByteStream};
 use crate::close_reason::ProtocolViolation;
 
@@ -38,10 +37,15 @@ const READ_BUFFER: usize = 512;
 const FRAME_TO_CLIENT: usize = 16 * 1024;
 
 /// The bytes within the frames of a WebSocket connection.
+///
+/// The library's stream is not used: what it was told of the largest frame in the beginning would hold to the end.
 pub(super) struct WebSocketBytes<S> {
-    socket: WebSocketStream<TokioAdapter<ReadAhead<S>>>,
+    socket: ReadAhead<S>,
+    protocol: WebSocketContext,
     /// What is left of the frame that came last.
     unread: Bytes,
+    /// Whether the last frame waits for the socket.
+    is_behind: bool,
     close_sent: bool,
 }
 
@@ -51,9 +55,9 @@ pub(super) async fn accept<S: ByteStream>(
     options: &WebSocketOptions,
     newcomer: &mut Newcomer,
 ) -> Result<WebSocketBytes<S>, Failure> {
-    let config = config(newcomer.largest_packet());
+    let config = config(newcomer.place.entrance.limits.max_connect_packet_size);
     let socket = upgrade::upgrade(socket, options, config, newcomer).await?;
-    Ok(WebSocketBytes::new(socket))
+    Ok(WebSocketBytes::new(socket, config))
 }
 
 fn config(largest_frame: usize) -> WebSocketConfig {
@@ -66,28 +70,38 @@ fn config(largest_frame: usize) -> WebSocketConfig {
 }
 
 impl<S: ByteStream> WebSocketBytes<S> {
-    fn new(socket: WebSocketStream<TokioAdapter<ReadAhead<S>>>) -> Self {
-        Self { socket, unread: Bytes::new(), close_sent: false }
+    fn new(socket: ReadAhead<S>, config: WebSocketConfig) -> Self {
+        let protocol = WebSocketContext::new(Role::Server, Some(config));
+        Self { socket, protocol, unread: Bytes::new(), is_behind: false, close_sent: false }
+    }
+
+    /// Does something with the library, on the socket.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut WebSocketContext, &mut Polled<'_, '_, ReadAhead<S>>) -> Result<T, Error>,
+    ) -> Poll<Result<T, Error>> {
+        polled(act(&mut self.protocol, &mut Polled { socket: &mut self.socket, cx }))
     }
 
     /// The next binary frame; `None` at the end.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         loop {
-            let error = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                None => return Poll::Ready(Ok(None)),
-                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Ok(Some(bytes))),
+            let error = match ready!(self.poll(cx, |protocol, socket| protocol.read(socket))) {
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Poll::Ready(Ok(None)),
+                Ok(Message::Binary(bytes)) => return Poll::Ready(Ok(Some(bytes))),
                 // The answer to a ping, or to a close, goes out with the next read.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
                     continue;
                 }
                 // [MQTT-6.0.0-1]
-                Some(Ok(Message::Text(_)) | Err(Error::Utf8(_))) => {
-                    self.close(CloseCode::Unsupported);
+                Ok(Message::Text(_)) | Err(Error::Utf8(_)) => {
+                    self.close(cx, CloseCode::Unsupported);
                     io::Error::new(io::ErrorKind::InvalidData, ProtocolViolation::FrameNotBinary)
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     if matches!(error, Error::Capacity(_)) {
-                        self.close(CloseCode::Size);
+                        self.close(cx, CloseCode::Size);
                     }
                     into_io(error)
                 }
@@ -96,11 +110,24 @@ impl<S: ByteStream> WebSocketBytes<S> {
         }
     }
 
-    /// Says why the connection is about to be closed. It goes out with the shutdown.
-    fn close(&mut self, code: CloseCode) {
+    /// Says why the connection is about to be closed. What does not go out now goes out with the shutdown.
+    fn close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
         let frame = CloseFrame { code, reason: "".into() };
-        if let Err(error) = Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))) {
+        if let Poll::Ready(Err(error)) = self.poll(cx, |protocol, socket| protocol.close(socket, Some(frame)))
+        {
             tracing::debug!(%error, "close frame");
+        }
+    }
+}
+
+impl<S: ByteStream> ByteStream for WebSocketBytes<S> {
+    /// A frame that is longer than a packet may be is refused by its header.
+    fn set_largest_packet(&mut self, bytes: usize) {
+        let largest = Some(bytes);
+        if self.protocol.get_config().max_frame_size != largest {
+            self.protocol.set_config(|config| {
+                (config.max_frame_size, config.max_message_size) = (largest, largest);
+            });
         }
     }
 }
@@ -130,26 +157,38 @@ impl<S: ByteStream> AsyncRead for WebSocketBytes<S> {
 
 impl<S: ByteStream> AsyncWrite for WebSocketBytes<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(into_io)?;
+        if self.is_behind {
+            ready!(self.as_mut().poll_flush(cx))?;
+        }
         let taken = bytes.get(..FRAME_TO_CLIENT).unwrap_or(bytes);
         let frame = Message::Binary(Bytes::copy_from_slice(taken));
-        Pin::new(&mut self.socket).start_send(frame).map_err(into_io)?;
+        // The frame is kept where the socket does not take it at once.
+        match self.poll(cx, |protocol, socket| protocol.write(socket, frame)) {
+            Poll::Pending => self.is_behind = true,
+            Poll::Ready(outcome) => outcome.map_err(into_io)?,
+        }
         Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(into_io)
+        let outcome = ready!(self.poll(cx, |protocol, socket| protocol.flush(socket)));
+        self.is_behind = false;
+        Poll::Ready(match outcome {
+            Ok(()) | Err(Error::ConnectionClosed) => Ok(()),
+            Err(error) => Err(into_io(error)),
+        })
     }
 
     /// A close frame, and the end of the stream below.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.close_sent {
-            if let Err(error) = ready!(Pin::new(&mut self.socket).poll_close(cx)) {
-                tracing::trace!(%error, "close frame");
+            match ready!(self.poll(cx, |protocol, socket| protocol.close(socket, None))) {
+                Ok(()) | Err(Error::ConnectionClosed) => {}
+                Err(error) => tracing::trace!(%error, "close frame"),
             }
             self.close_sent = true;
         }
-        Pin::new(self.socket.get_mut().get_mut()).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

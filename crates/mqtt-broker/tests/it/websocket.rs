@@ -10,7 +10,13 @@ use async_tungstenite::{
         client::IntoClientRequest,
         handshake::client::Response,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::{CloseFrame, frame::coding::CloseCode},
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -267,9 +273,64 @@ async fn a_frame_beyond_the_packet_limit_closes() {
     client.expect_close(Some(CloseCode::Size)).await;
 }
 
+/// A broker that takes a CONNECT of 200 bytes and packets of 10,000, and such a CONNECT.
+async fn strict_broker() -> (Broker, SocketAddr, Bytes) {
+    let strict = limits(|limits| (limits.max_packet_size, limits.max_connect_packet_size) = (10_000, 200));
+    let largest = bytes_of(&[Packet::Connect(Box::new(connect(&"c".repeat(185))))]);
+    assert_eq!(largest.len(), 200);
+    let builder = Broker::builder().limits(strict);
+    let (broker, address) = start_websocket(builder, WebSocketOptions::default()).await;
+    (broker, address, largest)
+}
+
+/// A part of a message.
+fn fragment(kind: Data, is_last: bool, bytes: impl Into<Bytes>) -> Message {
+    Message::Frame(Frame::message(bytes, OpCode::Data(kind), is_last))
+}
+
+/// What it announces alone is enough: nothing of it has come, and nothing is kept.
 #[tokio::test]
-async fn a_message_in_fragments_with_a_ping_between_them() {
-    let (_broker, address) = default_broker().await;
+async fn a_frame_of_a_stranger_beyond_the_limit_of_a_connect_closes() {
+    let (_broker, address, _) = strict_broker().await;
+    let mut stream = upgraded(address).await;
+    stream.write_all(&[0x82, 0xfe, 0, 201, 0, 0, 0, 0]).await.unwrap();
+    let mut answer = Vec::new();
+    soon("the end", stream.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, [&[0x88, 2][..], &1009_u16.to_be_bytes()].concat());
+
+    let mut in_fragments = Frames::over(tcp(address).await).await;
+    in_fragments.send_frame(fragment(Data::Binary, false, vec![0x10; 200])).await;
+    in_fragments.send_frame(fragment(Data::Continue, false, vec![0])).await;
+    in_fragments.expect_close(Some(CloseCode::Size)).await;
+}
+
+#[tokio::test]
+async fn a_connect_as_large_as_may_be_comes_in_frames_of_any_size_and_large_packets_right_behind_it() {
+    let (_broker, address, largest) = strict_broker().await;
+    let whole = vec![Message::Binary(largest.clone())];
+    let messages = [&largest[..150], &largest[150..]].map(|part| Message::binary(part.to_vec())).to_vec();
+    let mut fragments: Vec<_> =
+        largest.chunks(1).map(|byte| fragment(Data::Continue, false, byte.to_vec())).collect();
+    fragments[0] = fragment(Data::Binary, false, largest[..1].to_vec());
+    fragments[199] = fragment(Data::Continue, true, largest[199..].to_vec());
+    let publish = bytes_of(&[Packet::Publish(publish("t", &"x".repeat(9_992), Q1, id(1)))]);
+    assert_eq!(publish.len(), 10_000);
+    for (name, frames) in [("whole", whole), ("messages", messages), ("fragments", fragments)] {
+        let mut client = Frames::over(tcp(address).await).await;
+        for frame in frames {
+            client.send_frame(frame).await;
+        }
+        // It need not wait for the answer.
+        client.send_frame(Message::Binary(publish.clone())).await;
+        assert!(matches!(client.recv().await, Packet::Connack(_)), "{name}");
+        assert!(matches!(client.recv().await, Packet::Puback(_)), "{name}");
+        client.send_frame(Message::binary(vec![0x30; 10_001])).await;
+        client.expect_close(Some(CloseCode::Size)).await;
+    }
+}
+
+/// A connection on which frames are next.
+async fn upgraded(address: SocketAddr) -> TcpStream {
     let mut stream = tcp(address).await;
     let request = "GET /mqtt HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
@@ -278,6 +339,13 @@ async fn a_message_in_fragments_with_a_ping_between_them() {
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(soon("the answer", stream.read_u8()).await.unwrap());
     }
+    stream
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_with_a_ping_between_them() {
+    let (_broker, address) = default_broker().await;
+    let mut stream = upgraded(address).await;
     let connect = bytes_of(&[Packet::Connect(Box::new(connect("a")))]);
     let (first, rest) = connect.split_at(5);
     let mut frames = vec![0x02, 0x80 | 5, 0, 0, 0, 0];

@@ -16,7 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     close_reason::CloseReason,
-    net::{trusted::TrustedSources, workers::Attach},
+    net::{transport::ByteStream, trusted::TrustedSources, workers::Attach},
 };
 
 /// Where a socket is lost.
@@ -59,6 +59,8 @@ impl Accepted for Frail {
         Movable::detach(self)
     }
 }
+
+impl ByteStream for Frail {}
 
 impl AsyncRead for Frail {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

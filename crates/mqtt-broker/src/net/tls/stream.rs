@@ -117,6 +117,8 @@ impl<S: ByteStream> TlsStream<S> {
     }
 }
 
+impl<S: ByteStream> ByteStream for TlsStream<S> {}
+
 impl<S: ByteStream> AsyncRead for TlsStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -2,13 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use async_tungstenite::{WebSocketStream, tokio::TokioAdapter, tungstenite::protocol::Role};
 use tokio::io::{AsyncRead, ReadBuf, join, sink};
 
 use super::{ReadAhead, WebSocketBytes, config};
@@ -52,13 +50,8 @@ fn frames() {
 fn read_all(sent: Pieces) -> Vec<u8> {
     let socket = join(sent, sink()); // Answers to pings and closes go nowhere.
     let mut cx = Context::from_waker(Waker::noop());
-    let socket = WebSocketStream::from_raw_socket(
-        TokioAdapter::new(ReadAhead::new(socket)),
-        Role::Server,
-        Some(config(LARGEST_FRAME)),
-    );
-    let Poll::Ready(socket) = pin!(socket).poll(&mut cx) else { panic!("there is nothing to await") };
-    let (mut socket, mut read) = (WebSocketBytes::new(socket), Vec::new());
+    let mut socket = WebSocketBytes::new(ReadAhead::new(socket), config(LARGEST_FRAME));
+    let mut read = Vec::new();
     loop {
         let mut space = [0; 100];
         let mut buffer = ReadBuf::new(&mut space);

@@ -3,8 +3,7 @@
 use std::io;
 
 use async_tungstenite::{
-    WebSocketStream,
-    tokio::{TokioAdapter, accept_hdr_async_with_config},
+    tokio::accept_hdr_async_with_config,
     tungstenite::{
         Error,
         error::ProtocolError,
@@ -110,13 +109,13 @@ impl WebSocketOptions {
     }
 }
 
-/// Reads the request, answers it, and judges it in between.
+/// Reads the request, answers it, and judges it in between. Gives the socket back: the first frame is read next.
 pub(super) async fn upgrade<S: ByteStream>(
     socket: S,
     options: &WebSocketOptions,
     config: WebSocketConfig,
     newcomer: &mut Newcomer,
-) -> Result<WebSocketStream<TokioAdapter<ReadAhead<S>>>, Failure> {
+) -> Result<ReadAhead<S>, Failure> {
     let mut refusal = None;
     #[expect(clippy::result_large_err, reason = "the signature is the library's")]
     let answer = |request: &Request, mut response: Response| {
@@ -137,7 +136,9 @@ pub(super) async fn upgrade<S: ByteStream>(
         }
     };
     let outcome = accept_hdr_async_with_config(ReadAhead::new(socket), answer, Some(config)).await;
-    outcome.map_err(|error| refusal.unwrap_or_else(|| explain(error)))
+    // The library has read nothing beyond the request: it refuses one with more behind it.
+    let socket = outcome.map(|upgraded| upgraded.into_inner().into_inner());
+    socket.map_err(|error| refusal.unwrap_or_else(|| explain(error)))
 }
 
 fn explain(error: Error) -> Failure {

@@ -34,6 +34,8 @@ struct Wire {
     writes: usize,
 }
 
+impl ByteStream for Wire {}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
