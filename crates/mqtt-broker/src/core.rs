@@ -30,7 +30,7 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    session::{Detached, Registry, SessionRef, SessionSubscriptions, Will},
+    session::{Detached, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
     store::{Mark, Record},
     trace::Traces,
 };
@@ -80,6 +80,8 @@ pub enum SubscribeRefusal {
     TooManySubscriptions,
     /// More filters with a wildcard than [`crate::Limits::max_wildcard_subscriptions_per_client`].
     TooManyWildcards,
+    /// More shared subscriptions than [`crate::Limits::max_shared_subscriptions_per_client`].
+    TooManyShared,
     /// More filters of all sessions than [`crate::Limits::max_subscriptions`].
     TooManySubscriptionsInAll,
     /// The filter is longer than [`crate::Limits::max_topic_len`].
@@ -96,6 +98,7 @@ impl fmt::Display for SubscribeRefusal {
             Self::Filter(error) => return error.fmt(f),
             Self::TooManySubscriptions => "the client has too many subscriptions",
             Self::TooManyWildcards => "the client has too many subscriptions with a wildcard",
+            Self::TooManyShared => "the client has too many shared subscriptions",
             Self::TooManySubscriptionsInAll => "there are too many subscriptions",
             Self::TooLong => "the topic filter is too long",
             Self::TooManySessions => "there are too many sessions",
@@ -225,6 +228,9 @@ impl Core {
         if filter.has_wildcard() && is_one_more(own.wildcards(), limits.max_wildcard_subscriptions_per_client)
         {
             return Err(SubscribeRefusal::TooManyWildcards);
+        }
+        if is_shared(filter) && is_one_more(own.shared(), limits.max_shared_subscriptions_per_client) {
+            return Err(SubscribeRefusal::TooManyShared);
         }
         if is_one_more(self.subscriptions_len(), limits.max_subscriptions) {
             return Err(SubscribeRefusal::TooManySubscriptionsInAll);

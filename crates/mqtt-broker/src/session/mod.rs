@@ -37,7 +37,7 @@ pub(crate) use self::{
     received::{Received, TooManyUnreleased},
     registry::{Attached, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
-    subscriptions::SessionSubscriptions,
+    subscriptions::{SessionSubscriptions, is_shared},
     traffic::{Losses, Traffic},
     turn::Turn,
 };

@@ -21,6 +21,8 @@ struct List {
     filters: Filters,
     /// How many of them have a wildcard.
     wildcards: u32,
+    /// How many of them are shared.
+    shared: u32,
 }
 
 /// The filters' bytes, exactly: there may be millions of them. Nearly all clients have a handful, which are looked through.
@@ -59,6 +61,10 @@ impl SessionSubscriptions {
         self.0.as_ref().map_or(0, |list| list.wildcards as usize)
     }
 
+    pub(crate) fn shared(&self) -> usize {
+        self.0.as_ref().map_or(0, |list| list.shared as usize)
+    }
+
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         match self.filters() {
             Some(Filters::Few(row)) => find(row, filter).is_some(),
@@ -79,9 +85,11 @@ impl SessionSubscriptions {
     pub(crate) fn insert(&mut self, filter: &TopicFilter, qos: QoS, at: Option<Duration>) {
         let second = at.and_then(|at| u32::try_from(at.as_secs() + 1).ok()).unwrap_or_default();
         let new = Entry { filter: filter.as_bytes(), grant: Grant { qos, second } };
-        let is_new_wildcard = filter.has_wildcard() && !self.is_ended() && !self.contains(filter);
-        let List { filters, wildcards } = &mut **self.0.get_or_insert_default();
-        *wildcards += u32::from(is_new_wildcard);
+        let is_counted = filter.has_wildcard() || is_shared(filter);
+        let is_one_more = is_counted && !self.is_ended() && !self.contains(filter);
+        let List { filters, wildcards, shared } = &mut **self.0.get_or_insert_default();
+        *wildcards += u32::from(is_one_more && filter.has_wildcard());
+        *shared += u32::from(is_one_more && is_shared(filter));
         if let Filters::Few(row) = filters {
             if let Some((place, _)) = find(row, filter) {
                 set_grant(row, place, new.grant);
@@ -116,9 +124,8 @@ impl SessionSubscriptions {
             Filters::Many(many) => many.remove(filter.as_bytes()),
             Filters::Ended => false,
         };
-        if was_there && filter.has_wildcard() {
-            list.wildcards -= 1;
-        }
+        list.wildcards -= u32::from(was_there && filter.has_wildcard());
+        list.shared -= u32::from(was_there && is_shared(filter));
         if matches!(&list.filters, Filters::Few(row) if row.is_empty()) {
             self.0 = None;
         }
@@ -142,13 +149,18 @@ impl SessionSubscriptions {
     /// Ends it, and hands out what the router still has to forget.
     pub(crate) fn end(&mut self) -> Vec<TopicFilter> {
         let filters = self.iter().map(|granted| granted.filter).collect();
-        self.0 = Some(Box::new(List { filters: Filters::Ended, wildcards: 0 }));
+        self.0 = Some(Box::new(List { filters: Filters::Ended, ..List::default() }));
         filters
     }
 
     fn filters(&self) -> Option<&Filters> {
         self.0.as_ref().map(|list| &list.filters)
     }
+}
+
+/// Of filters that the router took, those begin so and no others.
+pub(crate) fn is_shared(filter: &TopicFilter) -> bool {
+    filter.as_bytes().starts_with(b"$share/")
 }
 
 fn find<'a>(row: &'a [u8], filter: &TopicFilter) -> Option<(usize, Entry<'a>)> {
@@ -207,15 +219,17 @@ mod tests {
     #[test]
     fn few_and_many() {
         for count in [FEW / 2, FEW * 4] {
-            // Every other one has a wildcard.
+            // Every other one has a wildcard, and every fourth is shared.
             let end = |n: usize| if n.is_multiple_of(2) { "" } else { "/#" };
-            let filter = |n: usize| TopicFilter::try_from(format!("f/{n}{}", end(n)).as_str()).unwrap();
+            let begin = |n: usize| if n % 4 == 1 { "$share/g/" } else { "" };
+            let filter =
+                |n: usize| TopicFilter::try_from(format!("{}f/{n}{}", begin(n), end(n)).as_str()).unwrap();
             let mut subscriptions = SessionSubscriptions::default();
             for qos in [QoS::AtMostOnce, QoS::ExactlyOnce] {
                 (0..count).for_each(|n| subscriptions.insert(&filter(n), qos, Some(Duration::ZERO)));
             }
             assert_eq!(subscriptions.len(), count, "an identical filter replaces");
-            assert_eq!(subscriptions.wildcards(), count / 2);
+            assert_eq!((subscriptions.wildcards(), subscriptions.shared()), (count / 2, count / 4));
             assert!(subscriptions.iter().all(|granted| granted.qos == QoS::ExactlyOnce));
             assert!(subscriptions.remove(&filter(1)) && !subscriptions.remove(&filter(1)));
             assert!(!subscriptions.contains(&filter(1)) && subscriptions.contains(&filter(0)));
@@ -223,9 +237,10 @@ mod tests {
             subscriptions.insert(&filter(2), QoS::ExactlyOnce, Some(Duration::from_millis(7_900)));
             let at = |n| subscriptions.iter().find(|granted| granted.filter == filter(n)).unwrap().at;
             assert_eq!((at(0), at(2), at(3)), (None, Some(Duration::from_secs(7)), Some(Duration::ZERO)));
-            assert_eq!(subscriptions.wildcards(), count / 2 - 1);
+            assert_eq!((subscriptions.wildcards(), subscriptions.shared()), (count / 2 - 1, count / 4 - 1));
             assert_eq!(subscriptions.end().len(), count - 1);
-            assert!(subscriptions.is_ended() && subscriptions.len() == 0 && subscriptions.wildcards() == 0);
+            assert!(subscriptions.is_ended() && subscriptions.len() == 0);
+            assert_eq!((subscriptions.wildcards(), subscriptions.shared()), (0, 0));
         }
     }
 }

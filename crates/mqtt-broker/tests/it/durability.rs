@@ -11,13 +11,14 @@ use std::{
 };
 
 use mqtt_broker::{
-    Broker, Limits, QoS,
+    Broker, Limits, QoS, SubscribeRefusal,
     store::{DeliverPage, Expected, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
 
 use crate::{
     client::{Client, connect, id, persistent, publish, will},
+    filter,
     journal::eventually,
 };
 
@@ -147,6 +148,26 @@ async fn what_ended_is_not_there_again() {
     let mut kept = Client::accepted(address, persistent("kept")).await.0;
     kept.ping().await;
     assert_eq!(second.session("kept").unwrap().inflight_messages, 0, "the acknowledged message is done with");
+}
+
+/// A limit that is newer than a session, or lower than it was, takes nothing away from it.
+#[tokio::test]
+async fn a_stored_session_keeps_more_subscriptions_than_it_could_make_now() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut client = Client::accepted(address, persistent("s")).await.0;
+    for filter in ["$share/1/t", "$share/2/t", "$share/3/t"] {
+        client.subscribe(filter, QoS::AtLeastOnce).await;
+    }
+    client.disconnect().await;
+
+    let mut limits = Limits::default();
+    limits.max_shared_subscriptions_per_client = 1;
+    let second = Broker::builder().limits(limits).build_on(store).unwrap();
+    assert_eq!(second.subscriptions_of("s").len(), 3);
+    let subscribe = |text: &str| second.subscribe("s", &filter(text), QoS::AtMostOnce);
+    assert_eq!(subscribe("$share/3/t"), Ok(()), "it is there");
+    assert_eq!(subscribe("$share/4/t"), Err(SubscribeRefusal::TooManyShared));
 }
 
 #[tokio::test]

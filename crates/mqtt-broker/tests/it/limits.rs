@@ -227,6 +227,20 @@ async fn max_wildcard_subscriptions_per_client_refuses_one_more() {
     assert_eq!(client.subscribe("+", Q0).await, granted);
 }
 
+/// Each group of one client is handed a copy of a message.
+#[tokio::test]
+async fn max_shared_subscriptions_per_client_refuses_one_more() {
+    let (broker, address) = start_with(|limits| limits.max_shared_subscriptions_per_client = 2).await;
+    let mut client = Client::connected(address, "a").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    let filters = [("$share/1/t", Q0), ("$share/2/#", Q0), ("$share/3/t", Q0), ("$share/1/t", Q0), ("t", Q0)];
+    assert_eq!(client.subscribe_all(&filters).await, [granted, granted, FAILURE, granted, granted]);
+    assert_eq!(broker.subscribe("a", &filter("$share/3/#"), Q0), Err(SubscribeRefusal::TooManyShared));
+    assert_eq!(broker.counts().filters_refused, 1);
+    client.unsubscribe(&["$share/1/t"]).await;
+    assert_eq!(client.subscribe("$share/3/t", Q0).await, granted);
+}
+
 #[tokio::test]
 async fn max_filters_per_packet_ends_who_sends_more() {
     let (broker, address) = start_with(|limits| limits.max_filters_per_packet = 2).await;

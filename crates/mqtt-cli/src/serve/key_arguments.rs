@@ -170,6 +170,7 @@ mod tests {
             ("--max-filters-per-packet=13", "max_filters_per_packet: 13,"),
             ("--max-subscriptions=14", "max_subscriptions: 14,"),
             ("--max-wildcard-subscriptions-per-client=15", "max_wildcard_subscriptions_per_client: 15,"),
+            ("--max-shared-subscriptions-per-client=16", "max_shared_subscriptions_per_client: 16,"),
             ("--connect-timeout=2s", "connect_timeout: 2s,"),
             ("--max-connect-packet-size=32KiB", "max_connect_packet_size: 32768,"),
             ("--max-packet-size=64KiB", "max_packet_size: 65536,"),

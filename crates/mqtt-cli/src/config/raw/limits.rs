@@ -70,6 +70,8 @@ section! {
         max_subscriptions: usize = limits().max_subscriptions, Restart;
         /// Topic filters with a wildcard of one client.
         max_wildcard_subscriptions_per_client: usize = limits().max_wildcard_subscriptions_per_client, Restart;
+        /// Shared subscriptions of one client.
+        max_shared_subscriptions_per_client: usize = limits().max_shared_subscriptions_per_client, Restart;
         /// Topic filters of one client.
         max_subscriptions_per_client: usize = limits().max_subscriptions_per_client, Restart;
         /// Sessions, connected or not.

@@ -31,6 +31,7 @@ pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     limits.max_filters_per_packet = keys.max_filters_per_packet.value.get();
     limits.max_subscriptions = keys.max_subscriptions.value;
     limits.max_wildcard_subscriptions_per_client = keys.max_wildcard_subscriptions_per_client.value;
+    limits.max_shared_subscriptions_per_client = keys.max_shared_subscriptions_per_client.value;
     limits.max_topic_levels = keys.max_topic_levels.value.get();
     limits.max_subscriptions_per_client = keys.max_subscriptions_per_client.value;
     limits.max_sessions = keys.max_sessions.value;
