@@ -82,6 +82,8 @@ pub enum SubscribeRefusal {
     TooManyWildcards,
     /// More shared subscriptions than [`crate::Limits::max_shared_subscriptions_per_client`].
     TooManyShared,
+    /// Filters of more bytes than [`crate::Limits::max_subscription_bytes_per_client`].
+    TooManySubscriptionBytes,
     /// More filters of all sessions than [`crate::Limits::max_subscriptions`].
     TooManySubscriptionsInAll,
     /// The filter is longer than [`crate::Limits::max_topic_len`].
@@ -99,6 +101,7 @@ impl fmt::Display for SubscribeRefusal {
             Self::TooManySubscriptions => "the client has too many subscriptions",
             Self::TooManyWildcards => "the client has too many subscriptions with a wildcard",
             Self::TooManyShared => "the client has too many shared subscriptions",
+            Self::TooManySubscriptionBytes => "the client's topic filters are too long together",
             Self::TooManySubscriptionsInAll => "there are too many subscriptions",
             Self::TooLong => "the topic filter is too long",
             Self::TooManySessions => "there are too many sessions",
@@ -231,6 +234,9 @@ impl Core {
         }
         if is_shared(filter) && is_one_more(own.shared(), limits.max_shared_subscriptions_per_client) {
             return Err(SubscribeRefusal::TooManyShared);
+        }
+        if own.bytes_with(filter) > limits.max_subscription_bytes_per_client && !own.contains(filter) {
+            return Err(SubscribeRefusal::TooManySubscriptionBytes);
         }
         if is_one_more(self.subscriptions_len(), limits.max_subscriptions) {
             return Err(SubscribeRefusal::TooManySubscriptionsInAll);

@@ -101,6 +101,8 @@ pub struct Limits {
     pub max_wildcard_subscriptions_per_client: usize,
     /// Shared subscriptions of one client: each group that it is in may bring it a copy of a message. Default 100.
     pub max_shared_subscriptions_per_client: usize,
+    /// Bytes of one client's topic filters, and 7 more for each. Default 8 MiB: `max_subscriptions_per_client` of usual ones.
+    pub max_subscription_bytes_per_client: usize,
     /// Sessions, connected or not. Default 1,000,000.
     pub max_sessions: usize,
     /// How long a persistent session outlives its connection; `None` is for ever. Default 7 days.
@@ -170,6 +172,7 @@ impl Default for Limits {
             max_subscriptions_per_client: 100_000,
             max_wildcard_subscriptions_per_client: 10_000,
             max_shared_subscriptions_per_client: 100,
+            max_subscription_bytes_per_client: 8 * 1024 * 1024,
             max_sessions: 1_000_000,
             session_expiry: Some(Duration::from_hours(7 * 24)),
             max_inflight: 512,

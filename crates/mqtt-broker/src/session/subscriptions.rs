@@ -9,7 +9,7 @@ use mqtt_codec::{QoS, TopicFilter};
 
 use self::{
     many::Many,
-    packed::{Entry, Grant, entries, set_grant},
+    packed::{Entry, Grant, entries, set_grant, size_of_entry},
 };
 
 /// A session's own list of what the router holds for it. Owns memory only while there is something to say.
@@ -79,6 +79,16 @@ impl SessionSubscriptions {
             Some(Filters::Many(many)) => many.has_room_for(filter.as_bytes()),
             Some(Filters::Few(_) | Filters::Ended) | None => true,
         }
+    }
+
+    /// How many bytes the filters have with this one more, as they are kept.
+    pub(crate) fn bytes_with(&self, one_more: &TopicFilter) -> usize {
+        let bytes = match self.filters() {
+            Some(Filters::Few(row)) => row.len(),
+            Some(Filters::Many(many)) => many.used(),
+            Some(Filters::Ended) | None => 0,
+        };
+        bytes + size_of_entry(one_more.as_bytes())
     }
 
     /// `at` is how long the broker has been running; `None` if it was granted before.
@@ -230,9 +240,14 @@ mod tests {
             }
             assert_eq!(subscriptions.len(), count, "an identical filter replaces");
             assert_eq!((subscriptions.wildcards(), subscriptions.shared()), (count / 2, count / 4));
+            let bytes = |filters: &mut dyn Iterator<Item = usize>| {
+                filters.map(|n| filter(n).as_bytes().len() + 7).sum::<usize>()
+            };
+            assert_eq!(subscriptions.bytes_with(&filter(count)), bytes(&mut (0..=count)));
             assert!(subscriptions.iter().all(|granted| granted.qos == QoS::ExactlyOnce));
             assert!(subscriptions.remove(&filter(1)) && !subscriptions.remove(&filter(1)));
             assert!(!subscriptions.contains(&filter(1)) && subscriptions.contains(&filter(0)));
+            assert_eq!(subscriptions.bytes_with(&filter(1)), bytes(&mut (0..count)));
             subscriptions.insert(&filter(0), QoS::ExactlyOnce, None);
             subscriptions.insert(&filter(2), QoS::ExactlyOnce, Some(Duration::from_millis(7_900)));
             let at = |n| subscriptions.iter().find(|granted| granted.filter == filter(n)).unwrap().at;

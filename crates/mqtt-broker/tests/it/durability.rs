@@ -162,7 +162,7 @@ async fn a_stored_session_keeps_more_subscriptions_than_it_could_make_now() {
     client.disconnect().await;
 
     let mut limits = Limits::default();
-    limits.max_shared_subscriptions_per_client = 1;
+    (limits.max_shared_subscriptions_per_client, limits.max_subscription_bytes_per_client) = (1, 1);
     let second = Broker::builder().limits(limits).build_on(store).unwrap();
     assert_eq!(second.subscriptions_of("s").len(), 3);
     let subscribe = |text: &str| second.subscribe("s", &filter(text), QoS::AtMostOnce);

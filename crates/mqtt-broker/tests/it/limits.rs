@@ -241,6 +241,25 @@ async fn max_shared_subscriptions_per_client_refuses_one_more() {
     assert_eq!(client.subscribe("$share/3/t", Q0).await, granted);
 }
 
+/// A hundred thousand usual filters fit; as many of the longest would be gigabytes.
+#[tokio::test]
+async fn max_subscription_bytes_per_client_refuses_one_more_filter() {
+    let (broker, address) =
+        start_with(|limits| limits.max_subscription_bytes_per_client = 7 + 5 + 7 + 4).await;
+    let mut client = Client::connected(address, "a").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    let filters = [("abcde", Q0), ("abcd", Q0), ("abcde", Q0), ("efgh", Q0), ("abcd", Q0), ("i", Q0)];
+    let codes = client.subscribe_all(&filters).await;
+    assert_eq!(codes, [granted, granted, granted, FAILURE, granted, FAILURE]);
+    let refusal = SubscribeRefusal::TooManySubscriptionBytes;
+    assert_eq!(broker.subscribe("a", &filter("i"), Q0), Err(refusal));
+    assert_eq!(broker.counts().filters_refused, 2);
+    client.unsubscribe(&["abcde"]).await;
+    assert_eq!(client.subscribe("efgh", Q0).await, granted);
+    let limits = Limits::default();
+    assert!(limits.max_subscription_bytes_per_client > limits.max_subscriptions_per_client * (60 + 7));
+}
+
 #[tokio::test]
 async fn max_filters_per_packet_ends_who_sends_more() {
     let (broker, address) = start_with(|limits| limits.max_filters_per_packet = 2).await;

@@ -177,6 +177,7 @@ mod tests {
             ("--max-keep-alive=3m", "max_keep_alive_secs: Some(180),"),
             ("--max-topic-levels=4", "max_topic_levels: 4,"),
             ("--max-subscriptions-per-client=5", "max_subscriptions_per_client: 5,"),
+            ("--max-subscription-bytes-per-client=5KiB", "max_subscription_bytes_per_client: 5120,"),
             ("--max-sessions=6", "max_sessions: 6,"),
             ("--session-expiry=never", "session_expiry: None,"),
             ("--max-inflight=8", "max_inflight: 8,"),

@@ -32,6 +32,11 @@ impl<const MOST: usize> Many<MOST> {
         self.places.len()
     }
 
+    /// Bytes of the filters that are there.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn contains(&self, filter: &[u8]) -> bool {
         self.places.find(self.keys.hash_one(filter), |&place| stands_at(&self.row, place, filter)).is_some()
     }

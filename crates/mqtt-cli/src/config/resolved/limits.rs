@@ -34,6 +34,7 @@ pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     limits.max_shared_subscriptions_per_client = keys.max_shared_subscriptions_per_client.value;
     limits.max_topic_levels = keys.max_topic_levels.value.get();
     limits.max_subscriptions_per_client = keys.max_subscriptions_per_client.value;
+    limits.max_subscription_bytes_per_client = keys.max_subscription_bytes_per_client.value.0;
     limits.max_sessions = keys.max_sessions.value;
     limits.session_expiry = keys.session_expiry.value.0;
     limits.max_inflight = keys.max_inflight.value.get();
