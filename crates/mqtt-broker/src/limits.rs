@@ -74,6 +74,11 @@ pub struct Limits {
     pub max_connect_packet_size: usize,
     /// Largest packet of a connected client, in bytes, fixed header included. Default 2 MiB.
     pub max_packet_size: usize,
+    /// Length of a client identifier, in bytes. Default 1,024; 23 have to be allowed.
+    pub max_client_id_len: usize,
+    /// Length of the user name in a CONNECT, in bytes. Default 1,024: tokens are given as passwords. A hook that takes them as
+    /// user names needs more.
+    pub max_user_name_len: usize,
     /// Longest keep alive, in seconds; what a client asks beyond it (0, "never", included) is cut to it. Default none.
     pub max_keep_alive_secs: Option<u16>,
     /// How long a TCP connection may be silent before the system asks whether the other end is still there; who does not
@@ -159,6 +164,8 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(10),
             max_connect_packet_size: 328 * 1024,
             max_packet_size: 2 * 1024 * 1024,
+            max_client_id_len: 1_024,
+            max_user_name_len: 1_024,
             max_keep_alive_secs: None,
             tcp_keep_alive: Some(Duration::from_mins(5)),
             max_publish_rate: None,

@@ -41,6 +41,10 @@ refusal_reasons! {
     TooFastFromAddress = "too_fast_from_address": "its address opens connections too fast",
     /// [`crate::Limits::max_connections_per_user`].
     TooManyOfUser = "too_many_of_user": "its user has his maximum of connections",
+    /// [`crate::Limits::max_client_id_len`].
+    ClientIdTooLong = "client_id_too_long": "its client identifier is too long",
+    /// [`crate::Limits::max_user_name_len`].
+    UserNameTooLong = "user_name_too_long": "its user name is too long",
     /// [`crate::Limits::max_sessions`].
     TooManySessions = "too_many_sessions": "the broker has its maximum of sessions",
     /// [`crate::Broker::ban`].
@@ -55,6 +59,8 @@ impl RefusalReason {
     /// What a CONNECT is answered.
     pub(crate) fn return_code(self) -> ConnectRefusal {
         match self {
+            Self::ClientIdTooLong => ConnectRefusal::IdentifierRejected, // [MQTT-3.1.3-9]
+            Self::UserNameTooLong => ConnectRefusal::BadUserNameOrPassword,
             Self::Banned | Self::Flapping | Self::Hook => ConnectRefusal::NotAuthorized,
             _ => ConnectRefusal::ServerUnavailable,
         }

@@ -17,6 +17,7 @@ use crate::{
     counters::Authentication,
     event::{Event, SessionEnd},
     hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
+    limits::Limits,
     message::Message,
     session::{Attached, Detached},
     store::Mark,
@@ -50,6 +51,12 @@ impl Connection {
         if connect.client_id.as_bytes().is_empty() && !connect.clean_session {
             // [MQTT-3.1.3-8] [MQTT-3.1.3-9]
             return Err(self.refuse(ConnectRefusal::IdentifierRejected, burst));
+        }
+        if let Some(reason) = too_long(&connect, self.limits()) {
+            // Its line, unlike those of others, tells nothing that the client has chosen.
+            tracing::debug!(%peer, listener = self.place.entrance.name.as_deref(), %reason, "refused");
+            burst.totals.refused(reason);
+            return Err(self.refuse(reason.return_code(), burst));
         }
         if let Some(will) = &connect.will {
             self.place.core.limits.check_topic(will.topic.as_str())?;
@@ -248,4 +255,15 @@ impl Connection {
             attached: crate::client::Attached::default(),
         }
     }
+}
+
+/// What names a client is kept for as long as it is connected, and written into the log with each of its connections.
+fn too_long(connect: &Connect, limits: &Limits) -> Option<RefusalReason> {
+    if connect.client_id.as_bytes().len() > limits.max_client_id_len {
+        return Some(RefusalReason::ClientIdTooLong);
+    }
+    let user_name = connect.credentials.as_ref().map(|credentials| &credentials.user_name);
+    user_name
+        .is_some_and(|user_name| user_name.as_bytes().len() > limits.max_user_name_len)
+        .then_some(RefusalReason::UserNameTooLong)
 }

@@ -78,7 +78,7 @@ impl Broker {
     /// Holds connections that come from now on, by whichever listener, to other limits. Those that are there keep theirs.
     ///
     /// That goes for what a connection is held to alone, and for who is let in: `max_connections`, those of a listener, of an
-    /// address and of a user, `connect_timeout`, the sizes of packets, `max_keep_alive_secs`, the rates of publishing, `max_filters_per_packet`,
+    /// address and of a user, `connect_timeout`, the sizes of packets, `max_client_id_len`, `max_user_name_len`, `max_keep_alive_secs`, the rates of publishing, `max_filters_per_packet`,
     /// `max_unreleased`, `retry_interval` and `hook_timeout`. What connections have in common (sessions, their queues, retained
     /// messages, topics, bans, `$SYS`) stays as it was when the broker began.
     pub fn replace_limits(&self, limits: Limits) {

@@ -23,7 +23,7 @@ pub(crate) fn is_ours() -> bool {
     std::env::var_os("MQTT_ADDR").is_none()
 }
 
-/// Starts a broker as it comes, but that clients may publish to topics that begin with `$`, on a thread that serves until the process ends.
+/// Starts a broker as it comes, but that clients may publish to topics that begin with `$` and have names of any length, on a thread that serves until the process ends.
 fn start() -> SocketAddr {
     let (ready, address) = mpsc::channel();
     thread::spawn(move || {
@@ -31,6 +31,7 @@ fn start() -> SocketAddr {
         runtime.expect("a runtime").block_on(async {
             let mut limits = Limits::default();
             limits.allow_dollar_topics = true;
+            (limits.max_client_id_len, limits.max_user_name_len) = (65_535, 65_535);
             let broker = Broker::builder().limits(limits).build();
             let address = broker.listen("127.0.0.1:0").await.expect("a free port");
             ready.send(address).expect("somebody waits for the address");

@@ -113,6 +113,26 @@ async fn a_ban_of_a_network_closes_before_a_byte_is_read_and_ends_who_is_connect
     Client::connected(address, "a").await.ping().await;
 }
 
+/// At their limits they are taken; beyond, nothing of them is kept, and nobody decides about them.
+#[tokio::test]
+async fn client_identifiers_and_user_names_that_are_too_long_are_refused() {
+    let (broker, address) = start_with(|_| {}).await;
+    let text = |len: usize| "x".repeat(len);
+    answer(address, user(&text(1_024), &text(1_024))).await.unwrap();
+    let refusals = [(text(1_025), text(1)), (text(65_535), text(65_535)), (text(1), text(1_025))];
+    let answers = [
+        ConnectRefusal::IdentifierRejected,
+        ConnectRefusal::IdentifierRejected,
+        ConnectRefusal::BadUserNameOrPassword,
+    ];
+    for ((client_id, user_name), expected) in refusals.iter().zip(answers) {
+        assert_eq!(answer(address, user(client_id, user_name)).await.unwrap_err(), expected);
+    }
+    assert_eq!(refused(&broker, RefusalReason::ClientIdTooLong), 2);
+    assert_eq!(refused(&broker, RefusalReason::UserNameTooLong), 1);
+    assert_eq!(broker.counts().connects_refused, 3);
+}
+
 /// At the limit of connections too: he has none of the few places of those who are told of it.
 #[tokio::test]
 async fn who_is_banned_is_told_nothing_of_the_limit() {

@@ -46,6 +46,10 @@ section! {
         max_connect_packet_size: PacketSize = PacketSize(limits().max_connect_packet_size), Reload;
         /// Largest packet, fixed header included; what sends a larger one is disconnected.
         max_packet_size: PacketSize = PacketSize(limits().max_packet_size), Reload;
+        /// Bytes of a client identifier, 23 at least. What connects with a longer one is refused.
+        max_client_id_len: NonZeroUsize = at_least_one(limits().max_client_id_len), Reload;
+        /// Bytes of the user name that a client gives. More are needed only where a web server takes it for a token.
+        max_user_name_len: NonZeroUsize = at_least_one(limits().max_user_name_len), Reload;
         /// Longest keep alive, never for no limit; what asks for more gets this one.
         max_keep_alive: KeepAlive = KeepAlive(limits().max_keep_alive_secs), Reload;
         /// How long a TCP connection may be silent before the system asks whether its client is still there.

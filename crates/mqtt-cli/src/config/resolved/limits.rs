@@ -6,6 +6,9 @@ use mqtt_broker::Limits;
 
 use crate::config::{mistake::Mistakes, raw::LimitKeys};
 
+/// [MQTT-3.1.3-5].
+const SHORTEST_MOST_OF_CLIENT_ID: usize = 23;
+
 pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     let mut limits = Limits::default();
     limits.max_connections = keys.max_connections.value;
@@ -21,6 +24,8 @@ pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     limits.connect_timeout = keys.connect_timeout.value.0;
     limits.max_packet_size = keys.max_packet_size.value.0;
     limits.max_connect_packet_size = keys.max_connect_packet_size.value.0;
+    limits.max_client_id_len = keys.max_client_id_len.value.get();
+    limits.max_user_name_len = keys.max_user_name_len.value.get();
     limits.max_keep_alive_secs = keys.max_keep_alive.value.0;
     limits.tcp_keep_alive = keys.tcp_keep_alive.value.0;
     limits.max_publish_rate = keys.max_publish_rate.value;
@@ -54,6 +59,10 @@ pub(super) fn resolve(keys: &LimitKeys, mistakes: &mut Mistakes) -> Limits {
     limits.retained_expiry = keys.retained_expiry.value.0;
     limits.sys_interval = keys.sys_interval.value.0;
     limits.hook_timeout = keys.hook_timeout.value.0;
+    if limits.max_client_id_len < SHORTEST_MOST_OF_CLIENT_ID {
+        let what = "`max_client_id_len` is less than 23: so many bytes have to be allowed";
+        mistakes.add(&keys.max_client_id_len.origin, what);
+    }
     if limits.max_connect_packet_size > limits.max_packet_size {
         if keys.max_connect_packet_size.is_given() {
             let what =
