@@ -142,12 +142,17 @@ impl SysTopics {
     }
 
     fn say(&mut self, core: &Core, topic: &'static str, value: String, now: Instant) {
-        if self.published.get(topic) == Some(&value) {
+        let Ok(name) = TopicName::try_from(topic) else { return };
+        let has_changed = self.published.get(topic) != Some(&value);
+        // There may have been no room for it, or somebody may have cleared it.
+        if !has_changed && core.retained_message(&name, now).is_some() {
             return;
         }
-        let Ok(name) = TopicName::try_from(topic) else { return };
         let message = Message::new(&name, value.as_bytes(), QoS::AtMostOnce);
         core.retain_for_now(&name, message.clone());
+        if !has_changed {
+            return;
+        }
         let mut burst = core.burst();
         burst.now = Some(now);
         core.publish_to(&Outgoing::of(&message), Vec::new(), &mut burst, |_| true);
@@ -171,7 +176,34 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use mqtt_codec::TopicFilter;
+
     use super::*;
+    use crate::{broker::Broker, limits::Limits, net};
+
+    /// One that never changes would otherwise be gone until the next start.
+    #[test]
+    fn a_topic_that_was_cleared_or_found_no_room_is_retained_again_but_not_published() {
+        let limits = Limits { max_retained_messages: 1, ..Limits::default() };
+        let (broker, now) = (Broker::builder().limits(limits).build(), net::now());
+        let mut subscriber = broker.subscriber(&[TopicFilter::try_from("$SYS/#").unwrap()]).unwrap();
+        let [other, name] = ["other", "$SYS/version"].map(|topic| TopicName::try_from(topic).unwrap());
+        broker.publish(&Message::new(&other, b"full", QoS::AtMostOnce).retained());
+        let mut topics = SysTopics::default();
+        let mut say = || topics.say(broker.core(), "$SYS/version", "1".into(), now);
+        let is_retained = || broker.core().retained_message(&name, now).is_some();
+        say();
+        assert!(!is_retained());
+        for cleared in [&other, &name] {
+            assert!(broker.core().clear_retained(cleared));
+            say();
+            assert!(is_retained());
+        }
+        let mut poll = || subscriber.poll_recv(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_ready() && poll().is_pending(), "it has not changed");
+    }
 
     #[test]
     fn an_average_comes_to_a_steady_rate_and_falls_after_it() {
