@@ -39,6 +39,11 @@ impl TokenBucket {
         let begin = self.full_at.max(now);
         // Beyond what the clock can say, for ever: no client lives so long.
         self.full_at = begin.checked_add(cost).unwrap_or(begin);
+        self.owed(now)
+    }
+
+    /// How long it is until none is owed any more.
+    pub(crate) fn owed(&self, now: Instant) -> Duration {
         self.full_at.saturating_duration_since(now).saturating_sub(DEPTH)
     }
 }

@@ -1,6 +1,7 @@
 //! [`AdmissionControl`]: who may connect, decided by address, client identifier, user and history, before he can cost anything.
 //!
-//! Asked twice: when a listener has accepted a connection, before any TLS work, and when a CONNECT has been found good.
+//! Asked twice: when a listener has accepted a connection, before any TLS work, and when a CONNECT has been found good. It
+//! also remembers how fast a client publishes, which a later connection of it must not make forgotten.
 //! Every table is bounded. Without sockets, and without a clock.
 
 mod addresses;
@@ -8,6 +9,7 @@ mod bans;
 mod flapping;
 mod network;
 mod operator;
+mod publishers;
 mod refusal;
 
 use std::{
@@ -21,7 +23,8 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use self::{addresses::Addresses, bans::BanList, flapping::Flapping};
+pub(crate) use self::publishers::Spent;
+use self::{addresses::Addresses, bans::BanList, flapping::Flapping, publishers::Publishers};
 pub use self::{
     bans::{Ban, BanError, BanOrigin, BanTarget},
     network::{Network, NotANetwork},
@@ -42,6 +45,7 @@ pub(crate) struct AdmissionControl {
     addresses: Mutex<Addresses>,
     users: Mutex<HashMap<Arc<str>, usize>>,
     flapping: Mutex<Flapping>,
+    publishers: Mutex<Publishers>,
 }
 
 /// A connection's entry in the account of its address; it ends when the connection gives it back.
@@ -107,6 +111,11 @@ impl AdmissionControl {
         true
     }
 
+    /// What this client has published of late, by earlier connections too. Ask only where its rate is limited.
+    pub(crate) fn spent_by(&self, now: Instant, client_id: &Arc<str>, limits: &Limits) -> Arc<Mutex<Spent>> {
+        self.publishers.lock().spent_by(now, client_id, limits)
+    }
+
     /// Forgets what is over.
     pub(crate) fn tick(&self, now: Instant, limits: &Limits) {
         if self.has_bans() {
@@ -116,6 +125,7 @@ impl AdmissionControl {
         }
         self.addresses.lock().forget_idle(now);
         self.flapping.lock().forget_old(now, limits.flapping_window);
+        self.publishers.lock().forget_idle(now);
     }
 
     fn has_bans(&self) -> bool {

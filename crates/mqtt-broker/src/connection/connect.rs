@@ -147,7 +147,7 @@ impl Connection {
         self.place.core.withheld(&info.client_id, &attached.withheld, burst);
         let terms = Terms {
             retry: self.limits().retry_interval.map(|interval| Retry::every(interval, now)),
-            publish_rate: PublishRate::limited_by(self.limits(), now),
+            publish_rate: PublishRate::of(&info.client_id, &self.place.core.admission, self.limits(), now),
             user_place,
             ends_at,
         };

@@ -1,40 +1,46 @@
 //! [`PublishRate`]: how fast one client publishes, and what is done if it is too fast.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 
 use super::{
     Connection,
     phase::{Open, Phase},
 };
 use crate::{
+    admission::{AdmissionControl, Spent},
     burst::Burst,
     close_reason::CloseReason,
     limits::{Limits, PublishRatePolicy},
-    token_bucket::TokenBucket,
 };
 
 /// What a client has published of late. Only clients whose rate is limited own one.
 pub(crate) struct PublishRate {
-    messages: TokenBucket,
-    bytes: TokenBucket,
+    spent: Arc<Mutex<Spent>>,
     /// It was too fast: nothing more is read from it until then.
     pub(super) paused_until: Option<Instant>,
 }
 
 impl PublishRate {
-    /// `None` if no limit is set.
-    pub(super) fn limited_by(limits: &Limits, now: Instant) -> Option<Box<Self>> {
-        let is_limited = limits.max_publish_rate.is_some() || limits.max_publish_byte_rate.is_some();
-        let (messages, bytes) = (TokenBucket::full(now), TokenBucket::full(now));
-        is_limited.then(|| Box::new(Self { messages, bytes, paused_until: None }))
-    }
-
-    /// One more PUBLISH of so many bytes; returns how long the client has to rest for it.
-    fn spend(&mut self, now: Instant, packet_len: usize, limits: &Limits) -> Duration {
-        let for_one = limits.max_publish_rate.map(|rate| self.messages.spend(now, 1, rate.get().into()));
-        let for_bytes =
-            limits.max_publish_byte_rate.map(|rate| self.bytes.spend(now, packet_len as u64, rate.get()));
-        for_one.max(for_bytes).unwrap_or_default()
+    /// Of a client that has just connected; `None` if no limit is set. What it owes from an earlier connection it pays first:
+    /// else it would be one message ahead each time.
+    pub(super) fn of(
+        client_id: &Arc<str>,
+        admission: &AdmissionControl,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Box<Self>> {
+        if limits.max_publish_rate.is_none() && limits.max_publish_byte_rate.is_none() {
+            return None;
+        }
+        let spent = admission.spent_by(now, client_id, limits);
+        let owed = spent.lock().owed(now);
+        let paused_until = (owed > Duration::ZERO).then(|| now.checked_add(owed)).flatten();
+        Some(Box::new(Self { spent, paused_until }))
     }
 }
 
@@ -49,7 +55,7 @@ impl Connection {
         let Phase::Open(Open { terms: Some(terms), .. }) = &mut self.phase else { return Ok(()) };
         let Some(rate) = &mut terms.publish_rate else { return Ok(()) };
         let limits = &self.place.entrance.limits;
-        let rest = rate.spend(now, packet_len, limits);
+        let rest = rate.spent.lock().spend(now, packet_len, limits);
         if rest == Duration::ZERO {
             return Ok(());
         }

@@ -546,3 +546,50 @@ fn who_is_held_back_can_be_ended() {
     fixture.say();
     assert_eq!(fixture.connection.closed(), Some(&CloseReason::Kicked));
 }
+
+impl Fixture {
+    /// One more connection of a client that publishes, which has a session as long as that.
+    fn publisher(&self) -> Connection {
+        let connect = Packet::Connect(Box::new(Connect {
+            clean_session: true,
+            keep_alive_secs: 0,
+            client_id: Utf8Bytes::try_from("publisher").unwrap(),
+            will: None,
+            credentials: None,
+        }));
+        let (mut publisher, mut bytes) = (connection(&self.core, self.now), Vec::new());
+        connect.encode(&mut bytes).unwrap();
+        publisher.handle_bytes(self.now, &bytes, &mut self.core.burst());
+        publisher
+    }
+}
+
+/// A rate that each connection began anew with was none: a client may have one after the other.
+#[test]
+fn who_comes_back_publishes_no_faster() {
+    // Where it is delayed, the message that goes beyond the rate is passed on.
+    for (policy, at_once) in [(PublishRatePolicy::Delay, 11), (PublishRatePolicy::Disconnect, 10)] {
+        for takes_over in [false, true] {
+            let mut fixture = Fixture::new(Limits {
+                max_publish_rate: NonZeroU32::new(10),
+                publish_rate_policy: policy,
+                ..Limits::default()
+            });
+            let mut earlier = Vec::new();
+            for (pause, passed_on) in [(0, at_once), (500, 5), (100_000, at_once)] {
+                fixture.now += Duration::from_millis(pause);
+                fixture.core.tick(fixture.now);
+                for _ in 0..100 {
+                    let mut publisher = fixture.publisher();
+                    publisher.handle_bytes(fixture.now, &publishes("x", 10), &mut fixture.core.burst());
+                    if !takes_over {
+                        let lost = CloseReason::ConnectionLost;
+                        publisher.handle_loss(fixture.now, lost, &mut fixture.core.burst());
+                    }
+                    earlier.push(publisher);
+                }
+                assert_eq!(fixture.echoes(), passed_on, "{policy:?}, {takes_over}, after {pause} ms");
+            }
+        }
+    }
+}
