@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     future::{Future, poll_fn},
     sync::Arc,
+    time::Instant,
 };
 
 use mqtt_codec::{QoS, TopicFilter};
@@ -136,6 +137,23 @@ impl Broker {
     pub fn end_session(&self, client_id: &str) -> bool {
         let Some(session) = self.core.sessions.get(client_id) else { return false };
         self.core.end_session(&session, net::now(), &mut self.core.burst())
+    }
+
+    /// Does what is due by the clock and belongs to no connection: sessions, retained messages and bans expire, what is known of
+    /// addresses and client identifiers is forgotten, refusals are told in the log.
+    ///
+    /// A broker that [listens](Broker::listen) does so by itself. One that does not, but has [`crate::SansIoConnection`]s or
+    /// [`LocalSubscriber`]s alone, keeps all of that until this is called: once a second is often enough. `true` says that there
+    /// was much of it and there may be more: call it again when others have had their turn. `$SYS` topics are no part of it.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let broker = mqtt_broker::Broker::builder().build();
+    /// while broker.tick(Instant::now()) {}
+    /// ```
+    pub fn tick(&self, now: Instant) -> bool {
+        self.core.tick(now)
     }
 
     /// Why the store keeps nothing any more, if so. Nothing that needs it is acknowledged from then on.

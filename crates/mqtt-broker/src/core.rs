@@ -5,6 +5,7 @@
 mod hand_over;
 mod publish;
 mod retained;
+mod tick;
 mod worker_routes;
 
 use std::{
@@ -18,13 +19,13 @@ use std::{
 
 use mqtt_codec::{QoS, TopicFilter};
 use mqtt_router::{Retained, SubscribeError, Subscriptions, split_shared};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     admission::AdmissionControl,
     burst::Burst,
     client::ClientInfo,
-    counters::Counters,
+    counters::{Counters, Counts},
     durability::Durability,
     event::{DropReason, Event, Observer, SessionEnd},
     hooks::{HookSet, WillDecision, survive},
@@ -37,8 +38,6 @@ use crate::{
 
 use self::worker_routes::WorkerRoutes;
 
-/// How many sessions or retained messages expire before others have their turn.
-const EXPIRED_AT_A_TIME: usize = 256;
 /// How many subscriptions of a session that is over are removed under one lock.
 const FORGOTTEN_AT_A_TIME: usize = 64;
 
@@ -66,6 +65,8 @@ pub(crate) struct Core {
     generation: AtomicU64,
     routes: WorkerRoutes,
     recheck: AtomicU32,
+    /// What was counted when the log was last told of refusals.
+    told: Mutex<Counts>,
     /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
 }
@@ -141,6 +142,7 @@ impl Core {
             subscriptions: RwLock::new(subscriptions),
             routes: WorkerRoutes::new(),
             recheck: AtomicU32::new(1),
+            told: Mutex::default(),
             retained: RwLock::new(retained),
         })
     }
@@ -362,26 +364,6 @@ impl Core {
         let outgoing = Outgoing::of(message);
         let retained = if message.retain() { self.retain(now, &outgoing, burst) } else { Mark::NOTHING };
         self.publish_to(&outgoing, group, burst, |_| true).max(retained)
-    }
-
-    /// A part of what is due by the clock and belongs to no connection; says whether there may be more.
-    pub(crate) fn tick(&self, now: Instant) -> bool {
-        let mut burst = self.burst();
-        for _ in 0..EXPIRED_AT_A_TIME {
-            let Some(session) = self.sessions.next_due(now) else {
-                return self.expire_retained(now) == EXPIRED_AT_A_TIME;
-            };
-            if self.sessions.expire(&session, now, &self.limits) {
-                self.forget(&session, SessionEnd::Expired, &mut burst);
-                self.durability.append(self.end_record(&session));
-            }
-        }
-        true
-    }
-
-    /// Lets go of the routes that are out of date, or that nobody has asked for since the last time.
-    pub(crate) fn tidy_routes(&self) {
-        self.routes.tidy(self.generation.load(Ordering::Acquire));
     }
 
     fn change_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions<SessionRef>) -> T) -> T {

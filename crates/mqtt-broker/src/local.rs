@@ -12,6 +12,7 @@ use mqtt_codec::{QoS, TopicFilter};
 use crate::{
     broker::Broker,
     client::{ClientInfo, Peer},
+    connection::deliver_retained,
     core::{Core, SubscribeRefusal},
     event::SessionEnd,
     message::Message,
@@ -81,16 +82,8 @@ impl LocalSubscriber {
     /// The same for those who poll.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<LocalMessage>> {
         let mut burst = self.core.burst();
-        // In-process subscriptions are made for good: nothing expires a retained message here but the store's own tick.
-        if crate::connection::deliver_retained(
-            &self.core,
-            &self.attachment,
-            self.attachment.info.connected_at,
-            cx.waker(),
-            &mut burst,
-        )
-        .is_err()
-        {
+        let (core, now) = (&self.core, net::now());
+        if deliver_retained(core, &self.attachment, now, cx.waker(), &mut burst).is_err() {
             return Poll::Ready(None);
         }
         let Ok(mut state) = self.attachment.lock() else { return Poll::Ready(None) };

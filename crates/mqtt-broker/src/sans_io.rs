@@ -23,6 +23,8 @@ use crate::{
 /// [`poll_transmit`](Self::poll_transmit) until it returns `false`, then read [`poll_timeout`](Self::poll_timeout). Once
 /// [`closed`](Self::closed) gives a reason, write what is left, close the transport and drop the connection.
 ///
+/// Where no listener does it, sessions, retained messages and bans expire when [`Broker::tick`] is called, once a second.
+///
 /// It is not counted among [`Limits::max_connections`](crate::Limits::max_connections), no accept hook is asked about it,
 /// a hook may take as long as it likes to decide, and a shutdown ends its session without waiting for it.
 ///

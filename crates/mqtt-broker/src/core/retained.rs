@@ -5,7 +5,7 @@ use std::time::Instant;
 use mqtt_codec::{TopicFilter, TopicName};
 use mqtt_router::{RetainedFilling, RetainedLimits, RetainedScan};
 
-use super::{Core, EXPIRED_AT_A_TIME};
+use super::{Core, tick::EXPIRED_AT_A_TIME};
 use crate::{
     burst::Burst,
     event::DropReason,

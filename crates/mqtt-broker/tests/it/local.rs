@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -50,6 +50,18 @@ async fn receives_retained_messages_first() {
     }
     broker.publish(&message("r/new", "new", Q1).retained());
     assert!(!local_message(&mut local).await.retain);
+}
+
+/// Without a listener, and without a tick, nothing removes it: it must not be handed out all the same.
+#[test]
+fn a_retained_message_that_has_expired_is_not_received() {
+    let limits = limits(|limits| limits.retained_expiry = Some(Duration::from_nanos(1)));
+    let broker = Broker::builder().limits(limits).build();
+    let mut local = broker.subscriber(&[]).unwrap();
+    broker.publish(&message("t", "old", Q1).retained());
+    local.subscribe(&filter("t")).unwrap();
+    assert!(local.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(broker.snapshot().retained_messages, 1, "it is still there");
 }
 
 #[tokio::test]

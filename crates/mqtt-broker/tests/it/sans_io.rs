@@ -93,6 +93,34 @@ fn a_retained_message_that_was_replaced_does_not_come_behind_its_successor() {
     assert_eq!(said, b"\x90\x03\x00\x01\x01\x32\x08\x00\x01t\x00\x01new");
 }
 
+/// No listener does it, so nobody does unless he is told the time.
+#[test]
+fn sessions_and_retained_messages_expire_when_the_broker_is_told_the_time() {
+    let mut limits = Limits::default();
+    (limits.session_expiry, limits.retained_expiry) =
+        (Some(Duration::from_mins(1)), Some(Duration::from_mins(1)));
+    let (broker, now) = (Broker::builder().limits(limits).build(), Instant::now());
+    for n in 0..300_u16 {
+        let [high, low] = n.to_be_bytes().map(|byte| b'a' + byte % 16);
+        let middle = b'a' + (n / 16 % 16) as u8;
+        let mut kept = SansIoConnection::new(&broker, from(), now);
+        let connect = [b"\x10\x0f\x00\x04MQTT\x04\x00\x00\x00\x00\x03".as_slice(), &[high, middle, low]];
+        kept.handle_bytes(now, &connect.concat());
+        // QoS 0, RETAIN: to a topic of its own.
+        kept.handle_bytes(now, &[0x31, 6, 0, 3, high, middle, low, b'x']);
+        kept.handle_loss(now);
+    }
+    let kept = || (broker.snapshot().sessions, broker.snapshot().retained_messages);
+    assert!(!broker.tick(now));
+    assert_eq!(kept(), (300, 300));
+    let later = now + Duration::from_mins(2);
+    assert!(broker.tick(later), "a part of them");
+    assert!(kept().0 > 0);
+    while broker.tick(later) {}
+    assert_eq!(kept(), (0, 0));
+    assert_eq!(broker.counts().sessions_expired, 300);
+}
+
 #[test]
 fn time_comes_from_outside() {
     let (broker, now) = (Broker::builder().build(), Instant::now());
