@@ -186,6 +186,11 @@ impl Core {
         self.recheck.load(Ordering::Acquire)
     }
 
+    #[cfg(test)]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     pub(crate) fn subscriptions_len(&self) -> usize {
         self.subscriptions.read().len()
     }
@@ -204,8 +209,11 @@ impl Core {
         }
         self.has_room_for(filter, &own)?;
         let shared = split_shared(filter).map_err(SubscribeRefusal::Filter)?.is_some();
-        self.change_subscriptions(|all| all.subscribe(filter, session, granted))
-            .map_err(SubscribeRefusal::Filter)?;
+        // Many subscribe anew whenever they connect. What has not changed leaves all known routes as they are.
+        if own.granted(filter) != Some(granted) {
+            self.change_subscriptions(|all| all.subscribe(filter, session, granted))
+                .map_err(SubscribeRefusal::Filter)?;
+        }
         own.insert(filter, granted, now.map(|now| now.saturating_duration_since(self.started_at)));
         let mark = self.write_for(session, || Record::Subscribed {
             session: session.serial,

@@ -434,6 +434,34 @@ fn a_burst_to_many_receivers_lets_others_have_their_turn() {
     drop(receivers);
 }
 
+/// Each made all publishers find their routes anew; and many clients subscribe anew whenever they connect.
+#[test]
+fn who_subscribes_as_before_changes_no_route() {
+    let mut client = Fixture::new(Limits::default());
+    client.core.publish_message(client.now, &retained("x"), Vec::new(), &mut client.core.burst());
+    client.say();
+    let before = client.core.generation();
+    let mut ask = |count: usize, qos| {
+        for n in 0..count {
+            let filter =
+                TopicFilter::try_from(if n == 0 { "#".to_owned() } else { n.to_string() }.as_str()).unwrap();
+            client.hear(&Packet::Subscribe(Subscribe {
+                packet_id: PacketId::FIRST,
+                filters: vec![(filter, qos)],
+            }));
+        }
+        (client.say().iter().filter(|packet| is_publish(packet)).count(), client.core.generation() - before)
+    };
+    assert_eq!(ask(1, QoS::ExactlyOnce), (1, 0), "the retained message comes again");
+    assert_eq!(ask(1, QoS::AtMostOnce), (1, 1), "with another QoS");
+    assert_eq!(ask(40, QoS::AtMostOnce), (1, 40), "39 more");
+    assert_eq!(ask(40, QoS::AtMostOnce), (1, 40), "and again");
+}
+
+fn retained(payload: &str) -> Message {
+    Message::new(&TopicName::try_from("t").unwrap(), payload.as_bytes(), QoS::AtMostOnce).retained()
+}
+
 /// Others wait for as long as for many messages.
 #[test]
 fn many_filters_are_much_work() {

@@ -66,10 +66,15 @@ impl SessionSubscriptions {
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
+        self.granted(filter).is_some()
+    }
+
+    /// With which QoS.
+    pub(crate) fn granted(&self, filter: &TopicFilter) -> Option<QoS> {
         match self.filters() {
-            Some(Filters::Few(row)) => find(row, filter).is_some(),
-            Some(Filters::Many(many)) => many.contains(filter.as_bytes()),
-            Some(Filters::Ended) | None => false,
+            Some(Filters::Few(row)) => find(row, filter).map(|(_, entry)| entry.grant.qos),
+            Some(Filters::Many(many)) => many.granted(filter.as_bytes()),
+            Some(Filters::Ended) | None => None,
         }
     }
 

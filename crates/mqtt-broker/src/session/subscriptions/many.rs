@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::{HashTable, hash_table::Entry as Slot};
+use mqtt_codec::QoS;
 
 use super::packed::{Entry, entries, entry_at, set_grant, size_of_entry};
 
@@ -38,7 +39,13 @@ impl<const MOST: usize> Many<MOST> {
     }
 
     pub(super) fn contains(&self, filter: &[u8]) -> bool {
-        self.places.find(self.keys.hash_one(filter), |&place| stands_at(&self.row, place, filter)).is_some()
+        self.granted(filter).is_some()
+    }
+
+    pub(super) fn granted(&self, filter: &[u8]) -> Option<QoS> {
+        let is_it = |&place: &u32| stands_at(&self.row, place, filter);
+        let place = *self.places.find(self.keys.hash_one(filter), is_it)?;
+        Some(entry_at(&self.row, place as usize)?.grant.qos)
     }
 
     /// Whether the filter is held, or can be: at a place that can be said.
