@@ -181,10 +181,7 @@ impl Core {
             if state.has_ended() {
                 return;
             }
-            let pushed = state.outbox.add_page(number, page, &core.limits);
-            for (reason, _) in &pushed.dropped {
-                state.lose(*reason, None);
-            }
+            let pushed = state.add_page(number, page, &core.limits, &core.hooks);
             drop(state);
             core.settle(&session, pushed, None, &mut core.burst());
         };

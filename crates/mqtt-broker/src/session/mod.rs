@@ -49,7 +49,7 @@ use crate::{
     hooks::HookSet,
     limits::Limits,
     message::{Message, Outgoing},
-    store::{Mark, Record, WillKey},
+    store::{Mark, QueuePage, Record, WillKey},
     sync::{AtomicBool, Mutex, MutexGuard},
 };
 
@@ -203,6 +203,22 @@ impl SessionState {
         // Whoever has looked a retained message up has asked the hook.
         let gate = if retain { Gate::OPEN } else { Gate::new(hooks, self.client.as_deref()) };
         self.outbox.push(outgoing, qos, retain, now, limits, gate)
+    }
+
+    /// Takes what the store has read of the queue.
+    pub(crate) fn add_page(
+        &mut self,
+        number: u64,
+        page: QueuePage,
+        limits: &Limits,
+        hooks: &HookSet,
+    ) -> Pushed {
+        let gate = Gate::new(hooks, self.client.as_deref());
+        let pushed = self.outbox.add_page(number, page, limits, gate);
+        for (reason, _) in &pushed.dropped {
+            self.lose(*reason, None);
+        }
+        pushed
     }
 
     /// Moves what waits towards the socket; hands out what the client may not have.

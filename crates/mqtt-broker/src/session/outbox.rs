@@ -135,12 +135,20 @@ impl Outbox {
         self.queue.next_read(session, self.owner == Owner::Connection, limits)
     }
 
-    /// Takes what the store has read, and drops the oldest of what is too much.
-    pub(crate) fn add_page(&mut self, number: u64, page: QueuePage, limits: &Limits) -> Pushed {
+    /// Takes what the store has read. What the client can take goes to it; of the rest the oldest that are too much are dropped.
+    pub(crate) fn add_page(
+        &mut self,
+        number: u64,
+        page: QueuePage,
+        limits: &Limits,
+        gate: Gate<'_>,
+    ) -> Pushed {
         if !self.queue.add_page(number, page) {
             return Pushed::default();
         }
-        let mut dropped = Vec::new();
+        let withheld = self.refill(limits, gate).into_iter();
+        let mut dropped: Vec<_> =
+            withheld.map(|message| (DropReason::Withheld, Dropped::Waiting(message))).collect();
         while let Some(victim) = self.queue.trim(limits) {
             self.journal.done(victim.key());
             dropped.push((DropReason::QueueFull, Dropped::Waiting(victim.message)));
@@ -372,7 +380,8 @@ impl Outbox {
         let mut dropped = Vec::new();
         while self.queue.is_full_for(outgoing.size(), limits) {
             let Some(victim) = self.queue.make_room(qos, limits.queue_full) else {
-                if key != 0 && limits.queue_full == QueueFullPolicy::DropOldest && self.queue.must_read() {
+                let may_exceed = key != 0 && limits.queue_full == QueueFullPolicy::DropOldest;
+                if may_exceed && self.queue.must_read() && self.queue.may_exceed(limits) {
                     break; // The oldest will go as soon as it has been read.
                 }
                 return self.refuse(DropReason::QueueFull, key, dropped);

@@ -58,6 +58,11 @@ impl Queued {
     }
 }
 
+/// This part of its limits a queue may exceed them by.
+const EXCESS_SHARE: usize = 8;
+/// A read for the sake of what is too much takes so many bytes more.
+const LEAST_READ: usize = 4 * 1024;
+
 /// One of the two rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
@@ -91,6 +96,27 @@ impl Queue {
 
     pub(super) fn is_full_for(&self, size: usize, limits: &Limits) -> bool {
         self.messages() >= limits.max_queued_messages || self.bytes() + size > limits.max_queued_bytes
+    }
+
+    /// Whether it may exceed its limits by one more until the oldest have been read, and can go: by a part of them, and by less than a
+    /// read brings. If more comes meanwhile than goes, it is what comes that has to go.
+    pub(super) fn may_exceed(&self, limits: &Limits) -> bool {
+        let (messages, bytes) = self.excess(limits);
+        let most_bytes = (limits.max_queued_bytes / EXCESS_SHARE).min(limits.queue_window_bytes / 2);
+        messages < (limits.max_queued_messages / EXCESS_SHARE).max(1) && bytes <= most_bytes
+    }
+
+    /// By how many messages, and by how many bytes, it exceeds its limits.
+    fn excess(&self, limits: &Limits) -> (usize, usize) {
+        let messages = self.messages().saturating_sub(limits.max_queued_messages);
+        (messages, self.bytes().saturating_sub(limits.max_queued_bytes))
+    }
+
+    /// What to read so that as much can go as is too much, and some more, as more has come by then.
+    fn excess_to_read(&self, limits: &Limits) -> usize {
+        let (messages, bytes) = self.excess(limits);
+        let usual = self.bytes() / self.messages().max(1) + QUEUED_COST;
+        (2 * bytes.max(messages * usual) + LEAST_READ).min(limits.queue_window_bytes)
     }
 
     /// Appends a message. Of those with a key so many bytes are kept in memory, and beyond them none.
@@ -186,8 +212,11 @@ impl Queue {
         let is_empty = rows.acknowledged.is_empty();
         let is_low = is_empty || rows.cost() < limits.queue_window_bytes / 2;
         let is_wanted = if is_connected { is_low } else { is_empty && self.is_over(limits) };
+        // Of an absent client's nothing is to be in memory but what goes.
+        let excess = self.excess_to_read(limits);
         let rows = self.0.as_mut().filter(|_| is_wanted)?;
-        let most_bytes = limits.queue_window_bytes.saturating_sub(rows.cost());
+        let room = limits.queue_window_bytes.saturating_sub(rows.cost());
+        let most_bytes = if is_connected { room } else { excess };
         Some(rows.backlog.ask(session, most_bytes))
     }
 
@@ -272,7 +301,7 @@ impl Queue {
     }
 
     fn is_over(&self, limits: &Limits) -> bool {
-        self.messages() > limits.max_queued_messages || self.bytes() > limits.max_queued_bytes
+        self.excess(limits) != (0, 0)
     }
 
     fn pop_front(&mut self, row: Row) -> Option<Queued> {

@@ -94,7 +94,7 @@ impl World {
     fn hand_over(&mut self) {
         let page = self.read.lock().pop();
         if let Some((number, page)) = page {
-            let pushed = self.outbox.add_page(number, page, &self.limits);
+            let pushed = self.outbox.add_page(number, page, &self.limits, Gate::OPEN);
             self.settle(pushed);
         }
     }
@@ -222,4 +222,60 @@ proptest! {
         prop_assert_eq!(world.outbox.queued_messages(), 0);
         prop_assert_eq!(world.left_in_store(), 0);
     }
+}
+
+impl World {
+    fn publish(&mut self, count: usize) {
+        for _ in 0..count {
+            self.append(0);
+            self.push(0);
+        }
+    }
+}
+
+/// It grew for as long as the oldest had not been read: without end, if more came than could be.
+#[test]
+fn a_full_queue_exceeds_its_limits_by_little_however_long_a_read_takes() {
+    for is_connected in [false, true] {
+        let mut world = World::new(500, 1, 16);
+        if is_connected {
+            world.come_or_go();
+        }
+        world.publish(200);
+        assert!(world.outbox.queued_messages() <= 16 + 2, "{}", world.outbox.queued_messages());
+        world.come_to_rest();
+        assert_eq!(world.done.len() + world.dropped, 200);
+        assert!((16..=20).contains(&world.done.len()), "{}", world.done.len());
+        assert_eq!(world.left_in_store(), 0);
+    }
+}
+
+/// What was read was dropped, all of it, because it was the oldest.
+#[test]
+fn a_client_gets_what_it_can_take_though_more_comes_than_goes() {
+    let mut world = World::new(150, 4, 16);
+    world.come_or_go();
+    world.publish(30);
+    for _ in 0..20 {
+        world.look();
+        world.publish(30);
+        world.hand_over();
+        world.collect();
+        (0..4).for_each(|_| world.acknowledge());
+    }
+    assert!(world.done.len() >= 40, "{}", world.done.len());
+}
+
+/// A window's worth of each absent client's queue was in memory, once that was full.
+#[test]
+fn of_an_absent_client_s_full_queue_hardly_anything_is_in_memory() {
+    let mut world = World::new(1 << 20, 1, 2_000);
+    world.publish(2_000);
+    for _ in 0..5 {
+        world.publish(1);
+        world.look();
+        world.hand_over();
+    }
+    assert_eq!((world.outbox.queued_messages(), world.dropped), (2_000, 5));
+    assert!(world.outbox.stored_bytes_in_memory() < 8 * 1024, "{}", world.outbox.stored_bytes_in_memory());
 }
