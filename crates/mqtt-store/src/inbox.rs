@@ -24,8 +24,8 @@ pub(crate) struct Inbox {
     places: VecDeque<Place>,
     /// No message with a greater key has come in, or is in the engine; `None` as long as nobody has looked.
     newest: Option<MessageKey>,
-    /// The greatest key of a message that is spoken of here, for each session.
-    latest: FxHashMap<SessionKey, MessageKey>,
+    /// What is said here of each session's messages. Of some who are spoken of no more it is still here.
+    spoken: FxHashMap<SessionKey, Spoken>,
     bytes: usize,
 }
 
@@ -52,6 +52,14 @@ struct Place {
     receivers: u64,
 }
 
+/// What is said of a session's messages.
+struct Spoken {
+    /// The greatest key.
+    latest: MessageKey,
+    /// The last slot of this session, counted from the first that ever was. Once it is gone, so are those before it.
+    last: u64,
+}
+
 impl Inbox {
     /// An inbox of an engine in which no message has a greater key; `None` if nobody has looked.
     pub(crate) fn new(newest: Option<MessageKey>) -> Self {
@@ -75,7 +83,7 @@ impl Inbox {
 
     /// Whether anything here is about a message for this session with a greater key.
     pub(crate) fn speaks_of(&self, session: SessionKey, after: MessageKey) -> bool {
-        self.latest.get(&session).is_some_and(|latest| *latest > after)
+        self.spoken.get(&session).is_some_and(|spoken| spoken.last >= self.gone && spoken.latest > after)
     }
 
     /// Takes a record of the group with this mark. What it returns is to be dropped: elsewhere, as others wait for this inbox.
@@ -131,7 +139,7 @@ impl Inbox {
         mem::swap(&mut self.slots, slots);
         self.gone += slots.len() as u64;
         self.places.clear();
-        self.latest.clear();
+        self.spoken.clear();
         self.bytes = 0;
     }
 
@@ -139,7 +147,7 @@ impl Inbox {
     pub(crate) fn shrink_to(&mut self, places: usize) {
         self.slots.shrink_to(places);
         self.places.shrink_to(places);
-        self.latest.shrink_to(places);
+        self.spoken.shrink_to(places);
     }
 
     fn note(&mut self, record: &Record) {
@@ -154,8 +162,24 @@ impl Inbox {
             }
             _ => return,
         };
-        let latest = self.latest.entry(session).or_default();
-        *latest = key.max(*latest);
+        self.forget_gone();
+        let last = self.gone + self.slots.len() as u64;
+        let spoken = self.spoken.entry(session).or_insert(Spoken { latest: key, last });
+        let before = if spoken.last < self.gone { 0 } else { spoken.latest };
+        *spoken = Spoken { latest: key.max(before), last };
+    }
+
+    /// Makes room, if there is none, by forgetting those of whom nothing is here any more. That is seldom: afterwards half of it
+    /// is free. To look after each slot that goes would cost each message.
+    fn forget_gone(&mut self) {
+        let room = self.spoken.capacity();
+        if self.spoken.len() < room {
+            return;
+        }
+        self.spoken.retain(|_, spoken| spoken.last >= self.gone);
+        if self.spoken.len() > room / 2 {
+            self.spoken.reserve(room);
+        }
     }
 
     /// Lets go of the empty places at the front.
@@ -371,6 +395,38 @@ mod tests {
         }
         inbox.take(&mut VecDeque::new());
         assert!(!inbox.speaks_of(1, 4));
+    }
+
+    /// Under load it is never taken as a whole.
+    #[test]
+    fn it_forgets_of_whom_it_speaks_no_more() {
+        let (mut inbox, mut slots) = (Inbox::new(Some(0)), VecDeque::new());
+        for session in 1..10_000 {
+            inbox.push(session, Record::SessionEnded { session });
+            inbox.push(session, queued(10_000, session));
+            inbox.push(session, done(10_000, session));
+            assert!(inbox.speaks_of(session, 9));
+            assert!(inbox.take_until(session, 9, &mut slots));
+            assert!(!inbox.speaks_of(session, 9) && !inbox.speaks_of(10_000, 0));
+            slots.clear();
+        }
+        assert!(inbox.spoken.len() < 10, "{}", inbox.spoken.len());
+    }
+
+    /// What was said first may have been about the latest, and be gone.
+    #[test]
+    fn it_speaks_of_a_session_until_the_last_word_is_gone() {
+        let mut inbox = Inbox::new(Some(9));
+        for (mark, record) in [(1, queued(1, 12)), (2, sent(1, 3)), (3, done(1, 3)), (4, queued(2, 13))] {
+            inbox.push(mark, record);
+        }
+        let mut slots = VecDeque::new();
+        for (mark, expected) in [(1, true), (2, true), (3, false), (4, false)] {
+            inbox.take_until(mark, 9, &mut slots);
+            assert_eq!(inbox.speaks_of(1, 2), expected, "after {mark}");
+        }
+        inbox.push(5, sent(1, 4));
+        assert!(inbox.speaks_of(1, 3) && !inbox.speaks_of(1, 4), "what was said before is forgotten");
     }
 
     #[test]
