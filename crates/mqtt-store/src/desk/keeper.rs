@@ -116,15 +116,18 @@ impl<M: Medium> Desk<M> {
 
     /// The engine has everything up to this mark, which is so many groups in all.
     pub(crate) fn settle(&self, mark: u64, groups: u64) {
-        {
+        let has_room_again = {
             let wal = &mut self.log.lock().wal;
             wal.forget(groups);
-            self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
-        }
+            self.note_room(wal)
+        };
         self.publish(mark);
         let is_urgent = {
             let mut tray = self.tray.lock();
             tray.settled = mark;
+            if has_room_again {
+                self.call_writer(&mut tray);
+            }
             tray.is_urgent
         };
         self.room.notify_all();

@@ -49,6 +49,8 @@ pub(crate) struct Desk<M> {
     durable: AtomicU64,
     /// So many groups the engine should be told of, for want of room in the log; 0: there is room.
     old_groups: AtomicU64,
+    /// Nothing more is written to the log before it has.
+    is_log_full: AtomicBool,
     /// Up to here so much waits that nobody should begin more.
     congested_until: AtomicU64,
     waiters: Waiters,
@@ -136,6 +138,7 @@ impl<M: Medium> Desk<M> {
             groups_before,
             durable: AtomicU64::new(0),
             old_groups: AtomicU64::new(0),
+            is_log_full: AtomicBool::new(false),
             congested_until: AtomicU64::new(0),
             waiters: Waiters::default(),
             failure: OnceLock::new(),
@@ -185,9 +188,9 @@ impl<M: Medium> Desk<M> {
         Mark(mark)
     }
 
-    /// So much waits for the engine that nothing more is acknowledged until it has been told of it.
+    /// So much waits for the engine, here or in the log, that nothing more is acknowledged until it has been told of it.
     fn is_congested(&self, tray: &Tray) -> bool {
-        tray.inbox.bytes() > self.max_pending_bytes / 2
+        tray.inbox.bytes() > self.max_pending_bytes / 2 || self.is_log_full.load(Ordering::Relaxed)
     }
 
     /// Whether the engine has to be told now.
@@ -315,7 +318,7 @@ impl<M: Medium> Desk<M> {
         let written = self.log_steps.count(|| wal.write(spare));
         let (now, took) = (Instant::now(), begun.elapsed());
         spare.clear();
-        self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
+        self.note_room(wal);
         drop(log);
         match written {
             Ok(()) if self.failure.get().is_none() => {
@@ -324,6 +327,9 @@ impl<M: Medium> Desk<M> {
                 // The last thing: who finds the log taken relies on it.
                 let mut tray = self.tray.lock();
                 tray.rested_at = (took < SHORT_SYNC).then(|| now + REST);
+                if self.is_log_full.load(Ordering::Relaxed) {
+                    self.call_keeper(&mut tray);
+                }
                 return tray.is_urgent;
             }
             // It took too long, and everybody was told that it had failed.
@@ -331,6 +337,14 @@ impl<M: Medium> Desk<M> {
             Err(error) => self.fail(error),
         }
         false
+    }
+
+    /// Whoever has written, or made room, says how much there is before he lets go of the log, and looks at the tray only then:
+    /// who waits for room is found there, or has seen that there is some. Whether there is some again.
+    fn note_room(&self, wal: &Wal<M>) -> bool {
+        self.old_groups.store(wal.old_groups(), Ordering::Relaxed);
+        let is_full = wal.is_full();
+        self.is_log_full.swap(is_full, Ordering::Relaxed) && !is_full
     }
 
     /// Writes whatever came in while it wrote what had come before, to the end.

@@ -29,6 +29,8 @@ use crate::options::Durability;
 
 /// How many files there are. All may be in use; then the one that is being written grows.
 pub(crate) const FILES: usize = 4;
+/// With so many times what they have in all the log is full: a start has to read it.
+const MOST_ROUNDS: u64 = 2;
 const MAGIC: u32 = u32::from_be_bytes(*b"GQ3F");
 const HEAD: usize = 40;
 const ALIGNMENT: usize = 8;
@@ -70,11 +72,20 @@ pub(crate) struct Wal<M> {
     len: u64,
     /// How long the files are on the disk.
     lengths: [u64; FILES],
-    /// Files with groups that the engine may not have, oldest first, and the number of groups up to their ends.
-    full: VecDeque<(usize, u64)>,
+    /// Files with groups that the engine may not have, oldest first.
+    full: VecDeque<Full>,
     free: VecDeque<usize>,
     /// Groups that were written.
     groups: u64,
+    /// Groups that the engine has: it may be ahead.
+    known: u64,
+}
+
+struct Full {
+    file: usize,
+    /// The number of groups up to its end.
+    until: u64,
+    len: u64,
 }
 
 /// Groups on their way to the log.
@@ -173,8 +184,12 @@ impl<M: Medium> Wal<M> {
         let (full, free) = (VecDeque::new(), (1..FILES).collect());
         // Not to know a length costs no more than to make the file as long again.
         let lengths = std::array::from_fn(|file| medium.len(file).unwrap_or_default());
-        let mut log = Self { medium, durability, file_bytes, active: 0, len: 0, lengths, full, free, groups };
-        log.cut_to_size();
+        let known = groups;
+        let mut log =
+            Self { medium, durability, file_bytes, active: 0, len: 0, lengths, full, free, groups, known };
+        for file in 0..FILES {
+            log.cut_to_size(file);
+        }
         log
     }
 
@@ -183,9 +198,9 @@ impl<M: Medium> Wal<M> {
         if self.len >= self.file_bytes
             && let Some(next) = self.free.pop_front()
         {
-            self.full.push_back((self.active, self.groups));
+            self.full.push_back(Full { file: self.active, until: self.groups, len: self.len });
             (self.active, self.len) = (next, 0);
-            self.cut_to_size();
+            self.forget(self.known);
         }
         let bytes = frame.seal(self.medium.seed(), self.groups, self.durability);
         let end = self.len + bytes.len() as u64;
@@ -212,10 +227,10 @@ impl<M: Medium> Wal<M> {
     }
 
     /// Gives back what a file has become too long by while the engine did not follow.
-    fn cut_to_size(&mut self) {
-        if let Some(length) = self.lengths.get_mut(self.active)
+    fn cut_to_size(&mut self, file: usize) {
+        if let Some(length) = self.lengths.get_mut(file)
             && *length / 2 > self.file_bytes
-            && self.medium.cut(self.active, self.file_bytes).is_ok()
+            && self.medium.cut(file, self.file_bytes).is_ok()
         {
             *length = self.file_bytes;
         }
@@ -228,14 +243,23 @@ impl<M: Medium> Wal<M> {
 
     /// The engine has so many groups, and will have them after whatever ours survives.
     pub(crate) fn forget(&mut self, groups: u64) {
-        while let Some((file, _)) = self.full.pop_front_if(|(_, until)| *until <= groups) {
+        self.known = groups.max(self.known);
+        while let Some(Full { file, .. }) = self.full.pop_front_if(|full| full.until <= self.known) {
             self.free.push_back(file);
+            self.cut_to_size(file);
         }
     }
 
     /// So many groups the engine should be told of, because half of the files are full of what it does not have: those in the
     /// oldest, of which the least is still of any use. 0 if there is room.
     pub(crate) fn old_groups(&self) -> u64 {
-        self.full.front().filter(|_| self.full.len() >= FILES / 2).map_or(0, |(_, until)| *until)
+        self.full.front().filter(|_| self.full.len() >= FILES / 2).map_or(0, |full| full.until)
+    }
+
+    /// It has so much that the engine does not have, and no free file, that nothing more should be written until the engine has
+    /// the [old groups](Self::old_groups), of which there are some then.
+    pub(crate) fn is_full(&self) -> bool {
+        let held = || self.full.iter().map(|full| full.len).sum::<u64>() + self.len;
+        self.free.is_empty() && held() / (MOST_ROUNDS * FILES as u64) >= self.file_bytes
     }
 }
