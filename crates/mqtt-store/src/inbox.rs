@@ -53,9 +53,12 @@ struct Place {
 }
 
 /// What is said of a session's messages.
+#[derive(Clone, Copy)]
 struct Spoken {
-    /// The greatest key.
-    latest: MessageKey,
+    /// The keys of new ones lie from here to here.
+    queued: (MessageKey, MessageKey),
+    /// The greatest key of those of which is said what became of them, but in the place of a new one.
+    acted: MessageKey,
     /// The last slot of this session, counted from the first that ever was. Once it is gone, so are those before it.
     last: u64,
 }
@@ -81,9 +84,16 @@ impl Inbox {
         self.bytes
     }
 
-    /// Whether anything here is about a message for this session with a greater key.
-    pub(crate) fn speaks_of(&self, session: SessionKey, after: MessageKey) -> bool {
-        self.spoken.get(&session).is_some_and(|spoken| spoken.last >= self.gone && spoken.latest > after)
+    /// Of this session's messages with keys after `after`, nothing here is about those before this key; `MessageKey::MAX`: about
+    /// none at all.
+    pub(crate) fn silent_until(&self, session: SessionKey, after: MessageKey) -> MessageKey {
+        let next = after.saturating_add(1);
+        match self.spoken.get(&session).filter(|spoken| spoken.last >= self.gone) {
+            // Which keys after it, nobody has noted.
+            Some(spoken) if spoken.acted > after => next,
+            Some(spoken) if spoken.queued.1 > after => spoken.queued.0.max(next),
+            _ => MessageKey::MAX,
+        }
     }
 
     /// Takes a record of the group with this mark. What it returns is to be dropped: elsewhere, as others wait for this inbox.
@@ -151,22 +161,29 @@ impl Inbox {
     }
 
     fn note(&mut self, record: &Record) {
-        let (session, key) = match *record {
-            Record::Queued { session, key, .. }
-            | Record::Sent { session, key, .. }
+        let (session, queued, acted) = match *record {
+            Record::Queued { session, key, .. } => (session, Some(key), 0),
+            Record::Sent { session, key, .. }
             | Record::Released { session, key }
-            | Record::Done { session, key } => (session, key),
+            | Record::Done { session, key } => (session, None, key),
             // All of them.
             Record::SessionStarted { session, .. } | Record::SessionEnded { session } => {
-                (session, MessageKey::MAX)
+                (session, None, MessageKey::MAX)
             }
             _ => return,
         };
         self.forget_gone();
         let last = self.gone + self.slots.len() as u64;
-        let spoken = self.spoken.entry(session).or_insert(Spoken { latest: key, last });
-        let before = if spoken.last < self.gone { 0 } else { spoken.latest };
-        *spoken = Spoken { latest: key.max(before), last };
+        let nothing = Spoken { queued: (MessageKey::MAX, 0), acted: 0, last };
+        let spoken = self.spoken.entry(session).or_insert(nothing);
+        if spoken.last < self.gone {
+            *spoken = nothing;
+        }
+        if let Some(key) = queued {
+            spoken.queued = (key.min(spoken.queued.0), key.max(spoken.queued.1));
+        }
+        spoken.acted = acted.max(spoken.acted);
+        spoken.last = last;
     }
 
     /// Makes room, if there is none, by forgetting those of whom nothing is here any more. That is seldom: afterwards half of it
@@ -304,6 +321,10 @@ mod tests {
         inbox
     }
 
+    fn speaks_of(inbox: &Inbox, session: SessionKey, after: MessageKey) -> bool {
+        inbox.silent_until(session, after) < MessageKey::MAX
+    }
+
     fn unpacked(slots: VecDeque<Slot>) -> Vec<Record> {
         slots.into_iter().flat_map(Slot::unpack).collect()
     }
@@ -391,10 +412,31 @@ mod tests {
             (4, 0, false),
             (5, 9, true),
         ] {
-            assert_eq!(inbox.speaks_of(session, after), expected, "{session} after {after}");
+            assert_eq!(speaks_of(&inbox, session, after), expected, "{session} after {after}");
         }
         inbox.take(&mut VecDeque::new());
-        assert!(!inbox.speaks_of(1, 4));
+        assert!(!speaks_of(&inbox, 1, 4));
+    }
+
+    /// Who reads on behind what he was sent need not wait for what is new.
+    #[test]
+    fn it_knows_from_where_on_it_speaks() {
+        let new = Record::SessionStarted { session: 3, client_id: "three".into() };
+        let messages = [done(1, 5), queued(1, 20), sent(1, 20), queued(1, 30), queued(2, 21), queued(3, 40)];
+        let inbox = inbox(messages.into_iter().chain([new]));
+        for (session, after, expected) in [
+            (1, 4, 5),
+            (1, 5, 20),
+            (1, 18, 20),
+            (1, 20, 21),
+            (1, 29, 30),
+            (1, 30, MessageKey::MAX),
+            (2, 0, 21),
+            (3, 0, 1),
+            (4, 0, MessageKey::MAX),
+        ] {
+            assert_eq!(inbox.silent_until(session, after), expected, "{session} after {after}");
+        }
     }
 
     /// Under load it is never taken as a whole.
@@ -405,9 +447,9 @@ mod tests {
             inbox.push(session, Record::SessionEnded { session });
             inbox.push(session, queued(10_000, session));
             inbox.push(session, done(10_000, session));
-            assert!(inbox.speaks_of(session, 9));
+            assert!(speaks_of(&inbox, session, 9));
             assert!(inbox.take_until(session, 9, &mut slots));
-            assert!(!inbox.speaks_of(session, 9) && !inbox.speaks_of(10_000, 0));
+            assert!(!speaks_of(&inbox, session, 9) && !speaks_of(&inbox, 10_000, 0));
             slots.clear();
         }
         assert!(inbox.spoken.len() < 10, "{}", inbox.spoken.len());
@@ -423,10 +465,10 @@ mod tests {
         let mut slots = VecDeque::new();
         for (mark, expected) in [(1, true), (2, true), (3, false), (4, false)] {
             inbox.take_until(mark, 9, &mut slots);
-            assert_eq!(inbox.speaks_of(1, 2), expected, "after {mark}");
+            assert_eq!(speaks_of(&inbox, 1, 2), expected, "after {mark}");
         }
         inbox.push(5, sent(1, 4));
-        assert!(inbox.speaks_of(1, 3) && !inbox.speaks_of(1, 4), "what was said before is forgotten");
+        assert!(speaks_of(&inbox, 1, 3) && !speaks_of(&inbox, 1, 4), "what was said before is forgotten");
     }
 
     #[test]

@@ -14,11 +14,13 @@ use crate::{
     in_order::{InOrder, Waiting},
 };
 
-/// A part of a queue to read, and the store as it was just after everything appended before was written.
+/// A part of a queue to read, and the store as it was just after it was asked for.
 pub(crate) struct Job<V> {
     pub(crate) view: Arc<V>,
     /// `None` if the session is over.
     pub(crate) place: Option<Place>,
+    /// Before this key, of the keys that are asked for, the view has everything that was appended.
+    pub(crate) known: MessageKey,
     pub(crate) read: QueueRead,
     pub(crate) deliver: DeliverPage,
 }
@@ -33,19 +35,31 @@ pub(crate) struct Place {
     pub(crate) sent: BTreeSet<MessageKey>,
 }
 
-/// Serves until nobody asks any more. What cannot be read is a failure of the whole store.
-pub(crate) fn read_all<V: Reads>(jobs: &Receiver<Job<V>>, fail: impl Fn(StoreError)) {
-    for Job { view, place, read, deliver } in jobs {
+/// Serves until nobody asks any more. What goes on beyond what the view has is asked for `again`. What cannot be read is a
+/// failure of the whole store.
+pub(crate) fn read_all<V: Reads>(
+    jobs: &Receiver<Job<V>>,
+    again: impl Fn(QueueRead, DeliverPage),
+    fail: impl Fn(StoreError),
+) {
+    for Job { view, place, known, read, deliver } in jobs {
         let page = match place {
             Some(place) => page(&*view, &place, read.most_bytes),
             None => Ok(QueuePage { messages: Vec::new(), is_last: true }),
         };
         drop(view); // It keeps the engine from forgetting what has been deleted since.
         match page {
-            Ok(page) => deliver(page),
+            Ok(page) if is_known(&page, known) => deliver(page),
+            Ok(_) => again(read, deliver),
             Err(error) => fail(error),
         }
     }
+}
+
+/// Whether it is full before this key.
+fn is_known(page: &QueuePage, known: MessageKey) -> bool {
+    let is_before = page.messages.last().is_some_and(|last| last.key < known);
+    known == MessageKey::MAX || is_before && !page.is_last
 }
 
 fn page<R: Reads>(engine: &R, place: &Place, most_bytes: usize) -> Result<QueuePage, StoreError> {

@@ -18,7 +18,7 @@ use mqtt_broker::store::{BatchCounts, DeliverPage, Mark, MessageKey, QueueRead, 
 use parking_lot::Mutex;
 
 use crate::{
-    desk::Desk,
+    desk::{Ask, Desk},
     engine::{Engine, Reads},
     inbox::{Inbox, Slot},
     ledger::Ledger,
@@ -66,7 +66,11 @@ impl<M: Medium> Writer<M> {
         let theirs = Arc::clone(&desk);
         let mut others = vec![spawn("store-reader", move || {
             let _tells = TellsOfPanic(&*theirs);
-            pages::read_all(&taken, |error| theirs.fail(error));
+            pages::read_all(
+                &taken,
+                |read, deliver| theirs.read_all(read, deliver),
+                |error| theirs.fail(error),
+            );
         })?];
         if durability == Durability::Sync {
             let theirs = Arc::clone(&desk);
@@ -97,7 +101,7 @@ impl<M: Medium> Writer<M> {
         self.desk.set_newest(key);
     }
 
-    /// Has a part of a queue read once the engine has all about it that was appended before.
+    /// Has a part of a queue read, as it is with all that was appended before.
     pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
         self.desk.read(read, deliver);
     }
@@ -215,11 +219,12 @@ fn keep<E: Engine, M: Medium, V: Reads>(
                 break;
             }
         }
-        if !taken.reads.is_empty() {
+        if !taken.asks.is_empty() {
             let view = Arc::new(view());
-            for (read, deliver) in taken.reads {
+            for (Ask { read, deliver, .. }, known) in taken.asks {
+                let (view, place) = (Arc::clone(&view), ledger.place(&read));
                 // If the reader has ended, so has the store.
-                let _ = jobs.send(Job { view: Arc::clone(&view), place: ledger.place(&read), read, deliver });
+                let _ = jobs.send(Job { view, place, known, read, deliver });
             }
         }
     }

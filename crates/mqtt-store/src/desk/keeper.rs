@@ -1,11 +1,11 @@
 //! The keeper's side of the desk: what the engine is to be told and when, and that it has been.
 
-use std::{collections::VecDeque, mem, sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 
-use mqtt_broker::store::{DeliverPage, QueueRead};
+use mqtt_broker::store::MessageKey;
 use parking_lot::MutexGuard;
 
-use super::{Desk, Rest, Tray};
+use super::{Ask, Desk, Rest, Tray};
 use crate::{inbox::Slot, options::Durability, wal::Medium};
 
 /// How often the keeper looks around while things come in. Without a writer, what nobody waits for is in the log after as long.
@@ -24,7 +24,8 @@ pub(crate) struct Taken {
     pub(crate) slots: VecDeque<Slot>,
     /// `None`: nothing.
     pub(crate) mark: Option<u64>,
-    pub(crate) reads: Vec<(QueueRead, DeliverPage)>,
+    /// Each with the key before which the engine knows all of its queue then.
+    pub(crate) asks: Vec<(Ask, MessageKey)>,
 }
 
 impl<M: Medium> Desk<M> {
@@ -37,13 +38,13 @@ impl<M: Medium> Desk<M> {
                 break tray;
             }
             let mark = self.is_old(&tray);
-            if mark.is_some() || !may_rest || !tray.reads.is_empty() {
-                // Of what these ask for nothing is here. Those that come while others have their turn may ask for more.
-                let reads = mem::take(&mut tray.reads);
+            if mark.is_some() || !may_rest || !tray.asks.is_empty() {
+                // Those that come while others have their turn may ask for what is here.
+                let asks = tray.take_asks();
                 if let Some(mark) = mark {
                     self.take_until(mark, &mut slots, tray)?;
                 }
-                return Some(Taken { slots, mark, reads });
+                return Some(Taken { slots, mark, asks });
             }
             if tray.told == tray.appended {
                 tray.keeper = Rest::Asleep;
@@ -82,7 +83,7 @@ impl<M: Medium> Desk<M> {
         self.room.notify_all();
         self.call_writer(&mut tray);
         tray.told = tray.appended;
-        let taken = Taken { slots, mark: Some(tray.told), reads: mem::take(&mut tray.reads) };
+        let taken = Taken { slots, mark: Some(tray.told), asks: tray.take_asks() };
         drop(tray);
         if self.durability == Durability::Os && !self.waiters.are_none() {
             self.write_in_turn(); // It may have been too much until now.

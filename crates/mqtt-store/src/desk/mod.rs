@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mqtt_broker::store::{BatchCounter, DeliverPage, Mark, QueueRead, Record, StoreError};
+use mqtt_broker::store::{BatchCounter, DeliverPage, Mark, MessageKey, QueueRead, Record, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
@@ -82,7 +82,7 @@ struct Tray {
     /// Somebody waits for the engine to have everything.
     is_asked: bool,
     /// At most one a session.
-    reads: Vec<(QueueRead, DeliverPage)>,
+    asks: Vec<Ask>,
     /// Whether they wait to be called.
     keeper: Rest,
     writer: Rest,
@@ -103,7 +103,31 @@ enum Rest {
     Asleep,
 }
 
+/// Somebody wants a part of a queue.
+pub(crate) struct Ask {
+    pub(crate) read: QueueRead,
+    pub(crate) deliver: DeliverPage,
+    /// What the engine has is not enough: it has to be told of everything first.
+    is_for_all: bool,
+}
+
 impl Tray {
+    /// Whether the engine has to be told before it can be asked for this.
+    fn has_to_wait(&self, ask: &Ask) -> bool {
+        let Ask { read: QueueRead { session, after, .. }, is_for_all, .. } = *ask;
+        let known = self.inbox.silent_until(session, after);
+        known < MessageKey::MAX && (is_for_all || known <= after.saturating_add(1))
+    }
+
+    /// What was asked for, each with the key before which the engine knows all of it.
+    fn take_asks(&mut self) -> Vec<(Ask, MessageKey)> {
+        let with_known = |ask: Ask| {
+            let known = self.inbox.silent_until(ask.read.session, ask.read.after);
+            (ask, known)
+        };
+        mem::take(&mut self.asks).into_iter().map(with_known).collect()
+    }
+
     /// Whether the writer and the disk have nothing to do, and a sync took little last time.
     fn has_rested(&self) -> bool {
         self.writer == Rest::Asleep && self.rested_at.is_some_and(|at| at <= Instant::now())
@@ -120,7 +144,7 @@ impl<M: Medium> Desk<M> {
             told: 0,
             settled: 0,
             is_asked: false,
-            reads: Vec::new(),
+            asks: Vec::new(),
             keeper: Rest::None,
             writer: Rest::None,
             is_urgent: false,
@@ -197,7 +221,7 @@ impl<M: Medium> Desk<M> {
     fn is_due(&self, tray: &Tray) -> bool {
         tray.closed
             || tray.is_asked
-            || tray.reads.iter().any(|(read, _)| tray.inbox.speaks_of(read.session, read.after))
+            || tray.asks.iter().any(|ask| tray.has_to_wait(ask))
             || tray.inbox.bytes() > self.max_pending_bytes / 4
     }
 
@@ -207,11 +231,21 @@ impl<M: Medium> Desk<M> {
         }
     }
 
-    /// Has a part of a queue read once the engine has all about it that was appended before.
+    /// Has a part of a queue read: once the engine has all about the queue that was appended before, or where a part that is full
+    /// lies before all that it does not have.
     pub(crate) fn read(&self, read: QueueRead, deliver: DeliverPage) {
+        self.ask(Ask { read, deliver, is_for_all: false });
+    }
+
+    /// The part that was asked for is not full before what the engine does not have.
+    pub(crate) fn read_all(&self, read: QueueRead, deliver: DeliverPage) {
+        self.ask(Ask { read, deliver, is_for_all: true });
+    }
+
+    fn ask(&self, ask: Ask) {
         let mut tray = self.tray.lock();
         if !tray.closed {
-            tray.reads.push((read, deliver));
+            tray.asks.push(ask);
             self.call_keeper(&mut tray);
         }
     }
@@ -385,7 +419,7 @@ impl<M: Medium> Desk<M> {
             tray.frame.clear();
             tray.told = tray.appended;
             self.close_tray(&mut tray);
-            (slots, mem::take(&mut tray.reads))
+            (slots, mem::take(&mut tray.asks))
         };
         drop(dropped);
         self.wake_satisfied();

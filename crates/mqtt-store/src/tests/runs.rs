@@ -74,9 +74,10 @@ pub(super) fn read(
         let read = QueueRead { session, after, most_bytes: 4_000 };
         let place = ledger.place(&read);
         let deliver = Box::new(move |page| deliver.send(page).unwrap());
-        jobs.send(Job { view: Arc::new(disk.clone()), place, read, deliver }).unwrap();
+        jobs.send(Job { view: Arc::new(disk.clone()), place, known: MessageKey::MAX, read, deliver })
+            .unwrap();
         drop(jobs);
-        pages::read_all(&taken, |error| panic!("{error}"));
+        pages::read_all(&taken, |_, _| panic!("all is known"), |error| panic!("{error}"));
         let page = page.recv().unwrap();
         keys.extend(page.messages.iter().map(|queued| queued.key));
         after = keys.last().copied().unwrap_or(after);

@@ -127,7 +127,7 @@ fn taken_while(act: impl FnOnce(&Desk<Disk>)) -> Option<(u64, u64, usize)> {
     let theirs = Arc::clone(&desk);
     let keeper = thread::spawn(move || {
         let taken = theirs.next(VecDeque::new(), true)?;
-        Some((taken.mark.unwrap(), taken.slots.len() as u64, taken.reads.len()))
+        Some((taken.mark.unwrap(), taken.slots.len() as u64, taken.asks.len()))
     });
     act(&desk);
     keeper.join().unwrap()
