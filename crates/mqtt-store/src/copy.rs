@@ -14,9 +14,15 @@ use crate::{
 /// A batch of the copy ends after so many bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Copies every row, with its checksum looked at. How many batches it took: the copy counts its own.
-pub(crate) fn copy(from: &impl Reads, to: &impl Engine, mut walk: Walk<'_>) -> Result<u64, StoreError> {
-    let mut copy = Copy { to, batch: Vec::new(), bytes: 0, batches: 0, encoder: Encoder::default() };
+/// Copies every row, with its checksum looked at. How many batches it took: the copy counts its own, and seals them with its
+/// own seed.
+pub(crate) fn copy(
+    from: &impl Reads,
+    to: &impl Engine,
+    seed: u64,
+    mut walk: Walk<'_>,
+) -> Result<u64, StoreError> {
+    let mut copy = Copy { to, seed, batch: Vec::new(), bytes: 0, batches: 0, encoder: Encoder::default() };
     for table in Table::ALL {
         for row in from.rows(table, &[], None) {
             let (key, value) = row?;
@@ -41,6 +47,7 @@ pub(crate) fn copy(from: &impl Reads, to: &impl Engine, mut walk: Walk<'_>) -> R
 
 struct Copy<'a, E> {
     to: &'a E,
+    seed: u64,
     batch: Vec<Change>,
     bytes: usize,
     batches: u64,
@@ -50,7 +57,7 @@ struct Copy<'a, E> {
 impl<E: Engine> Copy<'_, E> {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.batches += 1;
-        let mark = Value::Mark { number: self.batches, synced: false, groups: 0 };
+        let mark = Value::mark(self.batches, false, 0, self.seed);
         let value = self.encoder.encode(Table::Meta, MARK_KEY, &mark);
         let mut batch = std::mem::take(&mut self.batch);
         batch.push(Change { table: Table::Meta, key: MARK_KEY.into(), value: Some(value) });

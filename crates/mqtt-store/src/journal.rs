@@ -3,7 +3,8 @@
 //! After a crash the last batch may be torn, and the engine drops it, rightly: it was not acknowledged. But the engine
 //! drops as silently what follows a damaged byte in the middle, and that was. So every batch of ours ends with a number,
 //! one more than the batch before: if behind the damage there is a number that a torn last batch cannot explain, the store
-//! is not opened.
+//! is not opened. A number is believed only with the store's seal: what is behind a torn place may be a payload, and a
+//! client may put whatever it likes there, a whole batch too.
 //!
 //! After a clean end that left all of it in sorted files the engine need not read it again: then it is emptied.
 //!
@@ -26,7 +27,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     directory::{damage, failed},
-    encoding::{MARK_KEY, mark_at},
+    encoding::{MARK_KEY, MarkFound, mark_at},
 };
 
 const START: u8 = 1;
@@ -45,8 +46,8 @@ pub(crate) struct Found {
 }
 
 /// Checks the journal in this directory, and cuts off a torn last batch. `synced` is the number of a batch that is known
-/// to have been synced.
-pub(crate) fn check(directory: &Path, synced: u64) -> Result<Found, StoreError> {
+/// to have been synced, `seed` what seals are made with.
+pub(crate) fn check(directory: &Path, synced: u64, seed: u64) -> Result<Found, StoreError> {
     let files = files(directory)?;
     if files.is_empty() {
         return Err(damage(directory, "the engine's journal is missing"));
@@ -54,10 +55,16 @@ pub(crate) fn check(directory: &Path, synced: u64) -> Result<Found, StoreError> 
     let Found { mut last, mut bytes } = Found::default();
     let mut torn: Option<Torn> = None;
     for (path, _) in &files {
-        let mut journal = Journal::open(path)?;
+        let mut journal = Journal::open(path, seed)?;
         let mut valid_len = 0;
         if torn.is_none() {
-            while let Some(number) = journal.batch()? {
+            while let Some(MarkFound { number, is_sealed, .. }) = journal.batch()? {
+                if !is_sealed {
+                    return Err(damage(
+                        path,
+                        &format!("batch {number} is not of the store that the log is of"),
+                    ));
+                }
                 if let Some(last) = last
                     && last.checked_add(1) != Some(number)
                 {
@@ -174,6 +181,7 @@ fn files(directory: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
 
 struct Journal<'a> {
     path: &'a Path,
+    seed: u64,
     file: BufReader<File>,
     len: u64,
     position: u64,
@@ -189,26 +197,27 @@ struct Rest {
 }
 
 impl<'a> Journal<'a> {
-    fn open(path: &'a Path) -> Result<Self, StoreError> {
+    fn open(path: &'a Path, seed: u64) -> Result<Self, StoreError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (len, file) = opened.map_err(|error| failed("open", path, &error))?;
-        Ok(Self { path, file: BufReader::with_capacity(1 << 18, file), len, position: 0, bytes: Vec::new() })
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(Self { path, seed, file, len, position: 0, bytes: Vec::new() })
     }
 
-    /// Reads a batch: its number. `None` where there is no whole batch of ours.
-    fn batch(&mut self) -> Result<Option<u64>, StoreError> {
+    /// Reads a batch: its mark. `None` where there is no whole batch of ours.
+    fn batch(&mut self) -> Result<Option<MarkFound>, StoreError> {
         self.try_batch().map_err(|error| failed("read", self.path, &error))
     }
 
-    fn try_batch(&mut self) -> io::Result<Option<u64>> {
+    fn try_batch(&mut self) -> io::Result<Option<MarkFound>> {
         let Some([START, i0, i1, i2, i3, ..]) = self.take::<13>()? else { return Ok(None) };
-        let (mut hash, mut number) = (Xxh3::new(), None);
+        let (mut hash, mut mark) = (Xxh3::new(), None);
         for _ in 0..u32::from_le_bytes([i0, i1, i2, i3]) {
             if !self.read_item()? {
                 return Ok(None);
             }
             hash.update(&self.bytes);
-            number = self.bytes.get(ITEM_HEAD..).and_then(mark_at).map(|(number, _)| number);
+            mark = self.bytes.get(ITEM_HEAD..).and_then(|row| mark_at(row, self.seed));
         }
         let is_whole = match self.take::<13>()? {
             Some([END, checksum @ .., t0, t1, t2, t3]) => {
@@ -216,7 +225,7 @@ impl<'a> Journal<'a> {
             }
             _ => false,
         };
-        Ok(number.filter(|_| is_whole))
+        Ok(mark.filter(|_| is_whole))
     }
 
     /// Reads an item into `bytes`.
@@ -293,8 +302,9 @@ impl<'a> Journal<'a> {
             }
             rest.is_clean = false;
             let marks = (0..piece.len()).filter_map(|at| {
-                let bytes = piece.get(at..)?;
-                if bytes.starts_with(MARK_KEY) { mark_at(bytes) } else { None }
+                let bytes = piece.get(at..).filter(|bytes| bytes.starts_with(MARK_KEY))?;
+                let mark = mark_at(bytes, self.seed).filter(|mark| mark.is_sealed)?;
+                Some((mark.number, mark.synced))
             });
             rest.latest = rest.latest.max(marks.max());
         }
@@ -311,6 +321,12 @@ mod tests {
 
     const PAGE: usize = 4096;
     const PIECE: usize = 1 << 18;
+    const SEED: u64 = 5;
+
+    fn mark(seed: u64) -> Vec<u8> {
+        let value = Value::mark(7, true, 9, seed);
+        [MARK_KEY, &Encoder::default().encode(Table::Meta, MARK_KEY, &value)].concat()
+    }
 
     /// What is found in a file of zeros into which these bytes were written.
     fn rest_of(len: usize, bytes: &[u8], at: usize) -> Rest {
@@ -318,7 +334,7 @@ mod tests {
         content[at..at + bytes.len()].copy_from_slice(bytes);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        Journal::open(file.path()).unwrap().rest(0).unwrap()
+        Journal::open(file.path(), SEED).unwrap().rest(0).unwrap()
     }
 
     #[test]
@@ -331,13 +347,18 @@ mod tests {
 
     #[test]
     fn the_number_of_a_batch_is_found_wherever_it_stands_among_zeros() {
-        let value = Value::Mark { number: 7, synced: true, groups: 9 };
-        let mark = [MARK_KEY, &Encoder::default().encode(Table::Meta, MARK_KEY, &value)].concat();
+        let mark = mark(SEED);
         let len = 2 * PIECE + 3 * PAGE;
         for at in [0, PAGE - 1, PAGE, PIECE - mark.len(), PIECE - 1, PIECE, PIECE + 5, len - mark.len()] {
             let rest = rest_of(len, &mark, at);
             assert!(!rest.is_clean, "at byte {at}");
             assert_eq!(rest.latest, Some((7, true)), "at byte {at}");
         }
+    }
+
+    #[test]
+    fn a_number_without_the_seal_of_the_store_is_none() {
+        let rest = rest_of(PAGE, &mark(SEED + 1), 100);
+        assert!(!rest.is_clean && rest.latest.is_none());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     ledger::Ledger,
     lines, manifest,
     options::{Durability, StoreOptions},
-    wal::Files,
+    wal::{Files, Medium},
     writer::Writer,
 };
 
@@ -76,11 +76,16 @@ impl FjallStore {
 
     fn open_in(directory: Directory, options: &StoreOptions) -> Result<Self, StoreError> {
         let Synced { mut number, is_sorted } = directory.synced()?;
+        let log = if directory.is_new() {
+            Files::create(&directory.log())?
+        } else {
+            Files::open(&directory.log())?
+        };
         let mut journal_bytes = 0;
         if !directory.is_new() {
             // One is the engine's own.
             manifest::check(&directory.engine(), Table::ALL.len() + 1)?;
-            let found = journal::check(&directory.engine(), number)?;
+            let found = journal::check(&directory.engine(), number, log.seed())?;
             if is_sorted && found.last == Some(number) {
                 journal::empty(&directory.engine())?;
             } else {
@@ -89,12 +94,7 @@ impl FjallStore {
             number = number.max(found.last.unwrap_or_default());
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options, journal_bytes)?);
-        let mut ledger = Ledger::open(Arc::clone(&engine), number, options.bulk())?;
-        let log = if directory.is_new() {
-            Files::create(&directory.log())?
-        } else {
-            Files::open(&directory.log())?
-        };
+        let mut ledger = Ledger::open(Arc::clone(&engine), log.seed(), number, options.bulk())?;
         ledger.catch_up(&log, options.durability)?;
         let newest_done = ledger.newest_done();
         let viewed = Arc::clone(&engine);
@@ -128,8 +128,8 @@ impl FjallStore {
     pub fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let directory = Directory::create(dir)?;
         let copy = FjallEngine::open(&directory.engine(), &StoreOptions::new(dir), 0)?;
-        Files::create(&directory.log())?;
-        let batches = copy::copy(&self.view()?, &copy, self.walk(progress))?;
+        let seed = Files::create(&directory.log())?.seed();
+        let batches = copy::copy(&self.view()?, &copy, seed, self.walk(progress))?;
         copy.sync()?;
         directory.set_synced(Synced { number: batches, is_sorted: false })?;
         drop(copy);

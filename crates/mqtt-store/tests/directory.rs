@@ -107,7 +107,7 @@ fn may_hold_what_an_earlier_start_left() {
 
 #[test]
 fn another_version_is_refused() {
-    for (version, said) in [("5", "a newer version"), ("3", "an older version")] {
+    for (version, said) in [("6", "a newer version"), ("4", "an older version")] {
         let directory = tempfile::tempdir().unwrap();
         drop(open(directory.path()).unwrap());
         fs::write(directory.path().join("gmqtt-store"), format!("gmqtt-store {version}\n")).unwrap();
@@ -124,7 +124,7 @@ fn another_version_is_refused() {
 fn a_first_start_that_did_not_get_through_is_begun_again() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).unwrap());
-    fs::write(directory.path().join("gmqtt-store"), "gmqtt-store 4 new\n").unwrap();
+    fs::write(directory.path().join("gmqtt-store"), "gmqtt-store 5 new\n").unwrap();
     fs::remove_file(directory.path().join("db/0.jnl")).unwrap();
     drop(open(directory.path()).unwrap());
     assert!(open(directory.path()).is_ok());

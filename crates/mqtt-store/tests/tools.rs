@@ -152,7 +152,7 @@ fn a_backup_goes_nowhere_else() {
 fn info_counts_rows() {
     let directory = tempfile::tempdir().unwrap();
     let info = store(&directory).info(&mut |_| {}).unwrap();
-    assert_eq!(info.format_version, 4);
+    assert_eq!(info.format_version, 5);
     assert!(info.disk_bytes > 0);
     let rows = |table| info.rows.iter().find(|(name, _)| *name == table).map(|(_, rows)| *rows);
     let counted = ["sessions", "subscriptions", "queue", "messages", "retained", "wills"].map(rows);

@@ -25,7 +25,7 @@ pub(crate) use self::{
 };
 
 /// The version of everything in this folder. A store of another version is refused.
-pub(crate) const FORMAT_VERSION: u32 = 4;
+pub(crate) const FORMAT_VERSION: u32 = 5;
 
 /// The store's own number of a session. The broker's numbers may come again after a restart; these do not while a trace
 /// of the session is left.
@@ -95,6 +95,10 @@ pub(crate) const EPOCH_KEY: &[u8] = b"gmqtt/epoch";
 /// Messages of a run: a bit each in its gaps.
 pub(crate) const MOST_IN_A_RUN: usize = 64;
 const CHECKSUM_LEN: usize = 4;
+/// Of what a mark says, without its seal.
+const MARK_LEN: usize = 8 + 1 + 8;
+const SEAL_LEN: usize = 8;
+
 /// Builds values one after the other in one buffer.
 #[derive(Default)]
 pub(crate) struct Encoder(Vec<u8>);
@@ -134,11 +138,12 @@ pub(crate) fn damaged(table: Table, what: &str) -> StoreError {
 /// What a value says. One variant a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// The number of a batch, and how many groups of records it and those before it have taken in.
+    /// The number of a batch, and how many groups of records it and those before it have taken in. See [`Value::mark`].
     Mark {
         number: u64,
         synced: bool,
         groups: u64,
+        seal: u64,
     },
     Epoch(u32),
     Session {
@@ -209,12 +214,19 @@ pub(crate) enum Home {
 }
 
 impl Value {
+    /// The last row of a batch. Payloads stand in the engine's journal as they are, and may be made to look like one: but for its
+    /// seal, for which a client would have to know the store's seed.
+    pub(crate) fn mark(number: u64, synced: bool, groups: u64, seed: u64) -> Self {
+        let mut said = Vec::with_capacity(MARK_LEN);
+        write_mark(number, synced, groups, &mut said);
+        Self::Mark { number, synced, groups, seal: xxh3_64_with_seed(&said, seed) }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Mark { number, synced, groups } => {
-                out.extend_from_slice(&number.to_be_bytes());
-                out.push(u8::from(*synced));
-                out.extend_from_slice(&groups.to_be_bytes());
+            Self::Mark { number, synced, groups, seal } => {
+                write_mark(*number, *synced, *groups, out);
+                out.extend_from_slice(&seal.to_be_bytes());
             }
             Self::Epoch(number) | Self::Shares(number) => out.extend_from_slice(&number.to_be_bytes()),
             Self::Session { session, client_id } => {
@@ -262,7 +274,10 @@ impl Value {
         let mut body = Body::new(body);
         let value = match table {
             Table::Meta if key == EPOCH_KEY => Self::Epoch(body.u32()?),
-            Table::Meta => Self::Mark { number: body.u64()?, synced: body.flag()?, groups: body.u64()? },
+            Table::Meta => {
+                let (number, synced, groups) = (body.u64()?, body.flag()?, body.u64()?);
+                Self::Mark { number, synced, groups, seal: body.u64()? }
+            }
             Table::Sessions => Self::Session { session: body.u64()?, client_id: text(body.rest())? },
             Table::States => Self::State(State::read(&mut body)?),
             Table::Subscriptions => {
@@ -343,11 +358,28 @@ pub(crate) fn keys_of_run(key: &[u8], value: &[u8]) -> Result<Vec<MessageKey>, S
     }
 }
 
+fn write_mark(number: u64, synced: bool, groups: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&number.to_be_bytes());
+    out.push(u8::from(synced));
+    out.extend_from_slice(&groups.to_be_bytes());
+}
+
+/// What looks like the last row of a batch.
+pub(crate) struct MarkFound {
+    pub(crate) number: u64,
+    pub(crate) synced: bool,
+    /// Whether this store has written it.
+    pub(crate) is_sealed: bool,
+}
+
 /// A key and a value of the batch number as they follow each other in the engine's journal, if these bytes begin so.
-pub(crate) fn mark_at(bytes: &[u8]) -> Option<(u64, bool)> {
-    let value = bytes.strip_prefix(MARK_KEY)?.get(..17 + CHECKSUM_LEN)?;
+pub(crate) fn mark_at(bytes: &[u8], seed: u64) -> Option<MarkFound> {
+    let value = bytes.strip_prefix(MARK_KEY)?.get(..MARK_LEN + SEAL_LEN + CHECKSUM_LEN)?;
     match decode(Table::Meta, MARK_KEY, value) {
-        Ok(Value::Mark { number, synced, .. }) => Some((number, synced)),
+        Ok(found @ Value::Mark { number, synced, groups, .. }) => {
+            let is_sealed = found == Value::mark(number, synced, groups, seed);
+            Some(MarkFound { number, synced, is_sealed })
+        }
         _ => None,
     }
 }

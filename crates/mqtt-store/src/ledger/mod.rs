@@ -36,6 +36,8 @@ use crate::{
 
 pub(crate) struct Ledger<E> {
     engine: Arc<E>,
+    /// What the marks of batches are sealed with.
+    seed: u64,
     /// So many new entries may go ahead of their batch, in runs, as a sorted file of their own.
     bulk: usize,
     /// The number of the latest batch.
@@ -247,7 +249,7 @@ impl<E: Engine> Ledger<E> {
         }
         self.number += 1;
         self.groups = groups;
-        let mark = Value::Mark { number: self.number, synced: durability == Durability::Sync, groups };
+        let mark = Value::mark(self.number, durability == Durability::Sync, groups, self.seed);
         self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
         changes.append(&mut self.draft.take(self.epoch));
         self.engine.commit(runs, changes, durability)

@@ -23,7 +23,7 @@ const CATCH_UP_BYTES: usize = 2 * 1024 * 1024;
 
 impl<E: Engine> Ledger<E> {
     /// Reads what there is, and begins a new epoch in the engine. At least the batches up to `expected` must be there.
-    pub(crate) fn open(engine: Arc<E>, expected: u64, bulk: usize) -> Result<Self, StoreError> {
+    pub(crate) fn open(engine: Arc<E>, seed: u64, expected: u64, bulk: usize) -> Result<Self, StoreError> {
         let (number, groups) = match read(&*engine, Table::Meta, MARK_KEY)? {
             Some(Value::Mark { number, groups, .. }) => (number, groups),
             _ => (0, 0),
@@ -43,6 +43,7 @@ impl<E: Engine> Ledger<E> {
         let shared_keys = any_shared.then_some((MessageKey::MIN, MessageKey::MAX));
         let mut ledger = Self {
             engine,
+            seed,
             bulk,
             number,
             groups,
@@ -237,7 +238,7 @@ mod tests {
         let rows = sessions.iter().map(session).chain(states.iter().map(state)).collect();
         let disk = Disk::default();
         disk.commit(std::iter::empty(), rows, Durability::Sync).unwrap();
-        Ledger::open(Arc::new(disk), 0, 1)
+        Ledger::open(Arc::new(disk), 0, 0, 1)
     }
 
     #[test]

@@ -76,7 +76,7 @@ struct World {
 
 impl World {
     fn open(disk: &Disk) -> Result<Self, StoreError> {
-        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2)?;
+        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 0, 2)?;
         ledger.catch_up(disk, Durability::Os)?;
         let log = Wal::new(disk.clone(), ledger.groups(), u64::MAX, Durability::Os);
         // As the broker does: keys go on from what waits, and may have been given out before.

@@ -14,9 +14,13 @@ use mqtt_broker::{
     store::{Record, Store, StoreError},
 };
 use proptest::{prelude::*, sample::Index};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::scratch;
-use crate::{Durability, FjallStore, StoreOptions};
+use crate::{
+    Durability, FjallStore, StoreOptions,
+    encoding::{Encoder, MARK_KEY, Table, Value},
+};
 
 const GROUPS: u64 = 24;
 
@@ -116,11 +120,19 @@ fn verdict(directory: &Path) -> Result<u64, StoreError> {
 /// A store that was given all groups, one batch of its engine each, and the length of the engine's journal after each of
 /// them: as the process would leave it if it were killed, or as it is when it was closed. Its log is of no help any more.
 fn history(durability: Durability, closed: bool) -> (Image, Vec<usize>) {
+    history_of(durability, closed, (0..GROUPS).map(group))
+}
+
+fn history_of(
+    durability: Durability,
+    closed: bool,
+    groups: impl Iterator<Item = Vec<Record>>,
+) -> (Image, Vec<usize>) {
     let directory = scratch();
     let store = open(directory.path(), durability).unwrap();
     let mut lengths = vec![Image::take(directory.path()).journal().len()];
-    for n in 0..GROUPS {
-        store.append(group(n));
+    for group in groups {
+        store.append(group);
         store.info(&mut |_| {}).unwrap(); // It asks the engine.
         lengths.push(Image::take(directory.path()).journal().len());
     }
@@ -247,6 +259,57 @@ fn damage_in_the_middle_of_the_journal_is_refused() {
     assert!(error.contains("0.jnl") && error.contains("backup"), "{error}");
     // And nothing was cut off: the next start says the same.
     assert_eq!(verdict(directory.path()).unwrap_err().to_string(), error);
+}
+
+/// A payload that looks like a batch of one row, which is its mark, as anybody can make it who does not know the seed.
+fn forged_batch(number: u64, synced: bool) -> Vec<u8> {
+    let value = Encoder::default().encode(Table::Meta, MARK_KEY, &Value::mark(number, synced, 0, 0));
+    let (key_len, len) = (MARK_KEY.len() as u16, (value.len() as u32).to_le_bytes());
+    let head = [&[2, 0, 0][..], &1_u64.to_le_bytes(), &key_len.to_le_bytes(), &len, &len].concat();
+    let item = [&head[..], MARK_KEY, &value].concat();
+    let begin = [&[1][..], &1_u32.to_le_bytes(), &1_u64.to_le_bytes()].concat();
+    [&begin[..], &item, &[3], &xxh3_64(&item).to_le_bytes(), b"FJL\x03"].concat()
+}
+
+fn message_of(payload: &[u8]) -> Vec<Record> {
+    let message = Message::new(&"z".try_into().unwrap(), payload, QoS::AtLeastOnce).retained();
+    vec![Record::Retained { message, expires_at: None }]
+}
+
+/// Any client could have the next start refused.
+#[test]
+fn a_torn_batch_is_dropped_whatever_a_client_wrote() {
+    for (number, synced) in [(3, true), (4, true), (1 << 40, true), (1 << 40, false)] {
+        let payload = forged_batch(number, synced);
+        let (mut image, _) =
+            history_of(Durability::Sync, false, [group(0), message_of(&payload)].into_iter());
+        let journal = image.journal();
+        let at = journal.windows(payload.len()).position(|bytes| bytes == payload).unwrap();
+        journal.truncate(at + payload.len() + 5);
+        assert_eq!(verdict(image.lay_out().path()), Ok(1), "{number}, {synced}");
+    }
+}
+
+/// And could hide damage: what it says was not synced is dropped with a warning.
+#[test]
+fn damage_is_refused_whatever_a_client_wrote() {
+    let forged = message_of(&forged_batch(u64::MAX, false));
+    let groups = (0..GROUPS).map(group).chain([forged]);
+    let (mut image, lengths) = history_of(Durability::Sync, false, groups);
+    image.journal()[lengths[10]] = 0;
+    let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+    assert!(error.contains("0.jnl") && error.contains("backup"), "{error}");
+}
+
+/// Neither the log nor the ends of batches would be known.
+#[test]
+fn the_seed_of_another_store_is_refused() {
+    let (mut image, _) = history(Durability::Sync, false);
+    let (_, bytes) = image.0.iter_mut().find(|(path, _)| path.ends_with("log/seed")).unwrap();
+    let seed = 7_u64.to_be_bytes();
+    *bytes = [seed, xxh3_64(&seed).to_be_bytes()].concat();
+    let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+    assert!(error.contains("not of the store") && error.contains("backup"), "{error}");
 }
 
 /// Without syncs a loss of power may leave a hole, and the mode promises nothing then: the rest is dropped, with a warning.

@@ -29,8 +29,9 @@ fn row() -> impl Strategy<Value = (Table, Value)> {
         prop_oneof![Just(Presence::Attached), moment().prop_map(Presence::Detached), Just(Presence::Ended),];
     let home = prop_oneof![message().prop_map(Home::Here), any::<u32>().prop_map(Home::Shared)];
     prop_oneof![
-        (any::<u64>(), any::<bool>(), any::<u64>())
-            .prop_map(|(number, synced, groups)| { (Table::Meta, Value::Mark { number, synced, groups }) }),
+        (any::<u64>(), any::<bool>(), any::<u64>(), any::<u64>()).prop_map(
+            |(number, synced, groups, seed)| (Table::Meta, Value::mark(number, synced, groups, seed))
+        ),
         (any::<u64>(), ".*").prop_map(|(session, client_id)| {
             (Table::Sessions, Value::Session { session, client_id: client_id.into() })
         }),

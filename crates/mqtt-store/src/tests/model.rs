@@ -41,7 +41,7 @@ proptest! {
     fn a_ledger_says_the_same_as_the_store_in_memory(acts in vec(act(), 1..30)) {
         let disk = Disk::default();
         let model = MemoryStore::default();
-        let open = || Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
+        let open = || Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap();
         let mut ledger = open();
         for act in acts {
             match act {
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn a_ledger_leaves_nothing_behind(batches in groups(1..30)) {
         let disk = Disk::default();
-        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
+        let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap();
         let mut undo = Vec::new();
         for records in batches {
             for record in &records {

@@ -38,7 +38,7 @@ fn start_with(disk: &Disk, options: StoreOptions) -> Writer<Disk> {
 }
 
 fn ledger(disk: &Disk, durability: Durability) -> Ledger<Disk> {
-    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
+    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap();
     ledger.catch_up(disk, durability).unwrap();
     ledger
 }
@@ -231,7 +231,7 @@ fn a_start_syncs_the_log_before_it_relies_on_it() {
     frame.push(&group);
     log.write(&mut frame).unwrap();
     disk.fail_after(2, Fault::Write); // The new epoch and the runs get through.
-    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap();
+    let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap();
     ledger.catch_up(&disk, Durability::Sync).unwrap_err();
     assert_eq!(reopened(&disk.after_power_loss(0, |_| 0)), group);
 }

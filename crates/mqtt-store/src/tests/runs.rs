@@ -49,7 +49,7 @@ fn with_queue(disk: &Disk, keys: impl Iterator<Item = MessageKey>) -> Ledger<Dis
 
 /// A ledger that makes runs of two new entries or more.
 fn open(disk: &Disk) -> Ledger<Disk> {
-    Ledger::open(Arc::new(disk.clone()), 0, 2).unwrap()
+    Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap()
 }
 
 fn write(ledger: &mut Ledger<Disk>, records: impl IntoIterator<Item = Record>) {
