@@ -28,7 +28,7 @@ pub(crate) fn copy(
             let (key, value) = row?;
             verify(table, &key, &value)?;
             walk.step(table.name());
-            if key == MARK_KEY {
+            if table == Table::Meta && key == MARK_KEY {
                 continue;
             }
             copy.bytes += key.len() + value.len();

@@ -137,6 +137,21 @@ fn a_backup_is_the_store_as_it_was() {
     assert!(store.backup(&backup, &mut |_| {}).unwrap_err().message.contains("holds a store already"));
 }
 
+/// The key of a retained message is its topic, and one of them is the key of a row of the store's own.
+#[test]
+fn a_backup_has_the_retained_message_of_every_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(options(&directory.path().join("store"))).unwrap();
+    let retained = ["gmqtt/batch-number", "gmqtt/epoch"].map(|topic| {
+        let message = Message::new(&topic.try_into().unwrap(), b"x", QoS::AtLeastOnce).retained();
+        Record::Retained { message, expires_at: None }
+    });
+    store.append(retained.to_vec());
+    let backup = directory.path().join("backup");
+    store.backup(&backup, &mut |_| {}).unwrap();
+    assert_eq!(recovered(&FjallStore::open(options(&backup)).unwrap()), retained);
+}
+
 #[test]
 fn a_backup_goes_nowhere_else() {
     let directory = tempfile::tempdir().unwrap();
