@@ -81,7 +81,7 @@ pub(crate) fn refused(refusal: &clap::Error) -> ExitCode {
 }
 
 /// Nothing can be done about a closed stderr.
-fn complain(message: fmt::Arguments<'_>) {
+pub(crate) fn complain(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "gmqtt: {message}");
 }
 

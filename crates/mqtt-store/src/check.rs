@@ -15,7 +15,7 @@ use crate::{
 /// After so many rows progress is told.
 const ROWS_PER_STEP: u64 = 4096;
 /// More problems than this are only counted.
-const PROBLEMS_TOLD: usize = 100;
+pub(crate) const PROBLEMS_TOLD: usize = 100;
 
 /// How far something has come that goes through all rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ pub(crate) fn check(tables: &impl Reads, mut walk: Walk<'_>) -> Result<CheckRepo
             let (key, value) = row?;
             match decode(table, &key, &value) {
                 Ok(value) => check.row(table, &key, value),
-                Err(error) => check.problem(format!("{error} (key {:02x?})", key.get(..24).unwrap_or(&key))),
+                Err(error) => check.problem(row_problem(&error, &key)),
             }
             rows += 1;
             walk.step(table.name());
@@ -275,6 +275,11 @@ impl Check {
         }
         Ok(self.report)
     }
+}
+
+/// What is wrong with a row, and which one it is.
+pub(crate) fn row_problem(error: &StoreError, key: &[u8]) -> String {
+    format!("{error} (key {:02x?})", key.get(..24).unwrap_or(key))
 }
 
 fn epoch_and_message(key: &[u8]) -> (u32, MessageKey) {

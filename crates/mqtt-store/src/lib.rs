@@ -33,6 +33,7 @@ mod lines;
 mod manifest;
 mod options;
 mod pages;
+mod readable;
 mod reader;
 mod store;
 mod waiters;
@@ -46,5 +47,6 @@ mod tests;
 pub use self::{
     check::{CheckReport, Progress, StoreInfo},
     options::{Durability, StoreOptions},
+    readable::PassedOver,
     store::FjallStore,
 };

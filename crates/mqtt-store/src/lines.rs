@@ -14,7 +14,14 @@ use mqtt_broker::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{check::Walk, engine::Reads, reader::recover, wal::Medium, writer::Writer};
+use crate::{
+    check::Walk,
+    engine::Reads,
+    readable::{PassedOver, Readable},
+    reader::recover,
+    wal::Medium,
+    writer::Writer,
+};
 
 const VERSION: u32 = 1;
 /// Records that an import appends as one group.
@@ -56,10 +63,16 @@ struct Content {
     payload_hex: Option<String>,
 }
 
-pub(crate) fn export(from: &impl Reads, out: &mut dyn Write, mut walk: Walk<'_>) -> Result<(), StoreError> {
+/// Rows that cannot be read are passed over: what there is of the rest is a whole export.
+pub(crate) fn export(
+    from: &impl Reads,
+    out: &mut dyn Write,
+    mut walk: Walk<'_>,
+) -> Result<PassedOver, StoreError> {
+    let from = Readable::new(from);
     let mut records = 0;
     let mut written = write_line(out, &Line::GmqttStore { version: VERSION });
-    recover(from, &mut |record| {
+    recover(&from, &mut |record| {
         if written.is_ok() {
             records += 1;
             written = write_line(out, &line_of(record));
@@ -70,7 +83,8 @@ pub(crate) fn export(from: &impl Reads, out: &mut dyn Write, mut walk: Walk<'_>)
     walk.tell("records");
     written
         .and_then(|()| out.flush())
-        .map_err(|error| StoreError::new(format!("cannot write the export: {error}")))
+        .map_err(|error| StoreError::new(format!("cannot write the export: {error}")))?;
+    Ok(from.passed_over())
 }
 
 pub(crate) fn import<M: Medium>(

@@ -17,6 +17,7 @@ use crate::{
     ledger::Ledger,
     lines, manifest,
     options::{Durability, StoreOptions},
+    readable::PassedOver,
     wal::{Files, Medium},
     writer::Writer,
 };
@@ -136,15 +137,16 @@ impl FjallStore {
         directory.complete()
     }
 
-    /// Writes everything as lines of JSON, which [`FjallStore::import`] reads. Works while the store is being written to.
+    /// Writes everything as lines of JSON, which [`FjallStore::import`] reads. Works while the store is being written to. A row
+    /// that cannot be read is passed over, and told.
     ///
     /// # Errors
-    /// If the store cannot be read, or the lines cannot be written.
+    /// If the files cannot be read, or the lines cannot be written. What was written then is not a whole export.
     pub fn export(
         &self,
         out: &mut dyn io::Write,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), StoreError> {
+    ) -> Result<PassedOver, StoreError> {
         lines::export(&self.view()?, out, self.walk(progress))
     }
 

@@ -4,13 +4,13 @@ mod output;
 mod progress;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use mqtt_store::{Durability, FjallStore, StoreOptions};
+use mqtt_store::{Durability, FjallStore, PassedOver, StoreOptions};
 
 use self::{output::Output, progress::Bar};
 use crate::{exit, private_files, serve::ban_file};
@@ -36,7 +36,7 @@ enum Act {
         #[command(flatten)]
         store: Place,
     },
-    /// Write all of it as lines of JSON
+    /// Write all of it as lines of JSON; exit code 1 if rows cannot be read, which are passed over
     Export {
         #[command(flatten)]
         store: Place,
@@ -117,18 +117,32 @@ fn check(store: &FjallStore) -> anyhow::Result<()> {
 }
 
 fn export(store: &FjallStore, output: Option<&Path>) -> anyhow::Result<()> {
-    let mut bar = Bar::new("exporting");
-    let Some(path) = output else {
+    let passed_over = if let Some(path) = output {
+        export_to(store, path)?
+    } else {
         let mut output = Output::new(BufWriter::new(io::stdout().lock()));
-        let exported = store.export(&mut output, &mut bar.show());
+        let exported = store.export(&mut output, &mut Bar::new("exporting").show());
         exit::output(output.finish())?;
-        return Ok(exported?);
+        exported?
     };
+    passed_over.problems.iter().for_each(|problem| exit::complain(format_args!("{problem}")));
+    let rows = passed_over.rows;
+    anyhow::ensure!(rows == 0, "{rows} rows cannot be read: the export is whole but for what they said");
+    Ok(())
+}
+
+fn export_to(store: &FjallStore, path: &Path) -> anyhow::Result<PassedOver> {
     let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut file = BufWriter::new(file);
-    store.export(&mut file, &mut bar.show())?;
+    let exported = store.export(&mut file, &mut Bar::new("exporting").show());
     let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
-    synced.with_context(|| format!("cannot write {}", path.display()))
+    let synced = synced.with_context(|| format!("cannot write {}", path.display()));
+    let outcome = exported.map_err(anyhow::Error::new).and_then(|passed_over| synced.map(|()| passed_over));
+    if outcome.is_err() {
+        // A part is of no use, and would be in the way of the next attempt.
+        let _ = fs::remove_file(path);
+    }
+    outcome
 }
 
 fn import(place: &Place, input: Option<&Path>) -> anyhow::Result<()> {

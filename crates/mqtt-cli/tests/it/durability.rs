@@ -3,9 +3,11 @@
 use std::{
     fs,
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     harness::{Broker, Ended, Gmqtt},
@@ -135,6 +137,82 @@ fn a_store_can_be_described_checked_copied_and_exported() {
     }
 }
 
+/// Changes a byte of a row in the engine's journal, and the checksum of the batch that it is in.
+#[cfg(unix)]
+fn damage_row(directory: &Path, of: &[u8]) {
+    const TRAILER: &[u8] = b"FJL\x03";
+    const BATCH_HEAD: usize = 13;
+    let journal = directory.join("db/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let at = find(&bytes, of).unwrap();
+    let before = bytes[..at].windows(TRAILER.len()).rposition(|window| window == TRAILER).unwrap();
+    // Of the batch, its items: behind them are a tag, the checksum and the trailer.
+    let items = before + TRAILER.len() + BATCH_HEAD..at + find(&bytes[at..], TRAILER).unwrap() - 9;
+    bytes[at] ^= 1;
+    let checksum = xxh3_64(&bytes[items.clone()]).to_le_bytes();
+    bytes[items.end + 1..items.end + 9].copy_from_slice(&checksum);
+    fs::write(journal, bytes).unwrap();
+}
+
+/// As `gmqtt store check` advises.
+#[cfg(unix)]
+#[test]
+fn what_can_be_read_of_a_damaged_store_is_exported() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (damaged, lines, imported) = (path("damaged"), path("lines"), path("imported"));
+    let broker = broker_on(Path::new(&damaged));
+    for (topic, text) in [("gone", "a text that will be gone"), ("kept", "still here")] {
+        broker.publish(&["-t", topic, "-m", text, "-q", "1", "-r"]);
+    }
+    broker.process.signal(rustix::process::Signal::TERM);
+    assert!(broker.process.ended().status.success());
+    damage_row(Path::new(&damaged), b"a text that will be gone");
+
+    let said = store(&["check", &damaged]).complaint(1);
+    assert!(said.contains("1 of ") && said.contains("export what can be read"), "{said}");
+    let said = store(&["export", &damaged, "--output", &lines]).last_words(1);
+    assert!(said.contains("1 rows cannot be read"), "{said}");
+    store(&["import", &imported, "--input", &lines]).output();
+    let broker = broker_on(Path::new(&imported));
+    assert_eq!(broker.client(&["sub", "-t", "#", "-C", "1"]).ended().output(), ["still here"]);
+}
+
+/// The largest file below a directory.
+#[cfg(unix)]
+fn largest_below(directory: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter_map(|path| if path.is_dir() { largest_below(&path) } else { Some(path) });
+    files.max_by_key(|file| fs::metadata(file).unwrap().len())
+}
+
+/// It would be in the way of the next attempt.
+#[cfg(unix)]
+#[test]
+fn an_export_that_fails_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let (damaged, lines) = (path("damaged"), path("lines"));
+    let broker = broker_on(&damaged);
+    // Enough that it is in sorted files at the end, of which the engine checks each block when it reads it.
+    let text = "x".repeat(100_000);
+    for n in 0..12 {
+        broker.publish(&["-t", &format!("kept/{n}"), "-m", &text, "-q", "1", "-r"]);
+    }
+    broker.process.signal(rustix::process::Signal::TERM);
+    assert!(broker.process.ended().status.success());
+    let file = largest_below(&damaged.join("db/keyspaces")).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+
+    let said = store(&["export", damaged.to_str().unwrap(), "-o", lines.to_str().unwrap()]).last_words(1);
+    assert!(said.contains("damaged"), "{said}");
+    assert!(!fs::exists(lines).unwrap());
+}
+
 /// Clients that fill a disk: how many messages of 100,000 bytes were acknowledged before the connection was closed.
 #[cfg(target_os = "linux")]
 fn fill(broker: &Broker) -> usize {
@@ -206,7 +284,7 @@ fn a_file_that_may_not_grow_ends_the_broker_with_a_code_of_its_own() {
 fn no_file_is_anybody_elses_to_read() {
     use std::os::unix::fs::PermissionsExt;
 
-    fn files(directory: &Path) -> Vec<(std::path::PathBuf, u32)> {
+    fn files(directory: &Path) -> Vec<(PathBuf, u32)> {
         let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
         entries
             .flat_map(|path| {

@@ -8,6 +8,7 @@ mod log;
 mod messages;
 mod model;
 mod power_loss;
+mod readable;
 mod reads;
 pub(crate) mod records;
 mod runs;
