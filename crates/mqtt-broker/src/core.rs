@@ -41,7 +41,7 @@ use self::worker_routes::WorkerRoutes;
 /// How many subscriptions of a session that is over are removed under one lock.
 const FORGOTTEN_AT_A_TIME: usize = 64;
 
-/// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone.
+/// Shared by every connection. Lock order: a session's subscriptions, then `subscriptions`; `retained` alone, or within a session's state.
 pub(crate) struct Core {
     /// For what comes back later, from the store.
     this: Weak<Self>,

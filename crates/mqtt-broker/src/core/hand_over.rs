@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use mqtt_codec::{QoS, TopicName};
-use mqtt_router::Retained;
-use parking_lot::RwLockReadGuard;
 
 use super::Core;
 use crate::{
@@ -73,30 +71,31 @@ impl Core {
         now: Instant,
         burst: &mut Burst<'_>,
     ) {
-        let outgoing = Outgoing::of(message);
-        // Until it is in the outbox, and its place in the store is taken, nobody else takes its place here.
-        let retained = self.retained.read();
-        if !retained.get(topic, now).is_some_and(|current| current.is(message)) {
-            return;
-        }
-        if self.durability.is_on() {
-            self.keep([(receiver, qos)].into_iter(), &outgoing, true, Vec::new());
-        }
-        self.hand_over(receiver, &outgoing, qos, Some(retained), burst);
+        let keep = |outgoing: &Outgoing<'_>| {
+            // Until its place in the store is taken nobody else takes its place here, and the session's lock is held until it is in
+            // the outbox: its successor comes behind it in both.
+            let retained = self.retained.read();
+            let is_current = retained.get(topic, now).is_some_and(|current| current.is(message));
+            if is_current && self.durability.is_on() {
+                self.keep([(receiver, qos)].into_iter(), outgoing, true, Vec::new());
+            }
+            is_current
+        };
+        self.hand_over(receiver, &Outgoing::of(message), qos, Some(&keep), burst);
     }
 
-    /// Puts a message into one receiver's outbox: one that is `retained`, if these are held until it is there.
+    /// Puts a message into one receiver's outbox; one that is `retained`, if it still is when it has been kept.
     pub(super) fn hand_over(
         &self,
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         qos: QoS,
-        retained: Option<RwLockReadGuard<'_, Retained<Message>>>,
+        retained: Option<&dyn Fn(&Outgoing<'_>) -> bool>,
         burst: &mut Burst<'_>,
     ) {
         let retain = retained.is_some();
         let mut state = receiver.lock();
-        if state.has_ended() {
+        if state.has_ended() || retained.is_some_and(|keep| !keep(outgoing)) {
             return;
         }
         // A retained message was read long ago.
@@ -107,7 +106,6 @@ impl Core {
         }
         let peer = self.traces.is_on().then(|| state.peer());
         drop(state);
-        drop(retained);
         if let Some(peer) = peer {
             self.trace_hand_over(
                 (&receiver.client_id, peer),
