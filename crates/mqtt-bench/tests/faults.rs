@@ -1,22 +1,20 @@
 //! A server that loses, doubles or reorders one message: the generator must say so.
 
+mod played;
+
 use std::{
-    io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, Write},
+    net::TcpListener,
     thread,
 };
 
 use clap::Parser;
-use mqtt_bench::{BenchArgs, Report};
+use mqtt_bench::Report;
+
+use played::{Program, read_frame};
 
 /// Messages of a run; the fault is in the middle.
 const MESSAGES: usize = 100;
-
-#[derive(Parser)]
-struct Program {
-    #[command(flatten)]
-    bench: BenchArgs,
-}
 
 /// Runs a pair at QoS 0 over a server that hands on what `spoil` makes of all the frames.
 fn run_with(spoil: fn(&mut Vec<Vec<u8>>)) -> Report {
@@ -32,27 +30,18 @@ fn run_with(spoil: fn(&mut Vec<Vec<u8>>)) -> Report {
 /// The subscriber comes first, then the publisher, whose messages are all read before the first is handed on.
 fn serve(listener: &TcpListener, spoil: fn(&mut Vec<Vec<u8>>)) -> io::Result<()> {
     let mut subscriber = listener.accept()?.0;
-    read_frame(&mut subscriber)?;
+    read_frame(&subscriber)?;
     subscriber.write_all(&[0x20, 2, 0, 0])?;
-    read_frame(&mut subscriber)?;
+    read_frame(&subscriber)?;
     subscriber.write_all(&[0x90, 3, 0, 1, 0])?;
     let mut publisher = listener.accept()?.0;
-    read_frame(&mut publisher)?;
+    read_frame(&publisher)?;
     publisher.write_all(&[0x20, 2, 0, 0])?;
-    let mut frames = (0..MESSAGES).map(|_| read_frame(&mut publisher)).collect::<io::Result<Vec<_>>>()?;
+    let mut frames = (0..MESSAGES).map(|_| read_frame(&publisher)).collect::<io::Result<Vec<_>>>()?;
     spoil(&mut frames);
     subscriber.write_all(&frames.concat())?;
     // Stay until the generator has seen enough.
-    read_frame(&mut subscriber).map(drop)
-}
-
-fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; 2];
-    stream.read_exact(&mut frame)?;
-    assert!(frame[1] < 0x80, "the frames of these tests are short");
-    frame.resize(2 + usize::from(frame[1]), 0);
-    stream.read_exact(&mut frame[2..])?;
-    Ok(frame)
+    read_frame(&subscriber).map(drop)
 }
 
 #[track_caller]

@@ -1,7 +1,9 @@
 //! Servers that refuse, fall silent or cut off: what the generator says of those of its clients that have no message.
 
+mod played;
+
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -9,19 +11,15 @@ use std::{
 };
 
 use clap::Parser;
-use mqtt_bench::{BenchArgs, Report};
+use mqtt_bench::Report;
+
+use played::{Program, read_frame};
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
-
-#[derive(Parser)]
-struct Program {
-    #[command(flatten)]
-    bench: BenchArgs,
-}
 
 /// What to answer to a frame; `None` closes the connection.
 type Answer = fn(frame: &[u8]) -> Option<Vec<u8>>;
@@ -60,15 +58,6 @@ fn serve(mut stream: &TcpStream, subscriber: &Mutex<Option<TcpStream>>, answer: 
         let Some(bytes) = answer(&frame) else { return Ok(()) };
         stream.write_all(&bytes)?;
     }
-}
-
-fn read_frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; 2];
-    stream.read_exact(&mut frame)?;
-    assert!(frame[1] < 0x80, "the frames of these tests are short");
-    frame.resize(2 + usize::from(frame[1]), 0);
-    stream.read_exact(&mut frame[2..])?;
-    Ok(frame)
 }
 
 /// CONNACK, SUBACK, UNSUBACK, PINGRESP, or nothing.

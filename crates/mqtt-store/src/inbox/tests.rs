@@ -1,0 +1,224 @@
+//! What comes in, what becomes of it, and what is left of it.
+
+use mqtt_broker::{Message, QoS};
+
+use super::*;
+
+fn queued(session: SessionKey, key: MessageKey) -> Record {
+    let message = Message::new(&"t".try_into().unwrap(), b"a payload", QoS::AtLeastOnce);
+    Record::Queued { session, key, qos: QoS::AtLeastOnce, retain: false, message }
+}
+
+fn sent(session: SessionKey, key: MessageKey) -> Record {
+    Record::Sent { session, key, packet_id: PacketId::FIRST }
+}
+
+fn done(session: SessionKey, key: MessageKey) -> Record {
+    Record::Done { session, key }
+}
+
+/// An inbox of an empty engine, with these groups of one record.
+fn inbox(records: impl IntoIterator<Item = Record>) -> Inbox {
+    let mut inbox = Inbox::new(Some(0));
+    for record in records {
+        inbox.push(1, record);
+    }
+    inbox
+}
+
+fn speaks_of(inbox: &Inbox, session: SessionKey, after: MessageKey) -> bool {
+    inbox.silent_until(session, after) < MessageKey::MAX
+}
+
+fn unpacked(slots: VecDeque<Slot>) -> Vec<Record> {
+    slots.into_iter().flat_map(Slot::unpack).collect()
+}
+
+fn all(mut inbox: Inbox) -> Vec<Record> {
+    let mut slots = VecDeque::new();
+    inbox.take(&mut slots);
+    assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+    unpacked(slots)
+}
+
+#[test]
+fn a_message_that_was_done_with_leaves_nothing() {
+    let mut inbox = inbox([queued(1, 5), sent(1, 5), queued(1, 6), done(1, 5)]);
+    assert!(inbox.push(1, done(1, 6)).is_some(), "to be dropped elsewhere");
+    assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+}
+
+#[test]
+fn what_stands_behind_another_leaves_an_empty_place() {
+    let mut inbox = inbox([queued(1, 5), queued(1, 6), queued(1, 7), done(1, 6)]);
+    assert_eq!(inbox.len(), 3);
+    inbox.push(1, done(1, 5));
+    assert_eq!(inbox.len(), 1, "the places at the front are let go of");
+    inbox.push(1, sent(1, 7));
+    assert_eq!(all(inbox), [queued(1, 7), sent(1, 7)]);
+}
+
+#[test]
+fn texts_count_too() {
+    let long = "x".repeat(1_000);
+    let filter = || long.as_str().try_into().unwrap();
+    for record in [
+        Record::SessionStarted { session: 1, client_id: long.as_str().into() },
+        Record::Subscribed { session: 1, filter: filter(), qos: QoS::AtLeastOnce },
+        Record::Unsubscribed { session: 1, filter: filter() },
+        Record::RetainedCleared { topic: long.as_str().try_into().unwrap() },
+    ] {
+        assert_eq!(inbox([record]).bytes(), RECORD_BYTES + 1_000);
+    }
+}
+
+/// Behind a message that nobody is done with, empty places may be many.
+#[test]
+fn an_empty_place_takes_memory_until_it_is_gone() {
+    let mut inbox = inbox([queued(1, 5)]);
+    let before = inbox.bytes();
+    for key in 6..106 {
+        inbox.push(1, queued(1, key));
+        inbox.push(1, done(1, key));
+    }
+    assert_eq!(inbox.bytes(), before + 100 * RECORD_BYTES);
+    inbox.push(1, done(1, 5));
+    assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+}
+
+#[test]
+fn what_is_old_goes_by_itself() {
+    let mut inbox = Inbox::new(Some(0));
+    for (mark, record) in [(1, queued(1, 5)), (1, queued(2, 5)), (2, queued(1, 6)), (3, queued(1, 7))] {
+        inbox.push(mark, record);
+    }
+    inbox.push(4, done(1, 6));
+    let mut slots = VecDeque::new();
+    assert_eq!(inbox.middle(), 2);
+    assert!(!inbox.take_until(2, 1, &mut slots), "one at a time");
+    assert!(inbox.take_until(2, 9, &mut slots));
+    assert_eq!(unpacked(slots), [queued(1, 5), queued(2, 5)]);
+    inbox.push(5, done(2, 5));
+    inbox.push(6, sent(1, 7));
+    assert_eq!(all(inbox), [queued(1, 7), sent(1, 7), done(2, 5)]);
+}
+
+#[test]
+fn it_knows_of_whom_it_speaks() {
+    let over = Record::SessionEnded { session: 5 };
+    let mut inbox = inbox([queued(1, 5), queued(2, 6), sent(3, 4), done(3, 4), over]);
+    for (session, after, expected) in [
+        (1, 4, true),
+        (1, 5, false),
+        (2, 5, true),
+        (2, 6, false),
+        (3, 3, true),
+        (3, 4, false),
+        (4, 0, false),
+        (5, 9, true),
+    ] {
+        assert_eq!(speaks_of(&inbox, session, after), expected, "{session} after {after}");
+    }
+    inbox.take(&mut VecDeque::new());
+    assert!(!speaks_of(&inbox, 1, 4));
+}
+
+/// Who reads on behind what he was sent need not wait for what is new.
+#[test]
+fn it_knows_from_where_on_it_speaks() {
+    let new = Record::SessionStarted { session: 3, client_id: "three".into() };
+    let messages = [done(1, 5), queued(1, 20), sent(1, 20), queued(1, 30), queued(2, 21), queued(3, 40)];
+    let inbox = inbox(messages.into_iter().chain([new]));
+    for (session, after, expected) in [
+        (1, 4, 5),
+        (1, 5, 20),
+        (1, 18, 20),
+        (1, 20, 21),
+        (1, 29, 30),
+        (1, 30, MessageKey::MAX),
+        (2, 0, 21),
+        (3, 0, 1),
+        (4, 0, MessageKey::MAX),
+    ] {
+        assert_eq!(inbox.silent_until(session, after), expected, "{session} after {after}");
+    }
+}
+
+/// Under load it is never taken as a whole.
+#[test]
+fn it_forgets_of_whom_it_speaks_no_more() {
+    let (mut inbox, mut slots) = (Inbox::new(Some(0)), VecDeque::new());
+    for session in 1..10_000 {
+        inbox.push(session, Record::SessionEnded { session });
+        inbox.push(session, queued(10_000, session));
+        inbox.push(session, done(10_000, session));
+        assert!(speaks_of(&inbox, session, 9));
+        assert!(inbox.take_until(session, 9, &mut slots));
+        assert!(!speaks_of(&inbox, session, 9) && !speaks_of(&inbox, 10_000, 0));
+        slots.clear();
+    }
+    assert!(inbox.spoken.len() < 10, "{}", inbox.spoken.len());
+}
+
+/// What was said first may have been about the latest, and be gone.
+#[test]
+fn it_speaks_of_a_session_until_the_last_word_is_gone() {
+    let mut inbox = Inbox::new(Some(9));
+    for (mark, record) in [(1, queued(1, 12)), (2, sent(1, 3)), (3, done(1, 3)), (4, queued(2, 13))] {
+        inbox.push(mark, record);
+    }
+    let mut slots = VecDeque::new();
+    for (mark, expected) in [(1, true), (2, true), (3, false), (4, false)] {
+        inbox.take_until(mark, 9, &mut slots);
+        assert_eq!(speaks_of(&inbox, 1, 2), expected, "after {mark}");
+    }
+    inbox.push(5, sent(1, 4));
+    assert!(speaks_of(&inbox, 1, 3) && !speaks_of(&inbox, 1, 4), "what was said before is forgotten");
+}
+
+#[test]
+fn what_became_of_a_message_follows_it() {
+    let other = queued(2, 6);
+    let left = all(inbox([queued(1, 5), other.clone(), sent(1, 5), Record::Released { session: 1, key: 5 }]));
+    let released = Record::Released { session: 1, key: 5 };
+    assert_eq!(left, [queued(1, 5), sent(1, 5), released, other]);
+}
+
+#[test]
+fn each_receiver_is_done_for_itself() {
+    let mut inbox = Inbox::new(Some(0));
+    (1..=8).for_each(|session| drop(inbox.push(1, queued(session, 5))));
+    inbox.push(1, done(2, 5));
+    inbox.push(1, done(9, 5));
+    let rest = [1, 3, 4, 5, 6, 7, 8].map(|session| queued(session, 5));
+    assert_eq!(all(inbox), [&rest[..], &[done(9, 5)]].concat());
+}
+
+#[test]
+fn a_message_for_many_is_left_to_the_ledger() {
+    let mut inbox = Inbox::new(Some(0));
+    let group: Vec<_> = (1..=9).map(|session| queued(session, 5)).collect();
+    for record in &group {
+        inbox.push(1, record.clone());
+    }
+    inbox.push(1, done(2, 5));
+    assert_eq!(all(inbox), [&group[..], &[done(2, 5)]].concat());
+}
+
+/// A key that comes again, or came in an earlier process, may have a row that has to go.
+#[test]
+fn the_end_of_a_message_that_may_have_been_written_is_kept() {
+    let again = [queued(1, 5), queued(1, 6), queued(1, 5), done(1, 5), done(1, 6)];
+    assert_eq!(all(inbox(again.clone())), again);
+    for newest in [None, Some(5)] {
+        let mut inbox = Inbox::new(newest);
+        inbox.push(1, queued(1, 5));
+        inbox.push(1, done(1, 5));
+        assert_eq!(all(inbox), [queued(1, 5), done(1, 5)]);
+    }
+    let mut inbox = inbox([queued(1, 5)]);
+    inbox.take(&mut VecDeque::new());
+    inbox.push(1, queued(1, 5));
+    inbox.push(1, done(1, 5));
+    assert_eq!(all(inbox), [queued(1, 5), done(1, 5)]);
+}
