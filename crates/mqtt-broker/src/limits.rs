@@ -128,7 +128,8 @@ pub struct Limits {
     pub queue_full: QueueFullPolicy,
     /// Whether QoS 0 messages wait for an absent client with a persistent session. Default yes.
     pub queue_qos0_messages: bool,
-    /// Encoded bytes that wait for a connected client's socket before messages go to its queue. Default 256 KiB.
+    /// Encoded bytes that wait for a connected client's socket before messages go to its queue; once more as many wait for the
+    /// store. Default 256 KiB.
     pub max_pending_bytes: usize,
     /// Whether unacknowledged messages are re-sent on a live connection, and how often. Default never: TCP does that.
     pub retry_interval: Option<Duration>,

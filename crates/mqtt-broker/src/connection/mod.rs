@@ -18,6 +18,7 @@ mod publish;
 mod publish_rate;
 mod question;
 mod subscribe;
+mod transmit;
 mod unsubscribe;
 
 use std::{
@@ -31,7 +32,6 @@ use bytes::Bytes;
 use mqtt_codec::{EncodeError, Frame, PacketType};
 
 use self::{
-    answers::Answers,
     inbound::Inbound,
     phase::{Deciding, Open, Phase, Stranger},
 };
@@ -40,16 +40,8 @@ pub(crate) use self::{
     subscribe::deliver_retained,
 };
 use crate::{
-    burst::Burst,
-    client::Peer,
-    close_reason::CloseReason,
-    core::Core,
-    counters::Authentication,
-    hooks::survive,
-    limits::Limits,
-    place::Place,
-    session::{Attachment, MOST_WITHHELD, Sent},
-    store::Mark,
+    burst::Burst, client::Peer, close_reason::CloseReason, core::Core, counters::Authentication,
+    hooks::survive, limits::Limits, place::Place, session::Attachment, store::Mark,
 };
 
 /// One network connection.
@@ -66,8 +58,6 @@ pub(crate) struct Connection {
 const PATIENCE_BEYOND_THE_LIMIT: Duration = Duration::from_secs(1);
 /// More than this read at once counts as a sign of life, even if no packet was completed: a large one is on its way.
 const LARGE_READ: usize = 1024;
-/// Every PUBREL has so many bytes.
-const PUBREL_LEN: usize = 4;
 
 /// While more of one client's messages waits for the store, in bytes, it is not read from.
 const MOST_UNSETTLED: usize = 1024 * 1024;
@@ -118,6 +108,12 @@ impl Connection {
             self.hear(now); // While nobody listens, nobody can tell whether the client is silent.
         }
         keeps_up
+    }
+
+    /// Whether messages for the client wait for the store.
+    #[cfg(test)]
+    pub(crate) fn holds_messages(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|inbound| inbound.held.is_some())
     }
 
     /// Whether the client is connected: its session can be told to close it.
@@ -301,32 +297,6 @@ impl Connection {
         }
     }
 
-    /// Appends to `out` what is ready for the client. `false` says that nothing is: `waker` is woken when that changes.
-    pub(crate) fn poll_transmit(
-        &mut self,
-        now: Instant,
-        waker: &Waker,
-        out: &mut Vec<u8>,
-        burst: &mut Burst<'_>,
-    ) -> bool {
-        let before = out.len();
-        let answers = self.inbound.as_mut().map(|inbound| &mut inbound.answers);
-        if let Phase::Open(open) = &mut self.phase
-            && let Err(reason) = Self::collect(&self.place.core, open, now, waker, answers, out, burst)
-        {
-            self.end(now, reason, burst);
-        }
-        if let Some(inbound) = &mut self.inbound {
-            inbound.answers.take_ready(&self.place.core.durability, waker, out);
-            if inbound.is_empty() {
-                self.inbound = None;
-            }
-        }
-        let sent = out.len() - before;
-        burst.tally.bytes_sent += sent as u64;
-        sent > 0
-    }
-
     /// When `handle_timeout` is due, unless something else is handled before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
@@ -338,48 +308,6 @@ impl Connection {
             }
             Phase::Authenticating(_) | Phase::Closed(_) => None,
         }
-    }
-
-    /// Answers first, then what the outbox holds.
-    fn collect(
-        core: &Core,
-        open: &mut Open,
-        now: Instant,
-        waker: &Waker,
-        mut answers: Option<&mut Answers>,
-        out: &mut Vec<u8>,
-        burst: &mut Burst<'_>,
-    ) -> Result<(), CloseReason> {
-        deliver_retained(core, &open.attachment, now, waker, burst)?;
-        let mut state = open.attachment.lock()?;
-        let withheld = state.refill(&core.limits, &core.hooks);
-        if withheld.len() == MOST_WITHHELD {
-            waker.wake_by_ref(); // There may be more, also of what may leave.
-        }
-        // Asked before the answers are: the store goes on meanwhile, and no message may overtake CONNACK [MQTT-3.2.0-1].
-        let may_leave = state.outbox.may_leave(&core.durability, waker);
-        if let Some(answers) = &mut answers {
-            answers.take_ready(&core.durability, waker, out);
-        }
-        if let Some(terms) = &mut open.terms
-            && let Some(retry) = terms.retry.as_mut().filter(|retry| retry.is_due)
-            && answers.is_none_or(|answers| answers.is_empty())
-            && may_leave
-        {
-            retry.is_due = false;
-            state.outbox.retry();
-        }
-        let before = out.len();
-        if let Some(sent) = state.outbox.take_pending(may_leave, waker, out) {
-            let bytes = out.len() - before;
-            state.traffic.sent(&sent, bytes);
-            count_sent(&sent, bytes, now, burst);
-        }
-        let read = state.outbox.next_read(&core.limits);
-        drop(state);
-        core.read_queue(&open.attachment.session, read);
-        core.withheld(&open.attachment.session.client_id, &withheld, burst);
-        Ok(())
     }
 
     /// Appends an answer to this client's own packets.
@@ -451,22 +379,6 @@ impl Drop for Connection {
             let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
             self.end(self.last_received(), reason, &mut core.burst());
         });
-    }
-}
-
-/// Counts what left an outbox together.
-fn count_sent(sent: &Sent, bytes: usize, now: Instant, burst: &mut Burst<'_>) {
-    let publishes = sent.publishes.iter().sum();
-    let pubrel_bytes = sent.pubrels as usize * PUBREL_LEN;
-    burst.tally.publishes_sent(sent.publishes);
-    if publishes > 0 {
-        burst.tally.sent(PacketType::Publish, publishes, bytes - pubrel_bytes);
-    }
-    if sent.pubrels > 0 {
-        burst.tally.sent(PacketType::Pubrel, sent.pubrels, pubrel_bytes);
-    }
-    if let Some(since) = sent.since {
-        burst.tally.resided(sent.direct, now.saturating_duration_since(since), burst.totals);
     }
 }
 

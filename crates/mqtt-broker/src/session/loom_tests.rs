@@ -82,9 +82,7 @@ impl<'a> Owner<'a> {
                     Err(reason) => return Poll::Ready(Err(reason)),
                 };
                 state.outbox.refill(&limits(), Gate::OPEN);
-                if let Some(Sent { publishes, .. }) =
-                    state.outbox.take_pending(true, cx.waker(), &mut Vec::new())
-                {
+                if let Some(Sent { publishes, .. }) = state.outbox.take_pending(cx.waker(), &mut Vec::new()) {
                     self.messages += publishes.iter().sum::<u32>();
                     continue;
                 }

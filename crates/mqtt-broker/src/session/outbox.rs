@@ -16,7 +16,6 @@ use super::{
     queue::{PendingRead, Queue, Queued, Row},
 };
 use crate::{
-    durability::Durability,
     event::DropReason,
     inspection::QueuedMessage,
     limits::{Limits, QueueFullPolicy},
@@ -192,12 +191,12 @@ impl Outbox {
         (usize::from(limits.max_inflight) - self.inflight_messages()).min(limits.max_queued_messages.max(1))
     }
 
-    /// Hands everything that is ready to the owner's task: by swapping buffers if `out` is empty. If nothing is ready, `None`
-    /// says that the task may sleep: it will be woken. `may_leave` is what [`Outbox::may_leave`] has said.
-    pub(crate) fn take_pending(&mut self, may_leave: bool, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
+    /// Hands all packets to the owner's task: by swapping buffers if `out` is empty. None of them may leave before
+    /// [`Outbox::hold`] is durable. If there are none, `None` says that the task may sleep: it will be woken.
+    pub(crate) fn take_pending(&mut self, waker: &Waker, out: &mut Vec<u8>) -> Option<Sent> {
         self.keep_waker(waker);
         self.asleep = self.pending.is_empty();
-        if self.asleep || !may_leave {
+        if self.asleep {
             return None;
         }
         if out.is_empty() {
@@ -208,9 +207,9 @@ impl Outbox {
         Some(mem::take(&mut self.sent))
     }
 
-    /// Whether the store keeps nothing back. If it does, `waker` is woken when that is over.
-    pub(crate) fn may_leave(&self, durability: &Durability, waker: &Waker) -> bool {
-        durability.is_durable(self.journal.hold(), waker)
+    /// What the packets have to wait for.
+    pub(crate) fn hold(&self) -> Mark {
+        self.journal.hold()
     }
 
     /// Nothing leaves before `mark` is durable.
@@ -303,10 +302,10 @@ impl Outbox {
 
     /// Whether something is ready for the owner's task, or would be if it looked.
     #[cfg(test)]
-    pub(crate) fn can_move(&self, limits: &Limits, durability: &Durability) -> bool {
+    pub(crate) fn can_move(&self, limits: &Limits, durability: &crate::durability::Durability) -> bool {
         let can_go = |qos| !self.queue.is_empty(Row::of(qos)) && self.may_send(qos, limits);
         if !self.pending.is_empty() {
-            return self.may_leave(durability, Waker::noop()); // If not, the owner looks again when it may.
+            return durability.has(self.hold()); // If not, the owner looks again when it may.
         }
         let must_wait = self.queue.waits_for_a_read() && self.may_send(QoS::AtLeastOnce, limits);
         !must_wait && (can_go(QoS::AtMostOnce) || can_go(QoS::AtLeastOnce))

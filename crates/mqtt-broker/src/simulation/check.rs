@@ -91,7 +91,8 @@ impl World {
         if owner.is_some() != state.is_connected() {
             return Err("the session does not know whether it has a connection".into());
         }
-        if owner.is_none_or(|task| !task.has_written_all()) {
+        // What is held for the store: then the task looks again when it is let go.
+        if owner.is_none_or(|task| !task.has_written_all() || task.holds_messages()) {
             return Ok(());
         }
         if state.outbox.can_move(limits, &self.core.durability) {

@@ -113,6 +113,10 @@ impl Task {
         self.written == self.output.len()
     }
 
+    pub(super) fn holds_messages(&self) -> bool {
+        self.connection.holds_messages()
+    }
+
     /// Runs until nothing moves; tells why the connection has ended, once it has.
     pub(super) fn run(&mut self, turn: &mut Turn<'_>) -> Option<CloseReason> {
         self.alarm.0.store(false, Relaxed);

@@ -3,8 +3,9 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     task::Waker,
     time::Duration,
@@ -15,11 +16,13 @@ use mqtt_broker::{
     store::{DeliverPage, Expected, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Connack, Delivery, Packet, Pubrec, Pubrel};
+use tokio::runtime;
 
 use crate::{
     client::{Client, connect, id, persistent, publish, will},
     filter,
     journal::eventually,
+    message,
 };
 
 /// A broker on this store. Dropping it is a crash: nothing is told, nobody says farewell.
@@ -385,6 +388,96 @@ async fn a_store_that_has_failed_is_left_alone() {
     assert_eq!(disk.wishes.load(Ordering::SeqCst), wishes);
     let acknowledged = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
     assert!(acknowledged.is_err(), "{acknowledged:?}");
+}
+
+/// A disk that hangs with whoever asks it to write.
+#[derive(Clone, Default)]
+struct HungDisk {
+    slow: SlowDisk,
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+    /// So many hang in it.
+    hung: Arc<AtomicU64>,
+}
+
+impl HungDisk {
+    fn hang(&self) {
+        self.slow.stop();
+        *self.hangs.0.lock().unwrap() = true;
+    }
+
+    fn go_on(&self) {
+        self.slow.go_on();
+        *self.hangs.0.lock().unwrap() = false;
+        self.hangs.1.notify_all();
+    }
+}
+
+impl Store for HungDisk {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.slow.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.slow.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        // Who waits for a failure has nothing to write.
+        if mark.0 != u64::MAX {
+            self.hung.fetch_add(1, Ordering::SeqCst);
+            drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+        }
+        self.slow.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.slow.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.slow.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.slow.read_queue(read, deliver);
+    }
+}
+
+/// Whoever writes waits for a disk that hangs, and nobody else: neither who has something for the same client, nor a shutdown.
+#[test]
+fn a_disk_that_hangs_is_waited_for_by_who_writes_alone() {
+    let runtime =
+        |threads| runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+    let (inside, outside) = (runtime(1), runtime(2));
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let disk = HungDisk::default();
+        disk.go_on();
+        let (broker, address) = inside.block_on(inside.spawn(start_on(disk.clone()))).unwrap();
+        outside.block_on(async {
+            let mut writer = Client::accepted(address, persistent("w")).await.0;
+            writer.subscribe("t", qos).await;
+            disk.hang();
+            writer.send(Packet::Publish(publish("t", "to itself", qos, id(9)))).await;
+            eventually("somebody who writes", || disk.hung.load(Ordering::SeqCst) > 0).await;
+
+            let (told, hears) = mpsc::channel();
+            let inner = (broker.clone(), told.clone());
+            std::thread::spawn(move || {
+                inner.0.publish(&message("t", "beside", QoS::AtMostOnce));
+                let _ = inner.1.send("published");
+            });
+            let patience = Duration::from_secs(5);
+            let published = hears.recv_timeout(patience);
+            tokio::spawn(async move {
+                let _ = broker.shutdown(Duration::from_secs(1)).await;
+                let _ = told.send("shut down");
+            });
+            let shut_down = hears.recv_timeout(patience);
+            disk.go_on();
+            assert_eq!(published, Ok("published"), "to a client whose messages wait for the disk, {qos:?}");
+            assert_eq!(shut_down, Ok("shut down"), "{qos:?}");
+        });
+    }
 }
 
 /// Remembers every group, so that a test can have the broker die between any two of them.

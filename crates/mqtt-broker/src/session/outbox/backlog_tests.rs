@@ -106,7 +106,7 @@ impl World {
         }
         drop(self.outbox.refill(&self.limits, Gate::OPEN));
         let mut out = Vec::new();
-        let _ = self.outbox.take_pending(true, Waker::noop(), &mut out);
+        let _ = self.outbox.take_pending(Waker::noop(), &mut out);
         self.asked.extend(self.outbox.next_read(&self.limits));
         let (mut bytes, mut decoder) = (out[..].into(), Decoder::new(usize::MAX));
         while let Some(Packet::Publish(Publish { delivery, payload, .. })) =

@@ -58,7 +58,7 @@ impl Client {
     fn sent(&mut self) -> Vec<String> {
         drop(self.outbox.refill(&self.limits, Gate::OPEN));
         let mut out = Vec::new();
-        let _ = self.outbox.take_pending(true, Waker::noop(), &mut out);
+        let _ = self.outbox.take_pending(Waker::noop(), &mut out);
         let mut bytes = BytesMut::from(Bytes::from(out));
         let mut decoder = Decoder::new(usize::MAX);
         let packets = iter::from_fn(|| decoder.decode(&mut bytes).unwrap());
