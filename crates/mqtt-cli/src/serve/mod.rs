@@ -21,6 +21,8 @@ use std::{
 use anyhow::Context;
 use mqtt_admin::ClientEvents;
 use mqtt_broker::{Broker, Limits, store::StoreError};
+use mqtt_store::FjallStore;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -131,7 +133,7 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     if let Some(rules) = &rules {
         builder = rules.control().install(builder);
     }
-    let (broker, backups) = storage::build(&config.storage, builder)?;
+    let (broker, store, backups) = storage::build(&config.storage, builder)?;
     // Before anybody can connect.
     let bans = BanFile::in_force(&broker, config.admin.data_dir.as_deref())?;
     broker.replace_configured_bans(&config.bans).context("[bans]")?;
@@ -160,8 +162,7 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
     };
     supervisor::stopping();
     stop_admin.cancel();
-    let outcome = shut_down(&broker, config.shutdown_timeout, &mut end_requests).await;
-    // What the shutdown itself has left to write may fail too.
+    let outcome = shut_down(&broker, store, config.shutdown_timeout, &mut end_requests).await;
     match failure.or_else(|| broker.store_failure()) {
         Some(StoreError { message }) => Err(Ending::StoreFailed(message).into()),
         None => outcome,
@@ -170,13 +171,21 @@ async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {
 
 async fn shut_down(
     broker: &Broker,
+    store: Option<FjallStore>,
     deadline: Duration,
     end_requests: &mut EndRequests,
 ) -> anyhow::Result<()> {
     let connections = broker.snapshot().connections;
     tracing::info!(connections, "shutting down; a second signal ends the program at once");
+    let end = async {
+        let outcome = broker.shutdown(deadline).await.context("the shutdown is not complete");
+        // The API and others hold on to it to the end of the program. What the shutdown itself has left to write may fail, too.
+        let closed = spawn_blocking(|| store.map_or(Ok(()), FjallStore::close)).await;
+        closed.context("closing the store")?.map_err(|error| Ending::StoreFailed(error.message))?;
+        outcome
+    };
     tokio::select! {
-        outcome = broker.shutdown(deadline) => outcome.context("the shutdown is not complete"),
+        outcome = end => outcome,
         () = end_requests.next() => Err(anyhow::anyhow!("ended at once by a second signal")),
     }
 }

@@ -18,17 +18,21 @@ pub(super) struct Backups {
     folder: PathBuf,
 }
 
-/// The broker, with what an earlier process has left.
-pub(super) fn build(storage: &Storage, builder: Builder) -> anyhow::Result<(Broker, Option<Backups>)> {
+/// The broker, with what an earlier process has left; its store, which whoever ends the broker has to close.
+pub(super) fn build(
+    storage: &Storage,
+    builder: Builder,
+) -> anyhow::Result<(Broker, Option<FjallStore>, Option<Backups>)> {
     match storage {
-        Storage::Nothing => Ok((builder.build(), None)),
+        Storage::Nothing => Ok((builder.build(), None, None)),
         Storage::Directory { path, durability, memtable_bytes, backup_dir } => {
             let mut options = StoreOptions::new(path).durability(*durability);
             options.memtable_bytes = *memtable_bytes;
             let store = FjallStore::open(options)?;
             let backups = Backups { store: store.clone(), folder: backup_dir.clone() };
-            let broker = builder.build_on(store).context("cannot read what an earlier process has left")?;
-            Ok((broker, Some(backups)))
+            let broker =
+                builder.build_on(store.clone()).context("cannot read what an earlier process has left")?;
+            Ok((broker, Some(store), Some(backups)))
         }
     }
 }

@@ -106,6 +106,34 @@ fn a_damaged_store_is_refused_with_a_word_on_what_to_do() {
     assert!(line.contains("damaged") && line.contains("from a backup"), "{line}");
 }
 
+/// Whoever else holds on to it, as the API does: what the end itself writes is synced, and the next start has no log to read.
+#[cfg(unix)]
+#[test]
+fn a_store_is_closed_at_the_end_with_the_api_on() {
+    use rustix::process::Signal;
+
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--admin", "127.0.0.1:0", "--data-dir", directory.path().to_str().unwrap()];
+    let broker_that_has_kept = || {
+        let broker = Broker::start_with(&arguments);
+        broker.publish(&["-t", "kept", "-m", "x", "-q", "1", "-r"]);
+        broker.process
+    };
+    let broker = broker_that_has_kept();
+    broker.signal(Signal::TERM);
+    assert!(broker.ended().status.success());
+    assert!(fs::exists(directory.path().join("synced")).unwrap());
+    for file in ["log/0", "log/1", "log/2", "log/3"] {
+        assert_eq!(fs::metadata(directory.path().join(file)).unwrap().len(), 0, "{file}");
+    }
+    let broker = broker_that_has_kept();
+    // In the way of the note of what was synced.
+    fs::create_dir(directory.path().join("synced.tmp")).unwrap();
+    broker.signal(Signal::TERM);
+    let last = broker.ended().last_words(3);
+    assert!(last.contains("synced.tmp"), "{last}");
+}
+
 #[test]
 fn a_store_can_be_described_checked_copied_and_exported() {
     let directory = tempfile::tempdir().unwrap();
