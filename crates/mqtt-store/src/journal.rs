@@ -2,9 +2,9 @@
 //!
 //! After a crash the last batch may be torn, and the engine drops it, rightly: it was not acknowledged. But the engine
 //! drops as silently what follows a damaged byte in the middle, and that was. So every batch of ours ends with a number,
-//! one more than the batch before: if behind the damage there is a number that a torn last batch cannot explain, the store
-//! is not opened. A number is believed only with the store's seal: what is behind a torn place may be a payload, and a
-//! client may put whatever it likes there, a whole batch too.
+//! one more than the batch before, and says whether that had been synced by then: if behind the damage there is one that
+//! says so of a batch that cannot be read, the store is not opened. A number is believed only with the store's seal: what is
+//! behind a torn place may be a payload, and a client may put whatever it likes there, a whole batch too.
 //!
 //! After a clean end that left all of it in sorted files the engine need not read it again: then it is emptied.
 //!
@@ -83,7 +83,7 @@ pub(crate) fn check(directory: &Path, synced: u64, seed: u64) -> Result<Found, S
         if let Some(torn) = torn {
             return Err(torn.before(path));
         }
-        torn = Some(Torn { path: path.clone(), valid_len, later: rest.latest });
+        torn = Some(Torn { path: path.clone(), valid_len, later: rest.latest, known: rest.synced });
     }
     if let Some(torn) = torn {
         torn.resolve(last, synced)?;
@@ -111,8 +111,10 @@ fn cut(path: &Path, len: u64) -> Result<(), StoreError> {
 struct Torn {
     path: PathBuf,
     valid_len: u64,
-    /// The greatest number of a batch behind that place, and whether it was synced.
-    later: Option<(u64, bool)>,
+    /// The greatest number of a batch behind that place.
+    later: Option<u64>,
+    /// The greatest of one that was synced, as those behind that place say; 0 if none does.
+    known: u64,
 }
 
 impl Torn {
@@ -125,32 +127,30 @@ impl Torn {
 
     /// Cuts the journal off there, if nothing is lost by it that was promised.
     fn resolve(self, last: Option<u64>, synced: u64) -> Result<(), StoreError> {
-        let Self { path, valid_len, later } = self;
+        let Self { path, valid_len, later, known } = self;
         let place = format!("byte {valid_len} of {}", path.display());
         let unreadable = |batches: String| {
             damage(&path, &format!("at byte {valid_len}: batches {batches} cannot be read"))
         };
-        if let Some(last) = last
-            && last < synced
-        {
-            return Err(unreadable(format!("{} to {synced}", last + 1)));
+        match last {
+            Some(last) if last < known.max(synced) => {
+                return Err(unreadable(format!("{} to {}", last + 1, known.max(synced))));
+            }
+            None if known > synced => return Err(unreadable(format!("up to {known}"))),
+            _ => {}
         }
-        match (last, later) {
-            // A batch is begun only when the one before it is synced.
-            (Some(last), Some((later, true))) if later > last.saturating_add(1) => {
-                return Err(unreadable(format!("{} to {later}", last + 1)));
-            }
-            (None, Some((later, true))) if later > synced.saturating_add(1) => {
-                return Err(unreadable(format!("up to {later}")));
-            }
-            (_, Some((later, false))) => {
+        let first = last.map(|last| last.saturating_add(1));
+        match later.filter(|later| Some(*later) != first) {
+            Some(later) => {
                 tracing::warn!(
                     "the journal is torn at {place}: batches {} to {later} were not synced before power was lost, \
                      and are dropped",
-                    last.map_or_else(|| "before".into(), |last| last.saturating_add(1).to_string())
+                    first.map_or_else(|| "before".into(), |first| first.to_string())
                 );
             }
-            _ => tracing::info!("the journal is torn at {place}: a batch that nobody was told of is dropped"),
+            None => {
+                tracing::info!("the journal is torn at {place}: a batch that nobody was told of is dropped");
+            }
         }
         cut(&path, valid_len)
     }
@@ -192,8 +192,10 @@ struct Journal<'a> {
 struct Rest {
     /// Nothing but zeros.
     is_clean: bool,
-    /// The greatest number of a batch in it, and whether it was synced.
-    latest: Option<(u64, bool)>,
+    /// The greatest number of a batch in it.
+    latest: Option<u64>,
+    /// The greatest of a batch that was synced, as those in it say of the ones before them; 0 if none does.
+    synced: u64,
 }
 
 impl<'a> Journal<'a> {
@@ -289,7 +291,7 @@ impl<'a> Journal<'a> {
         /// Compared with a page at a time: fast without optimisation too, and no more of them in the program.
         const ZEROS: &[u8] = &[0; 4096];
         self.file.seek(SeekFrom::Start(from))?;
-        let mut rest = Rest { is_clean: true, latest: None };
+        let mut rest = Rest { is_clean: true, latest: None, synced: 0 };
         let mut piece = Vec::new();
         loop {
             let kept = piece.len().min(OVERLAP);
@@ -303,10 +305,14 @@ impl<'a> Journal<'a> {
             rest.is_clean = false;
             let marks = (0..piece.len()).filter_map(|at| {
                 let bytes = piece.get(at..).filter(|bytes| bytes.starts_with(MARK_KEY))?;
-                let mark = mark_at(bytes, self.seed).filter(|mark| mark.is_sealed)?;
-                Some((mark.number, mark.synced))
+                mark_at(bytes, self.seed).filter(|mark| mark.is_sealed)
             });
-            rest.latest = rest.latest.max(marks.max());
+            for MarkFound { number, after_synced, .. } in marks {
+                rest.latest = rest.latest.max(Some(number));
+                if after_synced {
+                    rest.synced = rest.synced.max(number.saturating_sub(1));
+                }
+            }
         }
     }
 }
@@ -352,7 +358,7 @@ mod tests {
         for at in [0, PAGE - 1, PAGE, PIECE - mark.len(), PIECE - 1, PIECE, PIECE + 5, len - mark.len()] {
             let rest = rest_of(len, &mark, at);
             assert!(!rest.is_clean, "at byte {at}");
-            assert_eq!(rest.latest, Some((7, true)), "at byte {at}");
+            assert_eq!((rest.latest, rest.synced), (Some(7), 6), "at byte {at}");
         }
     }
 

@@ -141,7 +141,7 @@ pub(crate) enum Value {
     /// The number of a batch, and how many groups of records it and those before it have taken in. See [`Value::mark`].
     Mark {
         number: u64,
-        synced: bool,
+        after_synced: bool,
         groups: u64,
         seal: u64,
     },
@@ -215,17 +215,18 @@ pub(crate) enum Home {
 
 impl Value {
     /// The last row of a batch. Payloads stand in the engine's journal as they are, and may be made to look like one: but for its
-    /// seal, for which a client would have to know the store's seed.
-    pub(crate) fn mark(number: u64, synced: bool, groups: u64, seed: u64) -> Self {
+    /// seal, for which a client would have to know the store's seed. `after_synced`: the batch before it, and all before that, were
+    /// on the disk when it was begun.
+    pub(crate) fn mark(number: u64, after_synced: bool, groups: u64, seed: u64) -> Self {
         let mut said = Vec::with_capacity(MARK_LEN);
-        write_mark(number, synced, groups, &mut said);
-        Self::Mark { number, synced, groups, seal: xxh3_64_with_seed(&said, seed) }
+        write_mark(number, after_synced, groups, &mut said);
+        Self::Mark { number, after_synced, groups, seal: xxh3_64_with_seed(&said, seed) }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Mark { number, synced, groups, seal } => {
-                write_mark(*number, *synced, *groups, out);
+            Self::Mark { number, after_synced, groups, seal } => {
+                write_mark(*number, *after_synced, *groups, out);
                 out.extend_from_slice(&seal.to_be_bytes());
             }
             Self::Epoch(number) | Self::Shares(number) => out.extend_from_slice(&number.to_be_bytes()),
@@ -275,8 +276,8 @@ impl Value {
         let value = match table {
             Table::Meta if key == EPOCH_KEY => Self::Epoch(body.u32()?),
             Table::Meta => {
-                let (number, synced, groups) = (body.u64()?, body.flag()?, body.u64()?);
-                Self::Mark { number, synced, groups, seal: body.u64()? }
+                let (number, after_synced, groups) = (body.u64()?, body.flag()?, body.u64()?);
+                Self::Mark { number, after_synced, groups, seal: body.u64()? }
             }
             Table::Sessions => Self::Session { session: body.u64()?, client_id: text(body.rest())? },
             Table::States => Self::State(State::read(&mut body)?),
@@ -358,16 +359,16 @@ pub(crate) fn keys_of_run(key: &[u8], value: &[u8]) -> Result<Vec<MessageKey>, S
     }
 }
 
-fn write_mark(number: u64, synced: bool, groups: u64, out: &mut Vec<u8>) {
+fn write_mark(number: u64, after_synced: bool, groups: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_be_bytes());
-    out.push(u8::from(synced));
+    out.push(u8::from(after_synced));
     out.extend_from_slice(&groups.to_be_bytes());
 }
 
 /// What looks like the last row of a batch.
 pub(crate) struct MarkFound {
     pub(crate) number: u64,
-    pub(crate) synced: bool,
+    pub(crate) after_synced: bool,
     /// Whether this store has written it.
     pub(crate) is_sealed: bool,
 }
@@ -376,9 +377,9 @@ pub(crate) struct MarkFound {
 pub(crate) fn mark_at(bytes: &[u8], seed: u64) -> Option<MarkFound> {
     let value = bytes.strip_prefix(MARK_KEY)?.get(..MARK_LEN + SEAL_LEN + CHECKSUM_LEN)?;
     match decode(Table::Meta, MARK_KEY, value) {
-        Ok(found @ Value::Mark { number, synced, groups, .. }) => {
-            let is_sealed = found == Value::mark(number, synced, groups, seed);
-            Some(MarkFound { number, synced, is_sealed })
+        Ok(found @ Value::Mark { number, after_synced, groups, .. }) => {
+            let is_sealed = found == Value::mark(number, after_synced, groups, seed);
+            Some(MarkFound { number, after_synced, is_sealed })
         }
         _ => None,
     }

@@ -42,6 +42,8 @@ pub(crate) struct Ledger<E> {
     bulk: usize,
     /// The number of the latest batch.
     number: u64,
+    /// Whether the latest batch was synced, and with it all before.
+    is_synced: bool,
     /// How many groups of records the batches up to the latest have taken in.
     groups: u64,
     epoch: u32,
@@ -249,7 +251,8 @@ impl<E: Engine> Ledger<E> {
         }
         self.number += 1;
         self.groups = groups;
-        let mark = Value::mark(self.number, durability == Durability::Sync, groups, self.seed);
+        let after_synced = mem::replace(&mut self.is_synced, durability == Durability::Sync);
+        let mark = Value::mark(self.number, after_synced, groups, self.seed);
         self.draft.put(Table::Meta, MARK_KEY.into(), &mark);
         changes.append(&mut self.draft.take(self.epoch));
         self.engine.commit(runs, changes, durability)

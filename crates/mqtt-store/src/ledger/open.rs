@@ -46,6 +46,7 @@ impl<E: Engine> Ledger<E> {
             seed,
             bulk,
             number,
+            is_synced: false, // The last process may have been killed before.
             groups,
             epoch,
             next_id: 1,

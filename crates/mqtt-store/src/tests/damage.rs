@@ -6,6 +6,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::LazyLock,
+    thread,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use super::scratch;
 use crate::{
     Durability, FjallStore, StoreOptions,
     encoding::{Encoder, MARK_KEY, Table, Value},
+    engine::Reads,
 };
 
 const GROUPS: u64 = 24;
@@ -44,6 +46,12 @@ impl Image {
             fs::write(path, bytes).unwrap();
         }
         directory
+    }
+
+    /// Whatever the log has, the engine has, too.
+    fn empty_log(&mut self) {
+        let is_of_the_log = |path: &Path| path.starts_with("log") && !path.ends_with("seed");
+        self.0.iter_mut().filter(|(path, _)| is_of_the_log(path)).for_each(|(_, bytes)| bytes.clear());
     }
 
     /// What is in the first of the log's files.
@@ -139,8 +147,7 @@ fn history_of(
     let killed = Image::take(directory.path());
     store.close().unwrap();
     let mut image = if closed { Image::take(directory.path()) } else { killed };
-    let is_of_the_log = |path: &Path| path.starts_with("log") && !path.ends_with("seed");
-    image.0.iter_mut().filter(|(path, _)| is_of_the_log(path)).for_each(|(_, bytes)| bytes.clear());
+    image.empty_log();
     (image, lengths)
 }
 
@@ -318,6 +325,56 @@ fn a_hole_between_batches_that_were_not_synced_drops_those_after_it() {
     let (mut image, lengths) = history(Durability::Os, false);
     image.journal()[lengths[10]..lengths[11]].fill(0);
     assert_eq!(verdict(image.lay_out().path()), Ok(10));
+}
+
+/// Nor had they been when the next start wrote the first batch of its own, with a sync that the loss of power broke off.
+#[test]
+fn a_hole_before_the_first_batch_of_a_start_drops_those_after_it() {
+    let (image, lengths) = history(Durability::Os, false);
+    let directory = image.lay_out();
+    let store = open(directory.path(), Durability::Sync).unwrap();
+    let mut image = Image::take(directory.path());
+    drop(store);
+    image.journal()[lengths[10]..lengths[11]].fill(0);
+    assert_eq!(verdict(image.lay_out().path()), Ok(10));
+}
+
+/// A store whose last batch but one, the fourth of five, has only deleted the rows of a session that was over, which is not
+/// synced; and where its batches end.
+fn swept_history() -> (Image, [usize; 5]) {
+    let directory = scratch();
+    let store = open(directory.path(), Durability::Sync).unwrap();
+    let tell = |group: Vec<Record>| {
+        store.append(group);
+        store.info(&mut |_| {}).unwrap();
+    };
+    tell(vec![Record::SessionStarted { session: 1, client_id: "one".into() }]);
+    tell(vec![Record::SessionEnded { session: 1 }]);
+    while store.engine().rows(Table::States, &[], None).next().is_some() {
+        thread::yield_now();
+    }
+    tell(group(0));
+    let mut image = Image::take(directory.path());
+    image.empty_log();
+    let trailers = image.journal().windows(4).enumerate().filter(|(_, bytes)| bytes == b"FJL\x03");
+    let ends: Vec<_> = trailers.map(|(at, trailer)| at + trailer.len()).collect();
+    (image, ends.try_into().unwrap())
+}
+
+/// What follows it had not reached its sync when power was lost.
+#[test]
+fn a_hole_where_rows_of_ended_sessions_were_deleted_drops_what_is_behind() {
+    let (mut image, [.., third, fourth, _]) = swept_history();
+    image.journal()[third..fourth].fill(0);
+    assert_eq!(verdict(image.lay_out().path()), Ok(0));
+}
+
+#[test]
+fn damage_before_batches_that_were_not_synced_is_refused() {
+    let (mut image, [first, ..]) = swept_history();
+    image.journal()[first] = 0;
+    let error = verdict(image.lay_out().path()).unwrap_err().to_string();
+    assert!(error.contains("batches 2 to 3 cannot be read") && error.contains("backup"), "{error}");
 }
 
 /// A journal's file is synced before the next one is begun, in every mode: no loss of power explains a hole in it.
