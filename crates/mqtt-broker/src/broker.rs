@@ -153,6 +153,7 @@ impl Broker {
     /// while broker.tick(Instant::now()) {}
     /// ```
     pub fn tick(&self, now: Instant) -> bool {
+        self.core.note_clocks(net::both_clocks());
         self.core.tick(now)
     }
 

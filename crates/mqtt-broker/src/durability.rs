@@ -20,13 +20,28 @@ struct On {
     store: Arc<dyn Store>,
     /// Held while a group with a new key is appended.
     next_key: Mutex<MessageKey>,
-    /// One moment on both clocks: records outlive the process, and [`Instant`] does not.
-    epoch: (Instant, SystemTime),
+    /// One moment on both clocks: records outlive the process, and [`Instant`] does not. A late one: the wall clock may be set, and
+    /// goes on while the machine sleeps.
+    clocks: Mutex<(Instant, SystemTime)>,
 }
 
+/// By less than this the wall clock is set again and again.
+const STEP: Duration = Duration::from_mins(1);
+
 impl Durability {
-    pub(crate) fn on(store: Arc<dyn Store>, epoch: (Instant, SystemTime)) -> Self {
-        Self(Some(On { store, next_key: Mutex::new(1), epoch }))
+    /// `clocks` is one moment on both.
+    pub(crate) fn on(store: Arc<dyn Store>, clocks: (Instant, SystemTime)) -> Self {
+        Self(Some(On { store, next_key: Mutex::new(1), clocks: Mutex::new(clocks) }))
+    }
+
+    /// Takes note of what both clocks read now. Whether the wall clock was set meanwhile, and what was written before is wrong by
+    /// more than a minute.
+    pub(crate) fn note_clocks(&self, clocks: (Instant, SystemTime)) -> bool {
+        let Some(on) = &self.0 else { return false };
+        let (expected, wall) = (self.wall_clock(clocks.0), clocks.1);
+        *on.clocks.lock() = clocks;
+        let step = wall.duration_since(expected).unwrap_or_else(|error| error.duration());
+        step > STEP
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -136,22 +151,27 @@ impl Durability {
         store.failure().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// The wall clock's reading at `now`.
-    pub(crate) fn wall_clock(&self, now: Instant) -> SystemTime {
-        let Some(On { epoch: (instant, wall), .. }) = &self.0 else { return SystemTime::UNIX_EPOCH };
-        *wall + now.saturating_duration_since(*instant)
+    /// The wall clock's reading at `at`, as it is set by now.
+    pub(crate) fn wall_clock(&self, at: Instant) -> SystemTime {
+        let Some(On { clocks, .. }) = &self.0 else { return SystemTime::UNIX_EPOCH };
+        let (now, wall) = *clocks.lock();
+        let reading = match now.checked_duration_since(at) {
+            Some(before) => wall.checked_sub(before),
+            None => wall.checked_add(at.saturating_duration_since(now)),
+        };
+        reading.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// How long before the start of this process the wall clock read `at`; zero if it did so later.
+    /// How long before the last look at it the wall clock read `at`; zero if it did so later.
     pub(crate) fn age(&self, at: SystemTime) -> Duration {
-        let Some(On { epoch: (_, wall), .. }) = &self.0 else { return Duration::ZERO };
-        wall.duration_since(at).unwrap_or_default()
+        let Some(On { clocks, .. }) = &self.0 else { return Duration::ZERO };
+        clocks.lock().1.duration_since(at).unwrap_or_default()
     }
 
-    /// How long after the start of this process the wall clock reads `at`; zero if it did so earlier.
+    /// How long after the last look at it the wall clock reads `at`; zero if it did so earlier.
     pub(crate) fn time_until(&self, at: SystemTime) -> Duration {
-        let Some(On { epoch: (_, wall), .. }) = &self.0 else { return Duration::ZERO };
-        at.duration_since(*wall).unwrap_or_default()
+        let Some(On { clocks, .. }) = &self.0 else { return Duration::ZERO };
+        at.duration_since(clocks.lock().1).unwrap_or_default()
     }
 
     /// How the store writes, in numbers.
@@ -168,5 +188,25 @@ impl Durability {
 fn set_key(record: &mut Record, new: MessageKey) {
     if let Record::Queued { key, .. } = record {
         *key = new;
+    }
+}
+
+#[cfg(all(test, not(gmqtt_loom)))]
+mod tests {
+    use super::*;
+    use crate::{net, store::MemoryStore};
+
+    #[test]
+    fn the_wall_clock_is_what_it_was_last_set_to() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        let start = net::now();
+        let wall = |minutes| SystemTime::UNIX_EPOCH + minutes * MINUTE;
+        let durability = Durability::on(Arc::new(MemoryStore::default()), (start, wall(100)));
+        assert!(!durability.note_clocks((start + MINUTE, wall(101))));
+        for set_to in [500, 9] {
+            assert!(durability.note_clocks((start + 2 * MINUTE, wall(set_to))));
+            assert_eq!(durability.wall_clock(start + 5 * MINUTE), wall(set_to + 3));
+            assert_eq!(durability.wall_clock(start), wall(set_to - 2), "what was before is told by it, too");
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! What is due by the clock and belongs to no connection: sessions, retained messages and bans expire; refusals are told.
 
-use std::{mem, sync::atomic::Ordering, time::Instant};
+use std::{
+    mem,
+    sync::atomic::Ordering,
+    time::{Instant, SystemTime},
+};
 
 use super::Core;
 use crate::{admission::RefusalReason, event::SessionEnd};
@@ -9,6 +13,22 @@ use crate::{admission::RefusalReason, event::SessionEnd};
 pub(super) const EXPIRED_AT_A_TIME: usize = 256;
 
 impl Core {
+    /// One moment on both clocks. If the wall clock was set meanwhile, the store is told anew since when clients are absent: the
+    /// next start reckons by it. A retained message keeps the end that it was given.
+    pub(crate) fn note_clocks(&self, clocks: (Instant, SystemTime)) {
+        if !self.durability.note_clocks(clocks) {
+            return;
+        }
+        tracing::info!("the wall clock was set: the store is told anew since when clients are absent");
+        for session in self.sessions.in_parts().flatten().filter(|session| !session.clean) {
+            // Under the lock, as when a client comes or goes: the store hears of them in their order.
+            let state = session.lock();
+            if let Some(since) = state.absent_since() {
+                self.durability.write(|| self.durability.detached(session.serial, since));
+            }
+        }
+    }
+
     /// A part of it; says whether there may be more. What takes no long time is done once, in the last part.
     pub(crate) fn tick(&self, now: Instant) -> bool {
         if self.expire(now) {
@@ -45,5 +65,58 @@ impl Core {
                 tracing::warn!(connections = more, reason = reason.as_str(), "refused: {reason}");
             }
         }
+    }
+}
+
+#[cfg(all(test, not(gmqtt_loom)))]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        client::{Attached, ClientInfo, Peer},
+        durability::Durability,
+        hooks::HookSet,
+        limits::Limits,
+        net,
+        store::{MemoryStore, Record, Store},
+    };
+
+    /// A start after the clock was set took who had left a moment ago for absent for years.
+    #[test]
+    fn who_is_absent_is_so_by_the_clock_as_it_was_set() {
+        let (store, start, hour) = (MemoryStore::default(), net::now(), Duration::from_hours(1));
+        let durability = Durability::on(Arc::new(store.clone()), (start, SystemTime::UNIX_EPOCH));
+        let core = Core::new(Limits::default(), HookSet::default(), Vec::new(), durability, start);
+        let attach = |client_id: &str| {
+            let info = ClientInfo {
+                client_id: client_id.into(),
+                user_name: None,
+                peer: Peer::Unknown,
+                listener: None,
+                clean_session: false,
+                keep_alive_secs: 0,
+                connected_at: start,
+                attached: Attached::default(),
+            };
+            let attached =
+                core.sessions.attach(&Arc::new(info), None, &core.limits, &core.hooks, &core.durability);
+            attached.unwrap().attachment
+        };
+        let [_connected, absent, leaves] = ["connected", "absent", "leaves"].map(attach);
+        let leave = |client: crate::session::Attachment, at| {
+            client.release(at, &core.limits, &core.durability, true).unwrap();
+        };
+        leave(absent, start);
+        core.note_clocks((start + hour, SystemTime::UNIX_EPOCH + 9 * hour));
+        leave(leaves, start + 2 * hour);
+        let mut detached = Vec::new();
+        let told = store.recover(&mut |record| {
+            if let Record::SessionDetached { session, at } = record {
+                detached.push((session, at.duration_since(SystemTime::UNIX_EPOCH).unwrap()));
+            }
+        });
+        told.unwrap();
+        assert_eq!(detached, [(2, 8 * hour), (3, 10 * hour)]);
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::now;
+use super::{both_clocks, now};
 use crate::{core::Core, snapshot::Census, sys_topics::SysTopics};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,6 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn keep_house(core: Arc<Core>, stop: CancellationToken) {
     let mut ticks = interval(EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        core.note_clocks(both_clocks());
         while core.tick(now()) && !stop.is_cancelled() {
             yield_now().await;
         }
