@@ -30,6 +30,8 @@ const LOG_DIR: &str = "log";
 const NEW: &str = "new";
 const UNFINISHED: &str = "unfinished";
 const SORTED: &str = "sorted";
+/// All of it that the store has made. What else is there is not its own: its rights are for others to choose.
+const PARTS: [&str; 5] = [VERSION_FILE, LOCK_FILE, SYNCED_FILE, LOG_DIR, ENGINE_DIR];
 /// What a file system may have put into a directory that is empty otherwise, and what a first start may have left.
 const NOT_OURS_TO_MIND: [&str; 6] =
     ["lost+found", LOCK_FILE, "gmqtt-store.tmp", "admin-token", "bans.json", "bans.json.tmp"];
@@ -129,7 +131,7 @@ impl Directory {
 
     /// It is a whole store: from here on what is missing is missed.
     pub(crate) fn complete(&self) -> Result<(), StoreError> {
-        restrict_all(&self.path)?;
+        PARTS.iter().try_for_each(|part| restrict_all(&self.path.join(part)))?;
         if self.is_new() {
             self.write(VERSION_FILE, &format!("gmqtt-store {FORMAT_VERSION}\n"))
         } else {
@@ -347,14 +349,19 @@ fn restrict(_path: &Path) -> Result<(), StoreError> {
 /// Does so below a directory too. The engine makes its files with the process's own mask; nobody else gets into the
 /// directory, and what is there at a start is made to look like it.
 fn restrict_all(path: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(path).map_err(|error| failed("read", path, &error))? {
-        let entry = entry.map_err(|error| failed("read", path, &error))?;
-        // The engine deletes files in the background.
-        let Ok(kind) = entry.file_type() else { continue };
-        match restrict(&entry.path()) {
-            Err(error) if entry.path().exists() => return Err(error),
-            _ if kind.is_dir() => restrict_all(&entry.path())?,
-            _ => {}
+    // The engine deletes files in the background, and not all are there from the beginning.
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if metadata.is_symlink() {
+        return Ok(()); // Where it leads to is not the store's.
+    }
+    if let Err(error) = restrict(path)
+        && path.exists()
+    {
+        return Err(error);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).map_err(|error| failed("read", path, &error))? {
+            restrict_all(&entry.map_err(|error| failed("read", path, &error))?.path())?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
 };
 
@@ -40,6 +40,29 @@ fn rights_that_others_have_are_taken() {
     fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).unwrap();
     drop(open(parent.path()).unwrap());
     assert_eq!(fs::metadata(parent.path()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// A folder of the file system's, a backup, what a link leads to: a start as another user than root's could not even look into the first.
+#[test]
+fn what_is_not_the_stores_is_left_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let (path, outside) = (parent.path().join("data"), parent.path().join("outside"));
+    drop(open(&path).unwrap());
+    for folder in [&path.join("lost+found"), &path.join("backups/monday"), &outside] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("file"), "x").unwrap();
+    }
+    symlink(&outside, path.join("link")).unwrap();
+    symlink(outside.join("file"), path.join("log/link")).unwrap();
+    let others = ["lost+found", "lost+found/file", "backups", "backups/monday/file", "link", "link/file"];
+    for other in others {
+        fs::set_permissions(path.join(other), Permissions::from_mode(0o755)).unwrap();
+    }
+    drop(open(&path).unwrap());
+    for other in others {
+        let mode = fs::metadata(path.join(other)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o755, "{other}");
+    }
 }
 
 fn assert_private(path: &Path) {
