@@ -18,7 +18,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,9 @@ const END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
 
+/// So much of a file is in memory at a time.
+const PIECE: usize = 1 << 18;
+
 /// What a journal holds.
 #[derive(Default)]
 pub(crate) struct Found {
@@ -43,6 +46,8 @@ pub(crate) struct Found {
     pub(crate) last: Option<u64>,
     /// How many bytes its batches take.
     pub(crate) bytes: u64,
+    /// How many of them are in its last file.
+    pub(crate) bytes_in_last: u64,
 }
 
 /// Checks the journal in this directory, and cuts off a torn last batch. `synced` is the number of a batch that is known
@@ -52,7 +57,7 @@ pub(crate) fn check(directory: &Path, synced: u64, seed: u64) -> Result<Found, S
     if files.is_empty() {
         return Err(damage(directory, "the engine's journal is missing"));
     }
-    let Found { mut last, mut bytes } = Found::default();
+    let Found { mut last, mut bytes, mut bytes_in_last } = Found::default();
     let mut torn: Option<Torn> = None;
     for (path, _) in &files {
         let mut journal = Journal::open(path, seed)?;
@@ -76,6 +81,7 @@ pub(crate) fn check(directory: &Path, synced: u64, seed: u64) -> Result<Found, S
             }
         }
         bytes += valid_len;
+        bytes_in_last = valid_len;
         let rest = journal.rest(valid_len)?;
         if rest.is_clean {
             continue;
@@ -88,7 +94,25 @@ pub(crate) fn check(directory: &Path, synced: u64, seed: u64) -> Result<Found, S
     if let Some(torn) = torn {
         torn.resolve(last, synced)?;
     }
-    Ok(Found { last, bytes })
+    Ok(Found { last, bytes, bytes_in_last })
+}
+
+/// Writes what the last file begins with over itself, so many bytes, and syncs it. After a sync that failed the system takes for
+/// written what is in memory alone, and the next sync would not write it. The files before were synced.
+pub(crate) fn write_again(directory: &Path, len: u64) -> Result<(), StoreError> {
+    let Some((path, _)) = files(directory)?.pop() else { return Ok(()) };
+    let written = OpenOptions::new().read(true).write(true).open(&path).and_then(|mut file| {
+        let mut piece = Vec::new();
+        for at in (0..len).step_by(PIECE) {
+            piece.clear();
+            file.seek(SeekFrom::Start(at))?;
+            (&mut file).take((len - at).min(PIECE as u64)).read_to_end(&mut piece)?;
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(&piece)?;
+        }
+        file.sync_data()
+    });
+    written.map_err(|error| failed("write", &path, &error))
 }
 
 /// Empties a journal of which nothing is needed. Of several files the engine has a use for the older ones: then none is.
@@ -287,7 +311,6 @@ impl<'a> Journal<'a> {
     fn try_rest(&mut self, from: u64) -> io::Result<Rest> {
         /// What of a piece is looked at again with the next one: no less than a key and its value.
         const OVERLAP: usize = 64;
-        const PIECE: usize = 1 << 18;
         /// Compared with a page at a time: fast without optimisation too, and no more of them in the program.
         const ZEROS: &[u8] = &[0; 4096];
         self.file.seek(SeekFrom::Start(from))?;
@@ -326,7 +349,6 @@ mod tests {
     use crate::encoding::{Encoder, Table, Value};
 
     const PAGE: usize = 4096;
-    const PIECE: usize = 1 << 18;
     const SEED: u64 = 5;
 
     fn mark(seed: u64) -> Vec<u8> {
@@ -366,5 +388,17 @@ mod tests {
     fn a_number_without_the_seal_of_the_store_is_none() {
         let rest = rest_of(PAGE, &mark(SEED + 1), 100);
         assert!(!rest.is_clean && rest.latest.is_none());
+    }
+
+    #[test]
+    fn what_is_written_again_is_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.jnl");
+        let content: Vec<u8> = (0..2 * PIECE + 5).map(|at| (at % 251) as u8).collect();
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, content.len()] {
+            std::fs::write(&path, &content).unwrap();
+            write_again(directory.path(), len as u64).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), content, "{len}");
+        }
     }
 }

@@ -92,6 +92,9 @@ impl FjallStore {
             } else {
                 journal_bytes = found.bytes;
             }
+            if options.durability == Durability::Sync && found.last > Some(number) {
+                journal::write_again(&directory.engine(), found.bytes_in_last)?;
+            }
             number = number.max(found.last.unwrap_or_default());
         }
         let engine = Arc::new(FjallEngine::open(&directory.engine(), options, journal_bytes)?);

@@ -113,6 +113,15 @@ impl Disk {
         Self::holding(content.written.clone(), content.log.written.clone())
     }
 
+    /// The disk after the end of a process for which a sync of the log failed: what was written can be read, and no sync writes it
+    /// any more.
+    pub(crate) fn after_failed_sync(&self) -> Self {
+        let log = self.0.lock().log.clone();
+        let disk = self.after_crash();
+        disk.0.lock().log = Log { unsynced: Vec::new(), ..log };
+        disk
+    }
+
     /// The thread that wrote to the log last.
     pub(crate) fn log_writer(&self) -> Option<ThreadId> {
         self.0.lock().log.writer
@@ -229,9 +238,12 @@ impl Medium for Disk {
         if content.failed == Some(Part::Log) {
             return Err(StoreError::new("the disk has failed to sync"));
         }
-        let log = &mut content.log;
-        log.synced[file] = log.written[file].clone();
-        log.unsynced.retain(|(of, ..)| *of != file);
+        let Log { written, synced, unsynced, .. } = &mut content.log;
+        for (_, at, bytes) in unsynced.extract_if(.., |(of, ..)| *of == file) {
+            overwrite(&mut synced[file], at, &bytes);
+        }
+        // What it has become shorter or longer by.
+        synced[file].resize(written[file].len(), 0);
         Ok(())
     }
 

@@ -93,8 +93,15 @@ impl<E: Engine> Ledger<E> {
     /// Takes in what the log has and the engine does not.
     pub(crate) fn catch_up<M: Medium>(&mut self, log: &M, durability: Durability) -> Result<(), StoreError> {
         if durability == Durability::Sync {
-            // What goes ahead of its batch relies on the log, of which the last process may not have synced the end.
-            (0..FILES).try_for_each(|file| log.sync(file))?;
+            // What goes ahead of its batch relies on the log, of which the last process may not have synced the end; or tried to, and
+            // failed: then only what is written again is synced.
+            (0..FILES).try_for_each(|file| {
+                let content = log.read(file)?;
+                if !content.is_empty() {
+                    log.write(file, 0, &content)?;
+                }
+                log.sync(file)
+            })?;
         }
         let (mut records, mut bytes) = (Vec::new(), 0);
         let known = self.groups;

@@ -230,10 +230,28 @@ fn a_start_syncs_the_log_before_it_relies_on_it() {
     let mut frame = Frame::default();
     frame.push(&group);
     log.write(&mut frame).unwrap();
-    disk.fail_after(2, Fault::Write); // The new epoch and the runs get through.
+    assert_relies_on_the_log(&disk, &group);
+}
+
+/// A start gets as far as to lay down the runs, and power is lost.
+fn assert_relies_on_the_log(disk: &Disk, group: &[Record]) {
+    disk.fail_after(3, Fault::Write); // The new epoch, the log's file and the runs get through.
     let mut ledger = Ledger::open(Arc::new(disk.clone()), 0, 0, 2).unwrap();
-    ledger.catch_up(&disk, Durability::Sync).unwrap_err();
+    ledger.catch_up(disk, Durability::Sync).unwrap_err();
     assert_eq!(reopened(&disk.after_power_loss(0, |_| 0)), group);
+}
+
+/// The sync failed, and the process ended. The system takes for written what it could not write.
+#[test]
+fn a_start_writes_again_what_may_not_be_on_the_disk() {
+    let disk = Disk::default();
+    let group: Vec<_> = [started(1)].into_iter().chain((1..=9).map(queued)).collect();
+    let mut log = Wal::new(disk.clone(), 0, u64::MAX, Durability::Sync);
+    let mut frame = Frame::default();
+    frame.push(&group);
+    disk.fail_after(0, Fault::Sync);
+    log.write(&mut frame).unwrap_err();
+    assert_relies_on_the_log(&disk.after_failed_sync(), &group);
 }
 
 /// Everybody who waits is woken when the disk fails, whatever they wait for.
