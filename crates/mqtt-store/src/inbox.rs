@@ -38,6 +38,8 @@ pub(crate) struct Slot {
     /// What it takes in memory, roughly, empty or not. Here, because to ask a message means to fetch it from where another
     /// processor has left it.
     bytes: usize,
+    /// Its message is one that a slot before this has, too, and that is counted there.
+    is_counted_before: bool,
     /// What became of the message.
     sent: Option<PacketId>,
     released: bool,
@@ -108,11 +110,14 @@ impl Inbox {
             }
             _ => None,
         };
-        let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) else {
+        let Some((at, slot)) = place.and_then(|at| Some((at, self.slots.get_mut(at)?))) else {
             self.note(&record);
+            let is_counted_before = self.slots.back().is_some_and(|before| before.has_message_of(&record));
             let bytes = size(&record);
-            self.bytes += bytes;
-            self.slots.push_back(Slot { mark, record: Some(record), bytes, sent: None, released: false });
+            let slot =
+                Slot { mark, record: Some(record), bytes, is_counted_before, sent: None, released: false };
+            self.bytes += slot.counted();
+            self.slots.push_back(slot);
             return None;
         };
         match record {
@@ -120,12 +125,25 @@ impl Inbox {
             Record::Released { .. } => slot.released = true,
             _ => {
                 let done = slot.record.take();
-                self.bytes -= mem::replace(&mut slot.bytes, RECORD_BYTES) - RECORD_BYTES;
+                self.bytes -= slot.counted() - RECORD_BYTES;
+                slot.bytes = RECORD_BYTES;
+                if !slot.is_counted_before {
+                    self.count_after(at);
+                }
                 self.shrink();
                 return done;
             }
         }
         None
+    }
+
+    /// The message that was counted here is counted in the next slot that still has it.
+    fn count_after(&mut self, at: usize) {
+        let mut others = self.slots.range_mut(at + 1..).take_while(|slot| slot.is_counted_before);
+        if let Some(other) = others.find(|slot| slot.record.is_some()) {
+            self.bytes += other.bytes - RECORD_BYTES;
+            other.is_counted_before = false;
+        }
     }
 
     /// The mark up to which half of the places are taken.
@@ -137,7 +155,7 @@ impl Inbox {
     pub(crate) fn take_until(&mut self, mark: u64, most: usize, slots: &mut VecDeque<Slot>) -> bool {
         for _ in 0..most {
             let Some(slot) = self.slots.pop_front_if(|slot| slot.mark <= mark) else { return true };
-            self.bytes -= slot.bytes();
+            self.bytes -= slot.counted();
             self.uncount();
             slots.push_back(slot);
         }
@@ -202,7 +220,7 @@ impl Inbox {
     /// Lets go of the empty places at the front.
     fn shrink(&mut self) {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.record.is_none()) {
-            self.bytes -= slot.bytes();
+            self.bytes -= slot.counted();
             self.uncount();
         }
     }
@@ -262,6 +280,16 @@ impl Slot {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What of it is counted here.
+    fn counted(&self) -> usize {
+        if self.is_counted_before { RECORD_BYTES } else { self.bytes }
+    }
+
+    /// Whether this is the same message, for another session.
+    fn has_message_of(&self, record: &Record) -> bool {
+        matches!((&self.record, record), (Some(Record::Queued { key: own, .. }), Record::Queued { key, .. }) if own == key)
     }
 
     /// What the engine is to be told.

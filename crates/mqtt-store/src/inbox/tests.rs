@@ -72,6 +72,35 @@ fn texts_count_too() {
     }
 }
 
+fn counted(message_of: &Record) -> usize {
+    size(message_of) - RECORD_BYTES
+}
+
+/// One of 2 MiB for 17 sessions counted as 34, and had everybody wait for the engine.
+#[test]
+fn a_message_for_many_is_counted_once() {
+    let mut inbox = inbox((1..=17).map(|session| queued(session, 5)));
+    assert_eq!(inbox.bytes(), counted(&queued(1, 5)) + 17 * RECORD_BYTES);
+    for left in (0..17).rev() {
+        inbox.take_until(1, 1, &mut VecDeque::new());
+        assert_eq!(inbox.bytes(), left * RECORD_BYTES, "the first that goes takes it along");
+    }
+}
+
+#[test]
+fn a_message_for_several_is_counted_until_all_are_done_with_it() {
+    let first = queued(9, 4);
+    let mut inbox = inbox([first.clone()].into_iter().chain((1..=4).map(|session| queued(session, 5))));
+    let places = 5 * RECORD_BYTES + counted(&first);
+    for (session, left) in [(2, 1), (1, 1), (4, 1), (3, 0)] {
+        assert_eq!(inbox.bytes(), places + counted(&queued(1, 5)));
+        inbox.push(1, done(session, 5));
+        assert_eq!(inbox.bytes(), places + left * counted(&queued(1, 5)), "{session}");
+    }
+    inbox.push(1, done(9, 4));
+    assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+}
+
 /// Behind a message that nobody is done with, empty places may be many.
 #[test]
 fn an_empty_place_takes_memory_until_it_is_gone() {
