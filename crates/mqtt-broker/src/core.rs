@@ -259,11 +259,18 @@ impl Core {
         self.subscriptions.write().reserve(expected.min(self.limits.max_subscriptions));
     }
 
-    /// Puts a subscription back that an earlier process had granted.
-    pub(crate) fn restore_subscription(&self, session: &SessionRef, filter: &TopicFilter, granted: QoS) {
-        if self.change_subscriptions(|all| all.subscribe(filter, session, granted)).is_ok() {
+    /// Puts a subscription back that an earlier process had granted; `false` if it has more levels than may be now.
+    pub(crate) fn restore_subscription(
+        &self,
+        session: &SessionRef,
+        filter: &TopicFilter,
+        granted: QoS,
+    ) -> bool {
+        let is_restored = self.change_subscriptions(|all| all.subscribe(filter, session, granted)).is_ok();
+        if is_restored {
             session.subscriptions.lock().insert(filter, granted, None);
         }
+        is_restored
     }
 
     fn write_for(&self, session: &SessionRef, record: impl FnOnce() -> Record) -> Mark {

@@ -29,6 +29,10 @@ pub(crate) struct Recovery<'a> {
     newest: MessageKey,
     wills: Vec<(Arc<str>, Will)>,
     retained: RetainedFilling<Message>,
+    /// How many went into that, of which there may not be room for all.
+    retained_told: usize,
+    /// Subscriptions that a lower limit forbids.
+    subscriptions_left_out: usize,
     /// Retained messages that the store is to forget.
     expired: Vec<Record>,
 }
@@ -61,6 +65,8 @@ impl<'a> Recovery<'a> {
             newest: expected.newest,
             wills: Vec::new(),
             retained: core.fill_retained(expected.retained),
+            retained_told: 0,
+            subscriptions_left_out: 0,
             expired: Vec::new(),
         }
     }
@@ -75,8 +81,10 @@ impl<'a> Recovery<'a> {
             }
             Record::Subscribed { session, filter, qos } => {
                 let core = self.core;
-                if let Some(current) = self.current(session) {
-                    core.restore_subscription(&current.session, &filter, qos);
+                if let Some(current) = self.current(session)
+                    && !core.restore_subscription(&current.session, &filter, qos)
+                {
+                    self.subscriptions_left_out += 1;
                 }
             }
             Record::Queued { session, key, qos, retain, message } => {
@@ -141,6 +149,11 @@ impl<'a> Recovery<'a> {
             core.durability.append(core.end_record(&discarded));
         }
         core.restore_retained(self.retained);
+        tell_of_left_out(self.subscriptions_left_out, "subscriptions", "max_topic_levels");
+        let retained = core.retained_len();
+        let is_for_number = retained >= core.limits.max_retained_messages;
+        let limit = if is_for_number { "max_retained_messages" } else { "max_retained_bytes" };
+        tell_of_left_out(self.retained_told.saturating_sub(retained), "retained messages", limit);
         core.durability.append(self.expired);
         let mut burst = core.burst();
         for (client_id, will) in self.wills {
@@ -183,8 +196,18 @@ impl<'a> Recovery<'a> {
         }
         let expires_at = left.and_then(|left| self.now.checked_add(left));
         let message = message.into_plain();
+        self.retained_told += 1;
         // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
         self.retained.set(message.topic_bytes(), message.clone(), message.size(), expires_at);
+    }
+}
+
+/// The store has them still.
+fn tell_of_left_out(count: usize, what: &str, limit: &str) {
+    if count > 0 {
+        tracing::warn!(
+            "{count} {what} of an earlier start are left out, as {limit} is lower now: a start with a higher one has them again"
+        );
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     client::{Client, connect, id, persistent, publish, will},
     filter,
     journal::eventually,
+    log_lines::LogLines,
     message,
 };
 
@@ -171,6 +172,39 @@ async fn a_stored_session_keeps_more_subscriptions_than_it_could_make_now() {
     let subscribe = |text: &str| second.subscribe("s", &filter(text), QoS::AtMostOnce);
     assert_eq!(subscribe("$share/3/t"), Ok(()), "it is there");
     assert_eq!(subscribe("$share/4/t"), Err(SubscribeRefusal::TooManyShared));
+}
+
+/// What may not be any more is in the store still, and is missed with a word.
+#[tokio::test]
+async fn what_a_lower_limit_leaves_out_at_a_start_is_told() {
+    let store = MemoryStore::default();
+    let (_broker, address) = start_on(store.clone()).await;
+    let mut client = Client::accepted(address, persistent("s")).await.0;
+    for filter in ["a/b/c", "a/b/d", "a"] {
+        client.subscribe(filter, QoS::AtLeastOnce).await;
+    }
+    for topic in ["r/1", "r/2", "r/3"] {
+        let topic = mqtt_broker::TopicName::try_from(topic).unwrap();
+        let message = mqtt_broker::Message::new(&topic, b"kept", QoS::AtLeastOnce).retained();
+        store.append(vec![Record::Retained { message, expires_at: None }]);
+    }
+    let starts = |change: fn(&mut Limits)| {
+        let log = LogLines::collect(tracing::Level::WARN);
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let broker = Broker::builder().limits(limits).build_on(store.clone()).unwrap();
+        (broker.snapshot().retained_messages, log.lines())
+    };
+    let (retained, lines) = starts(|limits| {
+        (limits.max_topic_levels, limits.max_retained_messages) = (2, 2);
+    });
+    assert_eq!((retained, lines.len()), (2, 2), "{lines:?}");
+    assert!(lines[0].contains("2 subscriptions") && lines[0].contains("max_topic_levels"), "{lines:?}");
+    assert!(lines[1].contains("1 retained") && lines[1].contains("max_retained_messages"), "{lines:?}");
+    let (retained, lines) = starts(|limits| limits.max_retained_bytes = 7);
+    assert!(retained == 1 && lines[0].contains("2 retained messages"), "{lines:?}");
+    assert!(lines[0].contains("max_retained_bytes"), "{lines:?}");
+    assert_eq!(starts(|_| {}), (3, Vec::new()));
 }
 
 #[tokio::test]
