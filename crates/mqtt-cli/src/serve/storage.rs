@@ -52,9 +52,11 @@ impl Backups {
                 copy.display()
             )));
         }
-        let made = fs::create_dir_all(&self.folder)
-            .map_err(|error| format!("cannot make {}: {error}", self.folder.display()))
-            .and_then(|()| self.store.backup(&copy, &mut |_| {}).map_err(|error| error.to_string()))
+        // It makes all folders on the way, and syncs them.
+        let made = self
+            .store
+            .backup(&copy, &mut |_| {})
+            .map_err(|error| error.to_string())
             .and_then(|()| add(&copy).map_err(|error| format!("{error:#}")));
         match made {
             Ok(()) => Ok(copy),
