@@ -3,10 +3,7 @@
 //! For people and for other programs; the store itself never reads it but in `import`. Payloads that are text stand as
 //! text, others as hexadecimal digits.
 
-use std::{
-    io::{self, BufRead, Write},
-    time::{Duration, SystemTime},
-};
+use std::io::{self, BufRead, Write};
 
 use mqtt_broker::{
     Message, PacketId, QoS, TopicFilter, TopicName,
@@ -16,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::Walk,
+    encoding::{moment, nanos},
     engine::Reads,
     readable::{PassedOver, Readable},
     reader::recover,
@@ -249,13 +247,4 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? << 4 | digit(*low)?) as u8));
     if rest.is_empty() { bytes.collect() } else { None }
-}
-
-fn nanos(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn moment(nanos: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
 }
