@@ -106,7 +106,8 @@ pub struct Limits {
     pub max_wildcard_subscriptions_per_client: usize,
     /// Shared subscriptions of one client: each group that it is in may bring it a copy of a message. Default 100.
     pub max_shared_subscriptions_per_client: usize,
-    /// Bytes of one client's topic filters, and 7 more for each. Default 8 MiB: `max_subscriptions_per_client` of usual ones.
+    /// Bytes of one client's topic filters, and 7 more for each; of one with a wildcard, 64 more for each of its levels. Default
+    /// 8 MiB: `max_subscriptions_per_client` of usual ones without a wildcard.
     pub max_subscription_bytes_per_client: usize,
     /// Sessions, connected or not. Default 1,000,000.
     pub max_sessions: usize,

@@ -9,7 +9,7 @@ use mqtt_codec::{QoS, TopicFilter};
 
 use self::{
     many::Many,
-    packed::{Entry, Grant, entries, set_grant, size_of_entry},
+    packed::{Entry, Grant, cost_of, entries, set_grant},
 };
 
 /// A session's own list of what the router holds for it. Owns memory only while there is something to say.
@@ -86,14 +86,14 @@ impl SessionSubscriptions {
         }
     }
 
-    /// How many bytes the filters have with this one more, as they are kept.
+    /// How many bytes the filters take with this one more: as they are kept here, and for levels in the router's trie.
     pub(crate) fn bytes_with(&self, one_more: &TopicFilter) -> usize {
         let bytes = match self.filters() {
-            Some(Filters::Few(row)) => row.len(),
-            Some(Filters::Many(many)) => many.used(),
+            Some(Filters::Few(row)) => entries(row).map(|(_, entry)| cost_of(entry.filter)).sum(),
+            Some(Filters::Many(many)) => many.cost(),
             Some(Filters::Ended) | None => 0,
         };
-        bytes + size_of_entry(one_more.as_bytes())
+        bytes + cost_of(one_more.as_bytes())
     }
 
     /// `at` is how long the broker has been running; `None` if it was granted before.
@@ -245,8 +245,13 @@ mod tests {
             }
             assert_eq!(subscriptions.len(), count, "an identical filter replaces");
             assert_eq!((subscriptions.wildcards(), subscriptions.shared()), (count / 2, count / 4));
+            let levels = |n: usize| match n % 4 {
+                1 => 5, // $share, g, f, the number, #
+                3 => 3,
+                _ => 0, // none that the router has a node for
+            };
             let bytes = |filters: &mut dyn Iterator<Item = usize>| {
-                filters.map(|n| filter(n).as_bytes().len() + 7).sum::<usize>()
+                filters.map(|n| filter(n).as_bytes().len() + 7 + 64 * levels(n)).sum::<usize>()
             };
             assert_eq!(subscriptions.bytes_with(&filter(count)), bytes(&mut (0..=count)));
             assert!(subscriptions.iter().all(|granted| granted.qos == QoS::ExactlyOnce));

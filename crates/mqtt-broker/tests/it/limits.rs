@@ -260,6 +260,22 @@ async fn max_subscription_bytes_per_client_refuses_one_more_filter() {
     assert!(limits.max_subscription_bytes_per_client > limits.max_subscriptions_per_client * (60 + 7));
 }
 
+/// Ten thousand filters of 128 levels were 2.6 MB of text, and took 82 MB where messages are matched.
+#[tokio::test]
+async fn the_levels_of_filters_with_a_wildcard_count_in_max_subscription_bytes_per_client() {
+    let (broker, address) =
+        start_with(|limits| limits.max_subscription_bytes_per_client = 2 * (7 + 5 + 3 * 64)).await;
+    let mut client = Client::connected(address, "a").await;
+    let granted = SubscribeReturnCode::Granted(Q0);
+    let filters = [("a/b/+", Q0), ("b/c/#", Q0), ("+", Q0), ("c", Q0), ("a/b/+", Q0)];
+    let codes = client.subscribe_all(&filters).await;
+    assert_eq!(codes, [granted, granted, FAILURE, FAILURE, granted]);
+    client.unsubscribe(&["a/b/+"]).await;
+    let deep = "+/".repeat(127) + "#";
+    assert_eq!(client.subscribe_all(&[(&deep, Q0), ("+", Q0), ("c", Q0)]).await, [FAILURE, granted, granted]);
+    assert_eq!(broker.counts().filters_refused, 3);
+}
+
 #[tokio::test]
 async fn max_filters_per_packet_ends_who_sends_more() {
     let (broker, address) = start_with(|limits| limits.max_filters_per_packet = 2).await;

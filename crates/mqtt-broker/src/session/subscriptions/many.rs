@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::{HashTable, hash_table::Entry as Slot};
 use mqtt_codec::QoS;
 
-use super::packed::{Entry, entries, entry_at, set_grant, size_of_entry};
+use super::packed::{Entry, cost_of, entries, entry_at, set_grant, size_of_entry};
 
 /// What a place can say: 4 GiB.
 const MOST_BYTES: usize = u32::MAX as usize;
@@ -17,6 +17,8 @@ pub(super) struct Many<const MOST: usize = MOST_BYTES> {
     places: HashTable<u32>,
     /// How many bytes of the row belong to filters that are there.
     used: usize,
+    /// What they count against the limit of their client.
+    cost: usize,
     /// Filters are the client's to choose.
     keys: RandomState,
 }
@@ -24,7 +26,8 @@ pub(super) struct Many<const MOST: usize = MOST_BYTES> {
 impl<const MOST: usize> Many<MOST> {
     /// Takes a row over from which nothing was removed.
     pub(super) fn new(row: &[u8]) -> Self {
-        let mut many = Self { row: Vec::new(), places: HashTable::new(), used: 0, keys: RandomState::new() };
+        let mut many =
+            Self { row: Vec::new(), places: HashTable::new(), used: 0, cost: 0, keys: RandomState::new() };
         entries(row).for_each(|(_, entry)| many.insert(&entry));
         many
     }
@@ -33,9 +36,9 @@ impl<const MOST: usize> Many<MOST> {
         self.places.len()
     }
 
-    /// Bytes of the filters that are there.
-    pub(super) fn used(&self) -> usize {
-        self.used
+    /// What the filters that are there count against the limit of their client.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
     }
 
     pub(super) fn contains(&self, filter: &[u8]) -> bool {
@@ -76,14 +79,16 @@ impl<const MOST: usize> Many<MOST> {
         }
         new.append_to(&mut self.row);
         self.used += size;
+        self.cost += cost_of(new.filter);
     }
 
     pub(super) fn remove(&mut self, filter: &[u8]) -> bool {
         let hash = self.keys.hash_one(filter);
         let found = self.places.find_entry(hash, |&place| stands_at(&self.row, place, filter));
         let Ok(found) = found else { return false };
-        let (place, _) = found.remove();
-        self.used -= entry_at(&self.row, place as usize).map_or(0, |entry| entry.size());
+        found.remove();
+        self.used -= size_of_entry(filter);
+        self.cost -= cost_of(filter);
         if self.used < self.row.len() / 2 {
             self.close_gaps();
         }

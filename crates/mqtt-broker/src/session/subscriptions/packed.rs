@@ -25,6 +25,8 @@ pub(super) struct Entry<'a> {
 const HEAD: usize = 7;
 /// The part of it that is the grant.
 const GRANT: usize = 5;
+/// What the router has for a level of a filter with a wildcard: a node of its trie.
+const NODE: usize = 64;
 
 impl Entry<'_> {
     pub(super) fn append_to(&self, row: &mut Vec<u8>) {
@@ -48,6 +50,14 @@ impl Grant {
 
 pub(super) fn size_of_entry(filter: &[u8]) -> usize {
     HEAD + filter.len()
+}
+
+/// What a filter counts against the limit of its client: what is kept of it here, and the levels of one with a wildcard, for each of
+/// which the router has more than their text.
+pub(super) fn cost_of(filter: &[u8]) -> usize {
+    let has_wildcard = filter.iter().any(|byte| matches!(byte, b'+' | b'#'));
+    let levels = if has_wildcard { filter.split(|&byte| byte == b'/').count() } else { 0 };
+    size_of_entry(filter) + levels * NODE
 }
 
 /// The entry that begins at this place of a row.

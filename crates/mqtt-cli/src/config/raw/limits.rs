@@ -78,7 +78,7 @@ section! {
         max_shared_subscriptions_per_client: usize = limits().max_shared_subscriptions_per_client, Restart;
         /// Topic filters of one client.
         max_subscriptions_per_client: usize = limits().max_subscriptions_per_client, Restart;
-        /// Bytes of one client's topic filters, and 7 more for each.
+        /// Bytes of one client's topic filters, and 7 more for each; with a wildcard, 64 more for each level.
         max_subscription_bytes_per_client: Size = Size(limits().max_subscription_bytes_per_client), Restart;
         /// Sessions, connected or not.
         max_sessions: usize = limits().max_sessions, Restart;
