@@ -32,6 +32,8 @@ use crate::sharded::ShardedTable;
 
 /// How many messages one chunk of a look-up looks at before it stops, at least; and for each match it may find.
 const LOOKS: (usize, usize) = (256, 4);
+/// A look at a topic takes longer the longer that is: each time so many bytes count as one look more.
+const LOOK_BYTES: usize = 512;
 
 /// How much [`Retained`] may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +209,7 @@ impl<M: Clone> Retained<M> {
             // Matches that follow one another are walked; over anything else the scan leaps.
             scan.next = loop {
                 let Some(key) = topics.next() else { break Next::Finished };
-                looks_left -= 1;
+                looks_left = looks_left.saturating_sub(1 + key.len() / LOOK_BYTES);
                 match filter.judge(key) {
                     Verdict::Match => {
                         found.extend(topic_of(key).zip(self.live(key, now).cloned()));

@@ -178,6 +178,27 @@ fn a_filter_that_matches_nothing_is_answered_in_steps() {
     assert_eq!(store.matching(&filter("+/b"), None, 1, Instant::now()), []);
 }
 
+/// Topics that differ in their last bytes alone are compared to the end at each step: a few take as long as thousands of short ones.
+#[test]
+fn a_chunk_looks_at_few_of_topics_that_are_long() {
+    let mut store = store(usize::MAX, 0);
+    let long = "x".repeat(65_000);
+    for n in 0..100 {
+        store.set(&name(&format!("{long}/{n}/a")), "", 0, None).unwrap();
+    }
+    let looks = 1 + 65_000 / LOOK_BYTES;
+    for (level, found) in [("a", LOOKS.0.div_ceil(looks)), ("b", 0)] {
+        let mut scan = RetainedScan::new(&filter(&format!("{long}/+/{level}")));
+        assert_eq!(store.next_chunk(&mut scan, LOOKS.0 / LOOKS.1, Instant::now()).len(), found);
+        let mut chunks = 1;
+        while !scan.is_finished() {
+            store.next_chunk(&mut scan, LOOKS.0 / LOOKS.1, Instant::now());
+            chunks += 1;
+        }
+        assert!(chunks >= 100 * looks / LOOKS.0 / 2, "{level}: {chunks}");
+    }
+}
+
 /// It may promise too much, never too little. [MQTT-4.7.2-1]
 #[test]
 fn what_may_match_is_all_that_does_and_little_else() {
