@@ -31,7 +31,7 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    session::{Detached, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
+    session::{AttachRefusal, Detached, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
     store::{Mark, Record},
     trace::Traces,
 };
@@ -91,6 +91,8 @@ pub enum SubscribeRefusal {
     TooLong,
     /// More sessions than [`crate::Limits::max_sessions`].
     TooManySessions,
+    /// The broker [has shut down](crate::Broker::shutdown).
+    ShutDown,
     /// There is no such session, or it has just ended.
     NoSession,
 }
@@ -106,12 +108,22 @@ impl fmt::Display for SubscribeRefusal {
             Self::TooManySubscriptionsInAll => "there are too many subscriptions",
             Self::TooLong => "the topic filter is too long",
             Self::TooManySessions => "there are too many sessions",
+            Self::ShutDown => "the broker has shut down",
             Self::NoSession => "there is no such session",
         })
     }
 }
 
 impl std::error::Error for SubscribeRefusal {}
+
+impl From<AttachRefusal> for SubscribeRefusal {
+    fn from(refusal: AttachRefusal) -> Self {
+        match refusal {
+            AttachRefusal::TooManySessions => Self::TooManySessions,
+            AttachRefusal::ShutDown => Self::ShutDown,
+        }
+    }
+}
 
 impl Core {
     pub(crate) fn new(

@@ -51,10 +51,7 @@ impl LocalSubscriber {
             connected_at: now,
             attached: crate::client::Attached::default(),
         });
-        let attached = core
-            .sessions
-            .attach(&info, None, &core.limits, &core.hooks, &core.durability)
-            .map_err(|_| SubscribeRefusal::TooManySessions)?;
+        let attached = core.sessions.attach(&info, None, &core.limits, &core.hooks, &core.durability)?;
         Ok(Self { core, attachment: attached.attachment })
     }
 

@@ -26,7 +26,8 @@ use crate::{
 /// Where no listener does it, sessions, retained messages and bans expire when [`Broker::tick`] is called, once a second.
 ///
 /// It is not counted among [`Limits::max_connections`](crate::Limits::max_connections), no accept hook is asked about it,
-/// a hook may take as long as it likes to decide, and a shutdown ends its session without waiting for it.
+/// a hook may take as long as it likes to decide, and a shutdown ends its session without waiting for it. A CONNECT after that is
+/// refused with "server unavailable".
 ///
 /// ```
 /// use std::{task::Waker, time::Instant};

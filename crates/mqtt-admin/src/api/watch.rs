@@ -138,6 +138,7 @@ impl Watch {
         let place = admin.stream()?;
         let subscriber = admin.broker().subscriber(&[filter]).map_err(|refusal| match refusal {
             SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`filter`: {error}")),
+            SubscribeRefusal::ShutDown => busy("the broker has shut down"),
             _ => busy("the broker has as many sessions as it may have"),
         })?;
         Ok(Self { subscriber, _place: place })

@@ -4,6 +4,8 @@ use std::fmt;
 
 use mqtt_codec::ConnectRefusal;
 
+use crate::session::AttachRefusal;
+
 macro_rules! refusal_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal: $words:literal,)+) => {
         /// Why a connection or a CONNECT was not let in.
@@ -47,6 +49,8 @@ refusal_reasons! {
     UserNameTooLong = "user_name_too_long": "its user name is too long",
     /// [`crate::Limits::max_sessions`].
     TooManySessions = "too_many_sessions": "the broker has its maximum of sessions",
+    /// [`crate::Broker::shutdown`].
+    ShutDown = "shut_down": "the broker has shut down",
     /// [`crate::Broker::ban`].
     Banned = "banned": "its address, client identifier or user is banned",
     /// It connected more often than [`crate::Limits::flapping_connects`], and is banned from now on.
@@ -63,6 +67,15 @@ impl RefusalReason {
             Self::UserNameTooLong => ConnectRefusal::BadUserNameOrPassword,
             Self::Banned | Self::Flapping | Self::Hook => ConnectRefusal::NotAuthorized,
             _ => ConnectRefusal::ServerUnavailable,
+        }
+    }
+}
+
+impl From<AttachRefusal> for RefusalReason {
+    fn from(refusal: AttachRefusal) -> Self {
+        match refusal {
+            AttachRefusal::TooManySessions => Self::TooManySessions,
+            AttachRefusal::ShutDown => Self::ShutDown,
         }
     }
 }

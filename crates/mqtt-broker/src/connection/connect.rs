@@ -121,14 +121,15 @@ impl Connection {
             Ok(place) => place,
             Err(reason) => return Err(self.turn_away(&info, reason, burst)),
         };
-        let Ok(attached) = self.place.core.sessions.attach(
+        let attached = match self.place.core.sessions.attach(
             &info,
             will,
             &self.place.core.limits,
             &self.place.core.hooks,
             &self.place.core.durability,
-        ) else {
-            return Err(self.turn_away(&info, RefusalReason::TooManySessions, burst));
+        ) {
+            Ok(attached) => attached,
+            Err(refusal) => return Err(self.turn_away(&info, refusal.into(), burst)),
         };
         if self.place.core.admission.forbids(now, &info) {
             // Banned in this very moment: whoever did it may not have found the session yet.

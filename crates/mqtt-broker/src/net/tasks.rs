@@ -75,7 +75,9 @@ impl Broker {
     }
 
     /// Stops: closes the listeners, then the clients (their Wills are published), waits until every task has ended, and
-    /// calls `on_stop`, once. A second call waits for the same end; so does one after a [`ShutdownTimeout`].
+    /// calls `on_stop`, once. A second call waits for the same end; so does one after a [`ShutdownTimeout`]. Nobody gets a session
+    /// any more: a [`LocalSubscriber`](crate::LocalSubscriber) is refused, and so is who connects over a
+    /// [`SansIoConnection`](crate::SansIoConnection).
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), ShutdownTimeout> {
         let (core, tasks, begun) = (self.core(), self.tasks(), now());
         tasks.stop_listening.cancel();
@@ -83,6 +85,7 @@ impl Broker {
         let deaf = timeout(deadline, tasks.listeners.wait()).await;
         tasks.stop.cancel();
         tasks.tracker.close();
+        core.sessions.close();
         for session in core.sessions.all() {
             session.close(CloseReason::Shutdown);
         }

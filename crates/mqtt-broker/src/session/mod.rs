@@ -35,7 +35,7 @@ pub(crate) use self::{
     outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
     received::{Received, TooManyUnreleased},
-    registry::{Attached, Registry, Restoring, Walk},
+    registry::{AttachRefusal, Attached, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
     subscriptions::{SessionSubscriptions, is_shared},
     traffic::{Losses, Traffic},

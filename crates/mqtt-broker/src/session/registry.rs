@@ -10,7 +10,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -37,6 +37,7 @@ pub(crate) struct Registry {
     next_serial: AtomicU64,
     /// Absent persistent sessions by the moment at which they have been absent for too long.
     expiring: Mutex<BTreeMap<(Instant, u64), SessionRef>>,
+    is_closed: AtomicBool,
 }
 
 /// In the order of client identifiers, for lists. [MQTT-3.1.3-2]
@@ -78,9 +79,14 @@ pub(crate) struct Removed {
     pub(crate) detached: Option<Detached>,
 }
 
-/// A new session would be one too many.
-#[derive(Debug)]
-pub(crate) struct TooManySessions;
+/// Why nobody gets a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttachRefusal {
+    /// A new one would be one too many.
+    TooManySessions,
+    /// See [`Registry::close`].
+    ShutDown,
+}
 
 impl Registry {
     pub(crate) fn new() -> Self {
@@ -90,7 +96,13 @@ impl Registry {
             sessions: AtomicUsize::new(0),
             next_serial: AtomicU64::new(1),
             expiring: Mutex::default(),
+            is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// Nobody gets a session from here on: who walks over [`Registry::all`] afterwards meets everybody that has one.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// Finds or makes the session for this CONNECT, and gives it to the new connection.
@@ -101,9 +113,13 @@ impl Registry {
         limits: &Limits,
         hooks: &HookSet,
         durability: &Durability,
-    ) -> Result<Attached, TooManySessions> {
+    ) -> Result<Attached, AttachRefusal> {
         let will = will.map(|message| Will { key: self.next_serial(), message });
         self.in_turn(&info.client_id, |shard, earlier| {
+            // The shard is locked: who closes the registry, and looks at the shard afterwards, either finds this session or is seen here.
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(AttachRefusal::ShutDown);
+            }
             // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
             if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
                 self.unschedule(session);
@@ -281,11 +297,11 @@ impl Registry {
         }
     }
 
-    fn reserve(&self, max_sessions: usize) -> Result<(), TooManySessions> {
+    fn reserve(&self, max_sessions: usize) -> Result<(), AttachRefusal> {
         let grown = |sessions| (sessions < max_sessions).then_some(sessions + 1);
         match self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown) {
             Ok(_) => Ok(()),
-            Err(_) => Err(TooManySessions),
+            Err(_) => Err(AttachRefusal::TooManySessions),
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mqtt_broker::{Broker, CloseReason, ConnectDecision, Limits, Message, QoS, SansIoConnection};
+use mqtt_broker::{
+    Broker, CloseReason, ConnectDecision, Limits, Message, QoS, RefusalReason, SansIoConnection,
+    SubscribeRefusal,
+};
 use mqtt_codec::{TopicFilter, TopicName};
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
@@ -168,4 +171,25 @@ fn a_taken_over_connection_learns_it_when_it_is_polled() {
     let _newer = connected(&broker, b'c', now);
     transmitted(&mut older, now);
     assert_eq!(older.closed(), Some(&CloseReason::TakenOver));
+}
+
+/// They were handed out still, and nobody was left to end them: who waited for the end of a subscriber's messages waited for ever.
+#[tokio::test]
+async fn after_a_shutdown_nobody_gets_a_session() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let (mut earlier, mut waiting) =
+        (connected(&broker, b'e', now), SansIoConnection::new(&broker, from(), now));
+    let mut subscriber = broker.subscriber(&[]).unwrap();
+    broker.shutdown(Duration::from_secs(10)).await.unwrap();
+    assert!(subscriber.recv().await.is_none());
+    transmitted(&mut earlier, now);
+    assert_eq!(earlier.closed(), Some(&CloseReason::Shutdown));
+
+    assert_eq!(broker.subscriber(&[]).err(), Some(SubscribeRefusal::ShutDown));
+    for connection in [&mut waiting, &mut SansIoConnection::new(&broker, from(), now)] {
+        connection.handle_bytes(now, &connect(b'e'));
+        assert_eq!(transmitted(connection, now), [0x20, 2, 0, 3]);
+        assert!(connection.closed().is_some());
+    }
+    assert_eq!(broker.counts().refused_for(RefusalReason::ShutDown), 2);
 }
