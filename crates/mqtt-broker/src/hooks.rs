@@ -106,9 +106,9 @@ pub struct SubscribeRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeDecision {
-    /// Granted with this QoS; never more than was asked for. A subscription that is there already stays as it is.
+    /// Granted with this QoS; never more than was asked for. At a recheck the subscription stays as it is.
     Grant(QoS),
-    /// Return code 0x80. A subscription that is there already is removed.
+    /// Return code 0x80. A subscription that is there already is removed, whether the client asks for it again or it is rechecked.
     Refuse,
     /// Close the client's connection; its subscriptions stay as they are.
     Disconnect,

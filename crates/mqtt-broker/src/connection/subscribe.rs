@@ -116,13 +116,18 @@ impl Connection {
         let attachment = self.attachment()?;
         attachment.check()?;
         match decision {
-            SubscribeDecision::Grant(granted) => return Ok(SubscribeReturnCode::Granted(granted)),
-            SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
-            SubscribeDecision::Refuse => {}
+            SubscribeDecision::Grant(granted) => Ok(SubscribeReturnCode::Granted(granted)),
+            SubscribeDecision::Refuse => self.take_away(filter),
+            SubscribeDecision::Disconnect => Err(CloseReason::Hook),
         }
-        let client_id = &*attachment.info.client_id;
-        tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
+    }
+
+    /// What a client may not have it does not keep either.
+    fn take_away(&mut self, filter: &TopicFilter) -> Result<SubscribeReturnCode, CloseReason> {
+        let attachment = self.attachment()?;
         if let Some(mark) = self.place.core.unsubscribe(&attachment.session, filter) {
+            let client_id = &*attachment.info.client_id;
+            tracing::info!(client_id, filter = filter.as_str(), "no longer allowed: unsubscribed");
             self.hold_until(mark);
         }
         Ok(SubscribeReturnCode::Failure)
@@ -139,7 +144,7 @@ impl Connection {
         attachment.check()?;
         let granted = match decision {
             SubscribeDecision::Grant(granted) => granted,
-            SubscribeDecision::Refuse => return Ok(SubscribeReturnCode::Failure),
+            SubscribeDecision::Refuse => return self.take_away(filter),
             SubscribeDecision::Disconnect => return Err(CloseReason::Hook),
         };
         let granted = granted.min(requested);

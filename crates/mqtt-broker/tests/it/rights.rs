@@ -16,7 +16,7 @@ use crate::{
     Q0, Q1, Q2,
     client::{Client, connect, credentials, persistent},
     journal::{Journal, eventually},
-    start,
+    message, start,
 };
 
 /// What is closed to everybody, or to one user: `topic` or `user topic`.
@@ -194,6 +194,32 @@ async fn a_recheck_removes_what_is_no_longer_allowed_and_leaves_the_rest_alone()
     }
     assert_eq!([idle.message().await, idle.message().await], ["a x", "c x"]);
     assert_eq!(idle.subscribe("b", Q0).await, SubscribeReturnCode::Failure);
+}
+
+/// The client was told 0x80, and got the messages all the same.
+#[tokio::test]
+async fn who_asks_again_for_what_it_may_not_have_any_more_loses_it() {
+    let closed = Closed::default();
+    let guarded = closed.clone();
+    let builder = Broker::builder().on_subscribe(move |request| {
+        let closed = guarded.has(&request.client, request.filter.as_str());
+        std::future::ready(if closed {
+            SubscribeDecision::Refuse
+        } else {
+            SubscribeDecision::Grant(request.qos)
+        })
+    });
+    let (broker, address) = start(builder).await;
+    let (mut client, _) = Client::accepted(address, persistent("s")).await;
+    let granted = SubscribeReturnCode::Granted(Q1);
+    assert_eq!(client.subscribe_all(&[("secret", Q1), ("open", Q1)]).await, [granted, granted]);
+    closed.close("secret");
+    let codes = client.subscribe_all(&[("secret", Q1), ("open", Q1)]).await;
+    assert_eq!(codes, [SubscribeReturnCode::Failure, granted]);
+    assert_eq!(broker.subscriptions_of("s").len(), 1);
+    broker.publish(&message("secret", "x", Q1));
+    broker.publish(&message("open", "y", Q1));
+    assert_eq!(client.message().await, "open y");
 }
 
 #[tokio::test]
