@@ -74,16 +74,23 @@ impl Broker {
     pub fn publish_to(&self, message: &Message, client_ids: &[&str]) {
         let client_ids: HashSet<&str> = client_ids.iter().copied().collect();
         let wanted = |receiver: &SessionRef| client_ids.contains(&*receiver.client_id);
-        self.core.publish_to(&Outgoing::of(message), Vec::new(), &mut self.core.burst(), wanted);
+        let mut burst = self.core.burst();
+        if !self.core.drops_too_long(message, &mut burst) {
+            self.core.publish_to(&Outgoing::of(message), Vec::new(), &mut burst, wanted);
+        }
     }
 
     /// Gives a message to these clients, or to all that are connected, whatever they subscribe to.
     pub fn broadcast(&self, message: &Message, client_ids: Option<&[&str]>) {
+        let mut burst = self.core.burst();
+        if self.core.drops_too_long(message, &mut burst) {
+            return;
+        }
         let receivers = match client_ids {
             Some(ids) => ids.iter().filter_map(|id| self.core.sessions.get(id)).collect(),
             None => self.core.sessions.all(),
         };
-        let (outgoing, mut burst) = (Outgoing::of(message), self.core.burst());
+        let outgoing = Outgoing::of(message);
         for receiver in receivers.iter().filter(|receiver| receiver.lock().is_connected()) {
             self.core.hand_over_alone(receiver, &outgoing, message.qos(), &mut burst);
         }

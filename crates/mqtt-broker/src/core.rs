@@ -188,6 +188,15 @@ impl Core {
         self.observe_message(&Event::Dropped { client_id, message, reason });
     }
 
+    /// Drops a message that no packet can carry. Its receivers would wait for it for ever, and for all that comes behind it.
+    pub(crate) fn drops_too_long(&self, message: &Message, burst: &mut Burst<'_>) -> bool {
+        let is_too_long = !message.fits_a_packet();
+        if is_too_long {
+            self.dropped("", message, DropReason::TooLong, burst);
+        }
+        is_too_long
+    }
+
     /// Has every connection ask its hook again about the subscriptions that it has, as soon as it runs.
     pub(crate) fn recheck_subscriptions(&self) {
         self.recheck.fetch_add(1, Ordering::Release);
@@ -388,6 +397,9 @@ impl Core {
         burst: &mut Burst<'_>,
     ) -> Mark {
         burst.now = Some(now);
+        if self.drops_too_long(message, burst) {
+            return self.durability.append(group);
+        }
         let outgoing = Outgoing::of(message);
         let retained = if message.retain() { self.retain(now, &outgoing, burst) } else { Mark::NOTHING };
         self.publish_to(&outgoing, group, burst, |_| true).max(retained)

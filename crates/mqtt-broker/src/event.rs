@@ -164,6 +164,8 @@ drop_reasons! {
     Refused = "refused",
     /// A client published to a topic that begins with `$`: see [`crate::Limits::allow_dollar_topics`].
     ReservedTopic = "reserved_topic",
+    /// It fits no packet: a topic and a payload of more than 256 MiB, made inside the process.
+    TooLong = "too_long",
     /// `on_deliver` did not let its receiver have it.
     Withheld = "withheld",
     /// The retained store was full: it was delivered, but not retained.

@@ -7,12 +7,14 @@ use std::{
     fmt, ptr, str,
 };
 
-use mqtt_codec::{QoS, TopicName};
+use mqtt_codec::{MAX_REMAINING_LEN, QoS, TopicName};
 use triomphe::{Arc, ThinArc};
 
 use crate::store::MessageKey;
 
 /// A message as it was published: topic, payload, QoS and RETAIN. Immutable, and cheap to clone.
+///
+/// One of more than 256 MiB fits no packet, and is dropped ([`crate::DropReason::TooLong`]) wherever it is published.
 ///
 /// It is one allocation that owns exactly its bytes, so a message that waits for a day pins no read buffer; a clone is one
 /// pointer.
@@ -69,6 +71,12 @@ impl Message {
         front.copy_from_slice(topic);
         back[..payload.len()].copy_from_slice(payload);
         Self(ThinArc::from_header_and_slice(head, &bytes[..size]))
+    }
+
+    /// Whether there is a PUBLISH that can carry it. What came as one fits another; what was made inside the process may not.
+    pub(crate) fn fits_a_packet(&self) -> bool {
+        let packet_id_len = if self.qos() == QoS::AtMostOnce { 0 } else { 2 };
+        2 + self.size() + packet_id_len <= MAX_REMAINING_LEN
     }
 
     /// Whether this is the same message, and not one that is equal.

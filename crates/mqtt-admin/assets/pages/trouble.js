@@ -11,6 +11,7 @@ const MEANING = {
   qos0_while_absent: "QoS 0 for a session whose client is not connected; the limit queue_qos0_messages would keep them.",
   refused: "An access rule or a hook forbade the publisher this topic.",
   reserved_topic: "A client published to a topic that begins with $: those are the broker's own.",
+  too_long: "It was made inside the broker's process, and is too long for any packet.",
   withheld: "When it was about to leave, an access rule or a hook did not let its receiver have it.",
   retained_full: "It was delivered, but not kept for future subscribers: the retained store is full.",
   session_ended: "It waited for a client whose session ended before it came back.",

@@ -134,6 +134,9 @@ impl Connection {
         let outgoing = Outgoing::new(topic.as_bytes(), payload, delivery.qos());
         match decision {
             PublishDecision::Pass => self.deliver(now, &outgoing, retain, delivery, burst)?,
+            PublishDecision::Change(message) if self.place.core.drops_too_long(&message, burst) => {
+                self.receive(delivery)?;
+            }
             PublishDecision::Change(message) => {
                 self.deliver(now, &Outgoing::of(&message), message.retain(), delivery, burst)?;
             }

@@ -285,7 +285,10 @@ impl Oracle {
             DropReason::SessionEnded | DropReason::Refused => return,
             DropReason::QueueFull => !is_roomy(&self.limits),
             DropReason::Qos0WhileAbsent => !self.limits.queue_qos0_messages,
-            DropReason::RetainedFull | DropReason::ReservedTopic | DropReason::Withheld => false,
+            DropReason::RetainedFull
+            | DropReason::ReservedTopic
+            | DropReason::TooLong
+            | DropReason::Withheld => false,
         };
         self.stats.dropped += 1;
         if !allowed {

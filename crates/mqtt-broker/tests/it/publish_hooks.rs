@@ -5,14 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use mqtt_broker::{Broker, DropReason, PublishDecision, WillDecision};
-use mqtt_codec::{Delivery, Packet, Pubcomp, Publish, Pubrec, Pubrel};
+use mqtt_broker::{Broker, DropReason, Message, PublishDecision, WillDecision};
+use mqtt_codec::{Connect, Delivery, Packet, Pubcomp, Publish, Pubrec, Pubrel};
 
 use crate::{
     Q0, Q1, Q2,
     client::{Client, connect, id, persistent, publish, will},
+    filter,
     journal::{Journal, eventually},
-    local_message, message, start,
+    local_message, message, start, topic,
 };
 
 fn publish_rules() -> mqtt_broker::Builder {
@@ -157,4 +158,32 @@ async fn on_will_passes_changes_and_drops() {
     assert_eq!(receiver.message().await, "will w");
     assert_eq!(broker.snapshot().retained_messages, 1);
     assert_eq!(broker.counts().dropped_for(DropReason::Refused), 1);
+}
+
+/// It was given an identifier and never sent, so that nothing behind it was sent any more either.
+#[tokio::test]
+async fn a_message_that_fits_no_packet_is_dropped_for_all() {
+    const TOO_LONG: usize = 268_435_455 - (2 + 1 + 2) + 1;
+    let long = Message::new(&topic("t"), &vec![0; TOO_LONG], Q1).retained();
+    let (in_publish, in_will) = (long.clone(), long.clone());
+    let builder = Broker::builder()
+        .on_publish(move |_| PublishDecision::Change(in_publish.clone()))
+        .on_will(move |_, _| WillDecision::Change(in_will.clone()));
+    let (broker, address) = start(builder).await;
+    let mut receiver = Client::connected(address, "receiver").await;
+    receiver.subscribe("t", Q1).await;
+    broker.publish(&long);
+    broker.publish_to(&long, &["receiver"]);
+    broker.broadcast(&long, None);
+    let mut client =
+        Client::accepted(address, Connect { will: will("t", b"lost", Q1, false), ..persistent("a") }).await.0;
+    for qos in [Q0, Q1, Q2] {
+        client.publish("t", "own", qos).await;
+    }
+    drop(client);
+    let dropped = || broker.counts().dropped_for(DropReason::TooLong);
+    eventually("the Will", || dropped() == 3 + 3 + 1).await;
+    assert_eq!(broker.retained(&filter("#"), None, 9), []);
+    broker.publish(&message("t", "short", Q1));
+    assert_eq!(receiver.message().await, "t short");
 }

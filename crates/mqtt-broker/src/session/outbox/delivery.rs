@@ -51,7 +51,7 @@ impl Outbox {
 
     pub(super) fn encode(&mut self, delivery: Wire, retain: bool, topic: &[u8], payload: &[u8]) {
         let qos = delivery.qos();
-        // It came in as a packet, so it fits one; if it did not, nothing was appended.
+        // It fits a packet: who publishes made sure of that. If it did not, nothing would be appended.
         if encode_publish(&mut self.pending, delivery, retain, topic, payload).is_ok() {
             self.sent.publishes[usize::from(qos.as_u8())] += 1;
         }
