@@ -39,7 +39,8 @@ pub struct Attack {
 /// What one attack did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// Packets, connections or handshakes, as the attack has them.
+    /// Packets, connections or handshakes, as the attack has them: those that the broker took. None at all say that the attack
+    /// did nothing to it.
     pub acts: u64,
 }
 
@@ -58,12 +59,13 @@ impl Attack {
         ATTACKS.iter().find(|attack| attack.name == name)
     }
 
-    /// Attacks for this time, or until `stop` is set, whatever comes first. A connection that the broker refuses or closes is
+    /// Attacks for this time, or until `stop` is set, whatever comes first. A connection that the broker closes meanwhile is
     /// no error.
     ///
     /// # Errors
     ///
-    /// If the target is not on the loopback network, or nobody listens there.
+    /// If the target is not on the loopback network, nobody listens there, or a client or a subscription is refused without which
+    /// the attack would be none.
     pub fn run(&self, target: Target, time: Duration, stop: &AtomicBool) -> io::Result<Done> {
         for address in [target.tcp, target.tls, target.websocket] {
             if !address.ip().is_loopback() {
@@ -82,8 +84,35 @@ impl Scene<'_> {
         self.stop.load(Ordering::Relaxed) || Instant::now() >= self.end
     }
 
-    /// One more thing was done to the broker.
-    fn count(&self) {
-        self.acts.fetch_add(1, Ordering::Relaxed);
+    /// One more thing was done to the broker, if so.
+    fn count(&self, is_done: bool) {
+        self.acts.fetch_add(is_done.into(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    /// Who closes every connection at once is no broker, and was attacked by nobody.
+    #[test]
+    fn what_was_not_taken_was_not_done() {
+        let attacks = ATTACKS.iter().map(|attack| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            thread::spawn(move || listener.incoming().for_each(drop));
+            let target = Target { tcp: address, tls: address, websocket: address };
+            thread::spawn(move || {
+                let outcome = attack.run(target, Duration::from_millis(1_500), &AtomicBool::new(false));
+                (attack.name, outcome.map_or(0, |done| done.acts))
+            })
+        });
+        let attacks: Vec<_> = attacks.collect();
+        for attack in attacks {
+            let (name, acts) = attack.join().unwrap();
+            assert_eq!(acts, 0, "{name}");
+        }
     }
 }

