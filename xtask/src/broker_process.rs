@@ -4,12 +4,16 @@ use crate::process::program;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// A start may have a large store to read.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// Of a program that has not said yet where it listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Ends its process when dropped.
 pub(crate) struct BrokerProcess {
@@ -49,6 +53,14 @@ impl BrokerProcess {
     /// A program that chooses a free port itself, and says something else that is `wanted` in that line or after it.
     pub(crate) fn that_says<T>(
         command: &mut Command,
+        wanted: impl FnMut(&str) -> Option<T>,
+    ) -> Result<(BrokerProcess, T)> {
+        BrokerProcess::that_says_within(START_LIMIT, command, wanted)
+    }
+
+    fn that_says_within<T>(
+        limit: Duration,
+        command: &mut Command,
         mut wanted: impl FnMut(&str) -> Option<T>,
     ) -> Result<(BrokerProcess, T)> {
         let name = command.get_program().display().to_string();
@@ -57,20 +69,33 @@ impl BrokerProcess {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let (mut lines, mut addr) = (BufReader::new(stdout).lines(), None);
-        let found = lines.by_ref().find_map(|line| {
-            let line = line.ok()?;
+        let stdout = child.stdout.take();
+        // From here on it ends with us.
+        let mut broker = BrokerProcess { child, addr: NOWHERE };
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(stdout.context("no standard output")?);
+        // To its end: what it prints later must not fill the pipe and stop it.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        let (start, mut addr) = (Instant::now(), None);
+        loop {
+            let line = match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("{name} does not say where it listens after {limit:?}")
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = broker.child.kill(); // Unless it is at its end already, as its output is.
+                    bail!("{name} ended before it listened ({})", broker.child.wait()?);
+                }
+            };
             addr = addr.or_else(|| listening_on(&line));
-            Some((addr?, wanted(&line)?))
-        });
-        let Some((addr, said)) = found else {
-            let status = child.wait()?;
-            bail!("{name} ended before it listened ({status})");
-        };
-        // What it prints from now on must not fill the pipe and stop it.
-        thread::spawn(move || lines.for_each(drop));
-        Ok((BrokerProcess { child, addr }, said))
+            if let Some(addr) = addr
+                && let Some(said) = wanted(&line)
+            {
+                broker.addr = addr;
+                return Ok((broker, said));
+            }
+        }
     }
 
     /// A program that was told where to listen.
@@ -159,5 +184,17 @@ mod tests {
     #[test]
     fn a_binary_that_does_not_listen_is_an_error() {
         assert!(BrokerProcess::that_says_where(&mut program("/bin/true")).is_err());
+    }
+    /// It was waited for without an end, and with it the command.
+    #[test]
+    fn a_program_that_says_nothing_is_given_up_and_ended() {
+        let mut silent = program("sh");
+        let begin = Instant::now();
+        let limit = Duration::from_millis(100);
+        let outcome =
+            BrokerProcess::that_says_within(limit, silent.args(["-c", "exec sleep 120"]), |_| Some(()));
+        let error = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("does not say"), "{error}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "nor is its end waited for");
     }
 }
