@@ -184,10 +184,26 @@ fn summarise(rows: &[Row]) -> Result<()> {
         total.add(row.tally);
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
+    if rows.is_empty() {
+        bail!("no part was selected: nothing was run");
+    }
     let failed: Vec<String> =
         rows.iter().filter(|row| row.outcome.is_err()).map(|row| row.part.name()).collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_of_no_part_is_an_error() {
+        assert!(summarise(&[]).is_err());
+        let row = |outcome| Row { part: Part::Fmt, took: Duration::ZERO, tally: Tally::default(), outcome };
+        assert!(summarise(&[row(Ok(()))]).is_ok());
+        assert!(summarise(&[row(Ok(())), row(Err(anyhow!("no")))]).is_err());
+    }
 }

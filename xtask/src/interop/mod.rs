@@ -69,6 +69,7 @@ pub(crate) fn run(options: &Options) -> (Tally, Result<()>) {
 }
 
 fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
+    let selected = selected(options)?;
     let mut target = Target::of(options)?;
     if let Some(checkout) = &options.paho_suite {
         let checkout = std::path::absolute(checkout)?;
@@ -76,25 +77,36 @@ fn run_all(options: &Options, tally: &mut Tally) -> Result<()> {
         process::run(python("paho_suite.py")?.args([host, port]).arg(checkout))?;
         return target.still_runs();
     }
-    let is_wanted = |client: Client, transport: Transport| {
-        let client_is_wanted = options.only.is_empty() || options.only.contains(&client);
-        let over = if options.over.is_empty() { Transport::value_variants() } else { &options.over[..] };
-        client_is_wanted && over.contains(&transport) && transport.is_of(client)
-    };
     let mut failed = Vec::new();
-    for &client in Client::value_variants() {
-        for &transport in target.transports() {
-            if is_wanted(client, transport) {
-                let outcome = client.driver(&target, transport).and_then(|driver| run_driver(driver, tally));
-                failed.extend(outcome.err().map(|error| format!("{error:#}")));
-                target.still_runs()?;
-            }
-        }
+    for (client, transport) in selected {
+        let outcome = client.driver(&target, transport).and_then(|driver| run_driver(driver, tally));
+        failed.extend(outcome.err().map(|error| format!("{error:#}")));
+        target.still_runs()?;
     }
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));
     }
     Ok(())
+}
+
+/// Which client over which transport; an error if there is none such.
+fn selected(options: &Options) -> Result<Vec<(Client, Transport)>> {
+    let is_foreign = options.mosquitto || options.addr.is_some();
+    let over: &[Transport] = match &options.over[..] {
+        _ if is_foreign => &[Transport::Tcp],
+        [] => Transport::value_variants(),
+        over => over,
+    };
+    let is_wanted = |client: &Client| options.only.is_empty() || options.only.contains(client);
+    let clients = Client::value_variants().iter().filter(|client| is_wanted(client));
+    let all = |&client| Transport::value_variants().iter().map(move |&transport| (client, transport));
+    let is_one =
+        |(client, transport): &(Client, Transport)| over.contains(transport) && transport.is_of(*client);
+    let selected: Vec<_> = clients.flat_map(all).filter(is_one).collect();
+    if selected.is_empty() {
+        bail!("none of these clients goes over any of these transports: nothing was run");
+    }
+    Ok(selected)
 }
 
 impl Target {
@@ -107,13 +119,6 @@ impl Target {
             return Ok(Target::Mosquitto(BrokerProcess::mosquitto()?));
         }
         Ok(Target::Ours(Doors::open()?))
-    }
-
-    fn transports(&self) -> &'static [Transport] {
-        match self {
-            Target::Ours(_) => Transport::value_variants(),
-            Target::Mosquitto(_) | Target::Foreign(_) => &[Transport::Tcp],
-        }
     }
 
     /// Host and port.
@@ -213,6 +218,20 @@ mod tests {
         assert_eq!(result_of("ok paho-mqtt connect"), Tally { passed: 1, failed: 0 });
         assert_eq!(result_of("FAILED paho-mqtt will: nothing came"), Tally { passed: 0, failed: 1 });
         assert_eq!(result_of("okay"), Tally::default());
+    }
+
+    /// It was a success: mosquitto's clients know no WebSocket, so that nothing failed.
+    #[test]
+    fn a_selection_of_nothing_is_an_error() {
+        let of = |only: &[Client], over: &[Transport], mosquitto: bool| {
+            let (only, over) = (only.to_vec(), over.to_vec());
+            selected(&Options { only, over, mosquitto, ..Options::default() }).ok().map(|all| all.len())
+        };
+        assert_eq!(of(&[Client::Mosquitto], &[Transport::Ws, Transport::Wss], false), None);
+        assert_eq!(of(&[Client::Browser], &[], true), None);
+        assert_eq!(of(&[Client::Mosquitto], &[Transport::Ws, Transport::Tcp], false), Some(1));
+        assert_eq!(of(&[Client::Paho], &[], true), Some(1));
+        assert_eq!(of(&[], &[Transport::Tcp], false), Some(3));
     }
 
     #[test]
