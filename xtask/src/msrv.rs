@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Compiles everything with the oldest Rust that Cargo.toml promises (rust-version).
 ///
-/// If that is the toolchain in use, every other part of `cargo xtask test` does so already. Else rustup has to have it.
+/// If that is the toolchain in use, every other part of `cargo xtask test` does so already. Else rustup has it, or installs it.
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {}
 
@@ -18,16 +18,21 @@ pub(crate) fn run(_: &Options) -> Result<()> {
         println!("Cargo.toml promises {promised}, which is what compiles here: {used}");
         return Ok(());
     }
-    let run = ["run", &promised, "rustc"];
-    if version_of(program("rustup").args(run)).is_err() {
-        bail!(
-            "Cargo.toml promises {promised}, this is {used}: to try it, rustup toolchain install {promised}"
-        );
-    }
+    install("rustup", &promised).with_context(|| {
+        format!("Cargo.toml promises {promised}, this is {used}, and rustup brings no other")
+    })?;
     let mut check = program("rustup");
     check.args(["run", &promised, "cargo", "check", "--workspace", "--all-targets", "--locked"]);
     // A folder of its own: another compiler would throw the usual builds away.
     process::run(check.env("CARGO_TARGET_DIR", process::target_folder().join("msrv")))
+}
+
+/// Sees to it that rustup has this toolchain.
+fn install(rustup: &str, promised: &str) -> Result<()> {
+    if version_of(program(rustup).args(["run", promised, "rustc"])).is_ok() {
+        return Ok(());
+    }
+    process::run(program(rustup).args(["toolchain", "install", promised, "--profile", "minimal"]))
 }
 
 fn promised() -> Result<String> {
@@ -59,5 +64,23 @@ mod tests {
         assert!(is_of("rustc 1.95.2 (59807616e 2026-04-14)", "1.95"));
         assert!(!is_of("rustc 1.950.0", "1.95") && !is_of("rustc 1.96.0", "1.95"));
         assert!(promised().unwrap().starts_with("1."));
+    }
+    /// Played by a shell script: the first time it has no such toolchain, once it was told to install it it has.
+    #[test]
+    fn a_toolchain_that_is_missing_is_installed() {
+        let folder = std::env::temp_dir().join(format!("gmqtt-xtask-msrv-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (rustup, asked) = (folder.join("rustup"), folder.join("asked"));
+        let script = "echo \"$*\" >> asked; [ \"$1\" = toolchain ] && touch installed; test -e installed";
+        fs::write(&rustup, format!("#!/bin/sh\ncd {} && {{ {script}; }}\n", folder.display())).unwrap();
+        process::run(program("chmod").arg("+x").arg(&rustup)).unwrap();
+        let installed = install(&rustup.display().to_string(), "1.2");
+        let again = install(&rustup.display().to_string(), "1.2");
+        let asked = fs::read_to_string(asked).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        installed.and(again).unwrap();
+        let run = "run 1.2 rustc --version";
+        assert_eq!(asked.lines().collect::<Vec<_>>(), [run, "toolchain install 1.2 --profile minimal", run]);
+        assert!(install("no-such-program-anywhere", "1.2").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the one test command; each part in order, its time, and a table at the end.
 
-use crate::bench::cost;
+use crate::bench::cost::{self, Verdict};
 use crate::process::{self, Tally, cargo, run_counting};
 use crate::{book, conformance, crash, dashboard, deny, features, fuzz, interop, msrv, tidy};
 use anyhow::{Result, anyhow, bail};
@@ -65,7 +65,7 @@ enum Part {
 const QUICK: [Part; 4] = [Part::Fmt, Part::Clippy, Part::Tidy, Part::Unit];
 
 /// What became of a part: how many tests it says it ran, and its error if it failed.
-type Outcome = (Tally, Result<()>);
+type Outcome<T = ()> = (Tally, Result<T>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |part: &&Part| {
@@ -87,8 +87,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 impl Part {
-    fn run(self) -> Outcome {
-        match self {
+    fn run(self) -> Outcome<Verdict> {
+        let (tally, outcome) = match self {
             Part::Fmt => fmt(),
             Part::Clippy => clippy(),
             Part::Tidy => uncounted(tidy::run(&tidy::Options {})),
@@ -113,8 +113,9 @@ impl Part {
             Part::Fuzz => fuzz::run(&fuzz::Options::of_the_test_command()),
             Part::Interop => interop::run(&interop::Options::default()),
             Part::Dashboard => dashboard::run(&dashboard::Options::default()),
-            Part::Cost => uncounted(cost::run(&cost::Options::check())),
-        }
+            Part::Cost => return (Tally::default(), cost::run(&cost::Options::check())),
+        };
+        (tally, outcome.map(|()| Verdict::Ok))
     }
 
     fn name(self) -> String {
@@ -169,7 +170,7 @@ struct Row {
     part: Part,
     took: Duration,
     tally: Tally,
-    outcome: Result<()>,
+    outcome: Result<Verdict>,
 }
 
 /// The table, the count of all tests, and an error that names the parts which failed.
@@ -177,7 +178,11 @@ fn summarise(rows: &[Row]) -> Result<()> {
     println!("\n{:<12} {:>8} {:>8} {:>9}", "part", "passed", "failed", "seconds");
     let mut total = Tally::default();
     for row in rows {
-        let verdict = if row.outcome.is_ok() { "ok" } else { "FAILED" };
+        let verdict = match row.outcome {
+            Ok(Verdict::Ok) => "ok",
+            Ok(Verdict::NotJudged) => "not judged",
+            Err(_) => "FAILED",
+        };
         let Tally { passed, failed } = row.tally;
         let seconds = row.took.as_secs_f64();
         println!("{:<12} {passed:>8} {failed:>8} {seconds:>9.1}  {verdict}", row.part.name());
@@ -203,7 +208,7 @@ mod tests {
     fn a_selection_of_no_part_is_an_error() {
         assert!(summarise(&[]).is_err());
         let row = |outcome| Row { part: Part::Fmt, took: Duration::ZERO, tally: Tally::default(), outcome };
-        assert!(summarise(&[row(Ok(()))]).is_ok());
-        assert!(summarise(&[row(Ok(())), row(Err(anyhow!("no")))]).is_err());
+        assert!(summarise(&[row(Ok(Verdict::Ok)), row(Ok(Verdict::NotJudged))]).is_ok());
+        assert!(summarise(&[row(Ok(Verdict::Ok)), row(Err(anyhow!("no")))]).is_err());
     }
 }

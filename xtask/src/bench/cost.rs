@@ -59,10 +59,19 @@ struct Costs {
     system_calls: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// What `--check` came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing got dearer; or nothing was to be checked.
+    Ok,
+    /// The record is of another compiler or processor.
+    NotJudged,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Verdict> {
     debian::ensure("valgrind", "valgrind").context("instructions are counted by valgrind")?;
     if options.counting {
-        return counting::run();
+        return counting::run().map(|()| Verdict::Ok);
     }
     process::run(&mut cargo(&["build", "--release", "--package", "mqtt-benches", "--bin", "cost"]))?;
     let recorded = recorded().ok();
@@ -93,18 +102,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .with_context(|| format!("cannot write {}", file.display()))?;
         println!("kept in {}", file.display());
     }
-    Ok(())
+    Ok(Verdict::Ok)
 }
 
 /// An error if something got dearer. With another compiler or processor the figures say nothing about the change, so that
 /// is said, and nothing fails.
-fn check(now: &Costs, recorded: &Costs) -> Result<()> {
+fn check(now: &Costs, recorded: &Costs) -> Result<Verdict> {
     if (&now.architecture, &now.rustc) != (&recorded.architecture, &recorded.rustc) {
         println!(
             "not judged: recorded on {} by {}, this is {} and {}; record anew with the compiler",
             recorded.architecture, recorded.rustc, now.architecture, now.rustc
         );
-        return Ok(());
+        return Ok(Verdict::NotJudged);
     }
     let dearer: Vec<&str> =
         PATHS.iter().map(|(path, ..)| *path).filter(|path| is_dearer(path, now, recorded)).collect();
@@ -116,7 +125,7 @@ fn check(now: &Costs, recorded: &Costs) -> Result<()> {
             dearer.join(", ")
         );
     }
-    Ok(())
+    Ok(Verdict::Ok)
 }
 
 /// A path that was never recorded is dearer than nothing.
@@ -202,10 +211,10 @@ mod tests {
     #[test]
     fn what_got_dearer_fails_by_its_name() {
         let recorded = costs("1", 100.0);
-        assert!(check(&costs("1", 104.0), &recorded).is_ok());
+        assert_eq!(check(&costs("1", 104.0), &recorded).unwrap(), Verdict::Ok);
         let error = check(&costs("1", 106.0), &recorded).unwrap_err().to_string();
         assert!(error.contains(": router;"), "{error}");
-        assert!(check(&costs("2", 900.0), &recorded).is_ok());
+        assert_eq!(check(&costs("2", 900.0), &recorded).unwrap(), Verdict::NotJudged);
     }
 
     #[test]

@@ -99,7 +99,7 @@ struct MicroOptions {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.command {
         Some(Kind::Micro(options)) => return micro(options),
-        Some(Kind::Cost(options)) => return cost::run(options),
+        Some(Kind::Cost(options)) => return cost::run(options).map(drop),
         Some(Kind::Durable(options)) => return durable::run(options),
         Some(Kind::Recovery(options)) => return recovery::run(options),
         Some(Kind::Scraping(options)) => return scraping::run(options),
