@@ -61,6 +61,8 @@ pub enum DecodeError {
     UnknownConnectReturnCode(u8),
     /// CONNACK: a refusal claims that a session is present [MQTT-3.2.2-4].
     SessionPresentOnRefusal,
+    /// [`PublishRef::decode`](crate::PublishRef::decode) was given another packet: its caller's mistake, not the peer's.
+    NotAPublish(PacketType),
     /// PUBLISH: the QoS is 3 [MQTT-3.3.1-4].
     InvalidQoS,
     /// PUBLISH: DUP is set although the QoS is 0 [MQTT-3.3.1-2].
@@ -146,6 +148,7 @@ impl fmt::Display for DecodeError {
             }
             Self::UnknownConnectReturnCode(code) => write!(f, "connect return code {code} is reserved"),
             Self::SessionPresentOnRefusal => f.write_str("a refused connection claims a present session"),
+            Self::NotAPublish(packet_type) => write!(f, "{packet_type} is not a PUBLISH"),
             Self::InvalidQoS => f.write_str("the QoS is 3"),
             Self::DupOnQoS0 => f.write_str("DUP is set on a QoS 0 PUBLISH"),
             Self::InvalidRequestedQoS(value) => write!(f, "requested QoS byte {value:#04x} is not 0, 1 or 2"),

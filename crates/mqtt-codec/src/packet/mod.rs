@@ -60,10 +60,14 @@ pub enum Packet {
 }
 
 impl Packet {
-    /// Reads the packet in `frame`. `bytes` are the same frame's bytes, of which strings and payloads become slices.
+    /// Reads the packet in `frame`. `bytes` are those that the frame was split off, of which strings and payloads become slices:
+    /// what comes behind the frame is left alone.
     pub fn decode(frame: &Frame<'_>, bytes: &Bytes) -> Result<Self, DecodeError> {
-        let header_len = bytes.len().saturating_sub(frame.body.len());
-        Self::decode_body(frame.packet_type, frame.flags, bytes.slice(header_len..))
+        if bytes.len() < frame.len {
+            return Err(DecodeError::Truncated);
+        }
+        let header_len = frame.len.saturating_sub(frame.body.len());
+        Self::decode_body(frame.packet_type, frame.flags, bytes.slice(header_len..frame.len))
     }
 
     /// Reads the packet whose fixed header has been judged and cut off `body`.
@@ -145,5 +149,21 @@ impl Packet {
             Self::Pingresp => PacketType::Pingresp,
             Self::Disconnect => PacketType::Disconnect,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came behind the frame was taken for its end, and its beginning for a part of the fixed header.
+    #[test]
+    fn a_packet_is_read_from_its_own_bytes_alone() {
+        let bytes = Bytes::from_static(b"\x30\x05\0\x01ahi\x30\x04\0\x01bx");
+        let frame = Frame::split(&bytes, usize::MAX).unwrap().unwrap();
+        let Packet::Publish(publish) = Packet::decode(&frame, &bytes).unwrap() else { panic!("a PUBLISH") };
+        assert_eq!((publish.topic.as_str(), &publish.payload[..]), ("a", &b"hi"[..]));
+        assert_eq!(Packet::decode(&frame, &bytes.slice(..frame.len)), Ok(Packet::Publish(publish)));
+        assert_eq!(Packet::decode(&frame, &bytes.slice(..frame.len - 1)), Err(DecodeError::Truncated));
     }
 }

@@ -127,10 +127,12 @@ impl Delivery {
 }
 
 impl<'a> PublishRef<'a> {
-    /// Reads the message in `frame`, which must be a PUBLISH.
+    /// Reads the message in `frame`; [`DecodeError::NotAPublish`] if there is another packet.
     #[inline]
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
-        debug_assert_eq!(frame.packet_type, PacketType::Publish);
+        if frame.packet_type != PacketType::Publish {
+            return Err(DecodeError::NotAPublish(frame.packet_type));
+        }
         Self::decode_body(frame.flags, frame.body)
     }
 
@@ -246,6 +248,13 @@ mod tests {
         assert_eq!(decode(0, b"\0\0a"), Err(DecodeError::TopicName(TopicNameError::Empty)));
         assert_eq!(decode(0, b"\0\x01+"), Err(DecodeError::TopicName(TopicNameError::Wildcard)));
         assert_eq!(decode(0, b"\0\x01\xff"), Err(DecodeError::TopicName(TopicNameError::NotUtf8)));
+    }
+
+    /// It was read as if it were one, in a release build.
+    #[test]
+    fn another_packet_is_no_message() {
+        let frame = Frame::split(b"\x82\x06\0\x01\0\x01a\x01", usize::MAX).unwrap().unwrap();
+        assert_eq!(PublishRef::decode(&frame), Err(DecodeError::NotAPublish(PacketType::Subscribe)));
     }
 
     #[test]

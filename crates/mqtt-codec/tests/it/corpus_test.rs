@@ -89,7 +89,7 @@ fn decodes_byte_by_byte() {
     }
 }
 
-/// Nobody adds a variant to `DecodeError` without a case that shows it.
+/// Nobody adds a variant to `DecodeError` without a case that shows it; but for those that no bytes lead to.
 #[test]
 fn every_decode_error_has_a_case() {
     let source = include_str!("../../src/error.rs");
@@ -103,7 +103,8 @@ fn every_decode_error_has_a_case() {
         .collect();
     assert!(variants.len() > 20);
     let cases = cases();
-    for variant in variants.into_iter().filter(|&variant| variant != "PacketTooLarge") {
+    for variant in variants.into_iter().filter(|variant| !["PacketTooLarge", "NotAPublish"].contains(variant))
+    {
         let shows =
             |case: &Case| matches!(case.outcome, Outcome::Refused(error) if error.starts_with(variant));
         assert!(cases.iter().any(shows), "packets.txt has no case of {variant}");
