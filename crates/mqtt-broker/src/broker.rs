@@ -236,7 +236,8 @@ impl Builder {
         self
     }
 
-    /// Installs all hooks of one implementation, in place of those set so far.
+    /// Installs all hooks of one implementation, in place of those set so far; those that it leaves at their defaults too. One that is
+    /// set by itself afterwards takes the place of that one.
     pub fn hooks(mut self, hooks: impl Hooks) -> Self {
         self.hooks.install(Arc::new(hooks));
         self

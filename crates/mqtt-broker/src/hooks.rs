@@ -1,6 +1,7 @@
 //! The decisions that an embedder may take. Watching is for [`crate::event`].
 //!
-//! Set closures on [`crate::Builder`], or implement [`Hooks`] and install it whole. A hook that is not set costs one branch.
+//! Set closures on [`crate::Builder`], or implement [`Hooks`] and install it whole. A closure that is not set costs one branch; of a
+//! whole implementation each hook is called, those at their defaults too.
 
 use std::{
     any::Any,
@@ -185,6 +186,9 @@ pub enum WillDecision {
 }
 
 /// All hooks as one trait, each with a default that lets everything pass.
+///
+/// Installed, all of them count as set: a default is called like any other, `on_deliver` for every message that leaves. Who wants one
+/// or two, and minds what that costs, sets closures on [`crate::Builder`].
 ///
 /// `on_connect` and `on_subscribe` may await, and `on_publish` may answer [`PublishDecision::Later`]. All others are called
 /// in the middle of the data path and must not block: a hook that does stalls its worker thread. A hook that panics ends its
