@@ -211,6 +211,18 @@ impl Client {
     }
 }
 
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("sessions", &self.core.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("info", &self.info).finish_non_exhaustive()
@@ -325,6 +337,8 @@ impl Builder {
 
     /// The same, with what `store` has kept of an earlier process, and kept in it from here on: persistent sessions,
     /// retained messages, and the Wills of who was connected when that process ended, which are published now.
+    ///
+    /// It returns when all of the store has been read, and blocks the thread until then: with a million messages for a second or more.
     pub fn build_on(self, store: impl Store) -> Result<Broker, StoreError> {
         let store: Arc<dyn Store> = Arc::new(store);
         let broker = self.build_with(Durability::on(Arc::clone(&store), net::both_clocks()));

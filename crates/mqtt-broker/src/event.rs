@@ -141,6 +141,7 @@ macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Why a message was dropped: the closed list that log, counters and events share.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum DropReason { $($(#[doc = $doc])+ $variant,)+ }
 
         impl DropReason {

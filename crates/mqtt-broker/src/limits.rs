@@ -11,6 +11,7 @@ use crate::close_reason::ProtocolViolation;
 
 /// What to do with a message that finds a receiver's queue full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueueFullPolicy {
     /// Make room: drop the oldest queued QoS 0 message; without one, the incoming message if it is QoS 0; else the oldest.
     #[default]
@@ -23,6 +24,7 @@ pub enum QueueFullPolicy {
 
 /// What to do with a client that publishes faster than it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublishRatePolicy {
     /// Read nothing more from it until it has kept to the rate again: its own network connection holds it back.
     #[default]
@@ -113,9 +115,9 @@ pub struct Limits {
     pub max_sessions: usize,
     /// How long a persistent session outlives its connection; `None` is for ever. Default 7 days.
     pub session_expiry: Option<Duration>,
-    /// QoS 1 and 2 messages sent to a client and not yet acknowledged. Default 512, at most 65,535.
+    /// QoS 1 and 2 messages sent to a client and not yet acknowledged. Default 512, at most 65,535; 0 counts as 1.
     pub max_inflight: u16,
-    /// Bytes (topic and payload) of those; the message that reaches it still goes. Default 4 MiB.
+    /// Bytes (topic and payload) of those; the message that reaches it still goes. Default 4 MiB; 0 counts as 1.
     pub max_inflight_bytes: usize,
     /// QoS 2 messages received from a client and not yet released by PUBREL. Default 65,535.
     pub max_unreleased: usize,

@@ -1,6 +1,7 @@
 //! [`LocalSubscriber`]: a subscriber inside the process. To the router it is a session like any other.
 
 use std::{
+    fmt,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
@@ -88,6 +89,12 @@ impl LocalSubscriber {
             Some((message, retain)) => Poll::Ready(Some(LocalMessage { message, retain })),
             None => Poll::Pending,
         }
+    }
+}
+
+impl fmt::Debug for LocalSubscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSubscriber").field("client_id", &self.client_id()).finish_non_exhaustive()
     }
 }
 

@@ -10,6 +10,7 @@ macro_rules! refusal_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal: $words:literal,)+) => {
         /// Why a connection or a CONNECT was not let in.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum RefusalReason { $($(#[doc = $doc])+ $variant,)+ }
 
         impl RefusalReason {

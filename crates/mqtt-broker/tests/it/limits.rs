@@ -276,6 +276,19 @@ async fn the_levels_of_filters_with_a_wildcard_count_in_max_subscription_bytes_p
     assert_eq!(broker.counts().filters_refused, 3);
 }
 
+/// Nothing was ever sent.
+#[tokio::test]
+async fn a_window_of_nothing_counts_as_one_message() {
+    let nothing = |limits: &mut Limits| (limits.max_inflight, limits.max_inflight_bytes) = (0, 0);
+    let (broker, address) = start_with(nothing).await;
+    let mut client = Client::connected(address, "a").await;
+    client.subscribe("t", Q1).await;
+    broker.publish(&message("t", "1", Q1));
+    broker.publish(&message("t", "2", Q1));
+    assert_eq!((client.message().await, client.message().await), ("t 1".into(), "t 2".into()));
+    assert_eq!(format!("{broker:?}"), "Broker { sessions: 1, .. }");
+}
+
 #[tokio::test]
 async fn max_filters_per_packet_ends_who_sends_more() {
     let (broker, address) = start_with(|limits| limits.max_filters_per_packet = 2).await;

@@ -46,6 +46,7 @@ pub struct RetainedLimits {
 
 /// Which limit refused a message. The store is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetainedFull {
     /// [`RetainedLimits::max_messages`].
     Messages,

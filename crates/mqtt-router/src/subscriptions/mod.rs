@@ -52,6 +52,7 @@ impl<T: Subscriber + ?Sized> Subscriber for Arc<T> {
 
 /// Why a subscription was refused. The subscriptions are as they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SubscribeError {
     /// The filter has more levels than the limit. The `$share/group/` of a shared subscription does not count.
     TooManyLevels,

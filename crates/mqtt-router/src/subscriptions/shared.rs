@@ -18,6 +18,7 @@ const RANDOM_DRAWS: usize = 8;
 
 /// How the members of a shared group share out its messages. Whoever is offline is passed over while another is online.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SharedStrategy {
     /// Each in turn.
     #[default]
