@@ -203,6 +203,7 @@ pub(super) fn folder(name: &str) -> Result<PathBuf> {
 
 /// The files of a certificate and its key, made by openssl: the broker's own tools make none.
 fn certificate() -> Result<[String; 2]> {
+    debian::ensure("openssl", "openssl")?;
     let folder = folder("tls")?;
     let [certificate, key] =
         ["certificate.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
