@@ -15,7 +15,7 @@ use crate::{
     core::{Core, SubscribeRefusal},
     counters::Counts,
     durability::Durability,
-    event::Observer,
+    event::{Observer, SessionEnd},
     hooks::{
         AcceptRequest, ConnectDecision, ConnectRequest, DeliverRequest, HookSet, Hooks, PublishDecision,
         PublishRequest, SubscribeDecision, SubscribeRequest, WillDecision,
@@ -143,7 +143,7 @@ impl Broker {
     /// Ends a client's session, and its connection if it is connected. `false` if there is no such session.
     pub fn end_session(&self, client_id: &str) -> bool {
         let Some(session) = self.core.sessions.get(client_id) else { return false };
-        self.core.end_session(&session, net::now(), &mut self.core.burst())
+        self.core.end_session(&session, SessionEnd::Removed, net::now(), &mut self.core.burst())
     }
 
     /// Does what is due by the clock and belongs to no connection: sessions, retained messages and bans expire, what is known of

@@ -31,7 +31,7 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    session::{AttachRefusal, Detached, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
+    session::{AttachRefusal, Detached, Ended, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
     store::{Mark, Record},
     trace::Traces,
 };
@@ -317,17 +317,24 @@ impl Core {
     }
 
     /// Ends a session for good, and its connection, whose Will is due. `false` if it was over already.
-    pub(crate) fn end_session(&self, session: &SessionRef, now: Instant, burst: &mut Burst<'_>) -> bool {
+    pub(crate) fn end_session(
+        &self,
+        session: &SessionRef,
+        reason: SessionEnd,
+        now: Instant,
+        burst: &mut Burst<'_>,
+    ) -> bool {
         let _turn = session.turn(); // What its connection is at comes first, and nothing after.
-        let Some(removed) = self.sessions.remove(session, &self.limits) else { return false };
-        self.forget(session, SessionEnd::Removed, burst);
+        let Some(Ended { detached }) = self.sessions.end(session, &self.limits) else { return false };
+        self.forget(session, reason, burst);
         let ended = self.end_record(session);
-        match removed.detached {
+        match detached {
             Some(Detached { info, will: Some(will), .. }) => {
                 self.publish_will(now, &info, will, ended, burst)
             }
             _ => self.durability.append(ended),
         };
+        self.sessions.let_go(session);
         true
     }
 
@@ -337,7 +344,7 @@ impl Core {
         is_kept.then_some(Record::SessionEnded { session: session.serial }).into_iter().collect()
     }
 
-    /// The end of a session that the registry has let go: the router forgets it too.
+    /// The end of a session that the registry knows to be over: the router forgets it.
     pub(crate) fn forget(&self, session: &SessionRef, reason: SessionEnd, burst: &mut Burst<'_>) {
         let filters = session.subscriptions.lock().end();
         // They may be very many: publishers need not wait for all of them.

@@ -52,8 +52,10 @@ impl LocalSubscriber {
             connected_at: now,
             attached: crate::client::Attached::default(),
         });
-        let attached = core.sessions.attach(&info, None, &core.limits, &core.hooks, &core.durability)?;
-        Ok(Self { core, attachment: attached.attachment })
+        let Core { limits, hooks, durability, .. } = &*core;
+        let attachment =
+            core.sessions.attach(&info, None, limits, hooks, durability, |attached| attached.attachment)?;
+        Ok(Self { core, attachment })
     }
 
     /// Its client identifier in lists of sessions.
@@ -100,9 +102,7 @@ impl fmt::Debug for LocalSubscriber {
 
 impl Drop for LocalSubscriber {
     fn drop(&mut self) {
-        let session = &self.attachment.session;
-        if self.core.sessions.remove(session, &self.core.limits).is_some() {
-            self.core.forget(session, SessionEnd::Clean, &mut self.core.burst());
-        }
+        let (core, session) = (&self.core, &self.attachment.session);
+        core.end_session(session, SessionEnd::Clean, net::now(), &mut core.burst());
     }
 }

@@ -262,7 +262,9 @@ pub(crate) mod tests {
                 attached: Attached::default(),
             });
             let (limits, hooks) = (Limits::default(), HookSet::default());
-            registry.attach(&info, None, &limits, &hooks, &Durability::default()).unwrap().attachment.session
+            let attached =
+                registry.attach(&info, None, &limits, &hooks, &Durability::default(), |attached| attached);
+            attached.unwrap().attachment.session
         };
         (0..count).map(attach).collect()
     }

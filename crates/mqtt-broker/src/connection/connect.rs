@@ -14,6 +14,7 @@ use crate::{
     burst::Burst,
     client::{ClientInfo, Peer},
     close_reason::CloseReason,
+    core::Core,
     counters::Authentication,
     event::{Event, SessionEnd},
     hooks::{ConnectDecision, ConnectRequest, HookFuture, survive},
@@ -121,16 +122,24 @@ impl Connection {
             Ok(place) => place,
             Err(reason) => return Err(self.turn_away(&info, reason, burst)),
         };
-        let attached = match self.place.core.sessions.attach(
-            &info,
-            will,
-            &self.place.core.limits,
-            &self.place.core.hooks,
-            &self.place.core.durability,
-        ) {
-            Ok(attached) => attached,
-            Err(refusal) => return Err(self.turn_away(&info, refusal.into(), burst)),
-        };
+        let core = Arc::clone(&self.place.core);
+        let Core { limits, hooks, durability, .. } = &*core;
+        let opened = core.sessions.attach(&info, will, limits, hooks, durability, |attached| {
+            self.open_with(now, attached, user_place, ends_at, burst)
+        });
+        opened.unwrap_or_else(|refusal| Err(self.turn_away(&info, refusal.into(), burst)))
+    }
+
+    /// The session is this connection's. Nobody else has it before it is open.
+    fn open_with(
+        &mut self,
+        now: Instant,
+        attached: Attached,
+        user_place: Option<UserPlace>,
+        ends_at: Option<Instant>,
+        burst: &mut Burst<'_>,
+    ) -> Result<(), CloseReason> {
+        let info = Arc::clone(&attached.attachment.info);
         if self.place.core.admission.forbids(now, &info) {
             // Banned in this very moment: whoever did it may not have found the session yet.
             attached.attachment.session.close_connection_of(&info, CloseReason::Banned);

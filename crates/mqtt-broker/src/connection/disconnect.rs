@@ -45,21 +45,25 @@ impl Connection {
 
 fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReason, burst: &mut Burst<'_>) {
     let session = &attachment.session;
+    // Its client may be back already. It is let in when the Will is published, and not before: what it publishes is newer.
+    let _turn = session.turn();
     // If the session was taken over, the connection that took it has published the Will already.
     // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
     let is_orderly = *reason == CloseReason::Disconnected;
     if let Some(detached) = attachment.release(now, &core.limits, &core.durability, is_orderly) {
-        if session.clean {
-            // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
-            if core.sessions.remove(session, &core.limits).is_some() {
-                core.forget(session, SessionEnd::Clean, burst);
-            }
+        // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
+        let is_over = session.clean && core.sessions.end(session, &core.limits).is_some();
+        if is_over {
+            core.forget(session, SessionEnd::Clean, burst);
         } else {
             core.sessions.schedule(session);
         }
         // [MQTT-3.1.2-8]
         if let Some(will) = detached.will {
             core.publish_will(now, &attachment.info, will, Vec::new(), burst);
+        }
+        if is_over {
+            core.sessions.let_go(session);
         }
     }
     closed(core, &attachment.info, reason, now);

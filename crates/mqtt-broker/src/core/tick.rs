@@ -46,9 +46,11 @@ impl Core {
             let Some(session) = self.sessions.next_due(now) else {
                 return self.expire_retained(now) == EXPIRED_AT_A_TIME;
             };
+            let _turn = session.turn();
             if self.sessions.expire(&session, now, &self.limits) {
                 self.forget(&session, SessionEnd::Expired, &mut burst);
                 self.durability.append(self.end_record(&session));
+                self.sessions.let_go(&session);
             }
         }
         true
@@ -99,9 +101,10 @@ mod tests {
                 connected_at: start,
                 attached: Attached::default(),
             };
+            let Core { sessions, limits, hooks, durability, .. } = &core;
             let attached =
-                core.sessions.attach(&Arc::new(info), None, &core.limits, &core.hooks, &core.durability);
-            attached.unwrap().attachment
+                sessions.attach(&Arc::new(info), None, limits, hooks, durability, |new| new.attachment);
+            attached.unwrap()
         };
         let [_connected, absent, leaves] = ["connected", "absent", "leaves"].map(attach);
         let leave = |client: crate::session::Attachment, at| {

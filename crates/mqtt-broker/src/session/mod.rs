@@ -35,7 +35,7 @@ pub(crate) use self::{
     outbox::{Dropped, MOST_WITHHELD, Outbox, Owner, Pushed, Sent},
     queue::PendingRead,
     received::{Received, TooManyUnreleased},
-    registry::{AttachRefusal, Attached, Registry, Restoring, Walk},
+    registry::{AttachRefusal, Attached, Ended, Registry, Restoring, Walk},
     retained_due::{Lookup, RetainedDue},
     subscriptions::{SessionSubscriptions, is_shared},
     traffic::{Losses, Traffic},
@@ -117,6 +117,10 @@ impl Session {
 
     pub(crate) fn turn(&self) -> Turn<'_> {
         Turn::wait_for(&self.turns)
+    }
+
+    fn begin_turn(&self) -> Turn<'_> {
+        Turn::begin(&self.turns)
     }
 
     pub(crate) fn count_received(&self, messages: u32) {

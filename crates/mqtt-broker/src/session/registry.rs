@@ -73,8 +73,8 @@ pub(crate) struct Attached {
     pub(crate) mark: Mark,
 }
 
-/// A session that is no longer in the registry.
-pub(crate) struct Removed {
+/// A session that is over.
+pub(crate) struct Ended {
     /// The live connection that it had.
     pub(crate) detached: Option<Detached>,
 }
@@ -105,21 +105,26 @@ impl Registry {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    /// Finds or makes the session for this CONNECT, and gives it to the new connection.
-    pub(crate) fn attach(
+    /// Finds or makes the session for this CONNECT, and gives it to the new connection. Who comes for it next waits until what `settle`
+    /// does about it is done.
+    pub(crate) fn attach<T>(
         &self,
         info: &Arc<ClientInfo>,
         will: Option<Message>,
         limits: &Limits,
         hooks: &HookSet,
         durability: &Durability,
-    ) -> Result<Attached, AttachRefusal> {
+        settle: impl FnOnce(Attached) -> T,
+    ) -> Result<T, AttachRefusal> {
         let will = will.map(|message| Will { key: self.next_serial(), message });
-        self.in_turn(&info.client_id, |shard, earlier| {
+        let attach = |shard: &mut Shard, found: Option<SessionRef>| -> Result<Attached, AttachRefusal> {
             // The shard is locked: who closes the registry, and looks at the shard afterwards, either finds this session or is seen here.
             if self.is_closed.load(Ordering::Relaxed) {
                 return Err(AttachRefusal::ShutDown);
             }
+            let is_one_more = found.is_none();
+            // One that is over has its place until its Will is published. Only a hook that is asked about that meets it.
+            let earlier = found.filter(|found| !found.lock().has_ended());
             // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
             if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
                 self.unschedule(session);
@@ -138,7 +143,7 @@ impl Registry {
                     mark,
                 });
             }
-            if earlier.is_none() {
+            if is_one_more {
                 self.reserve(limits.max_sessions)?;
             }
             let serial = self.next_serial();
@@ -163,11 +168,18 @@ impl Registry {
             }
             let session_present = false;
             Ok(Attached { attachment, session_present, taken_over, discarded: earlier, withheld, mark })
-        })
+        };
+        self.in_turn(&info.client_id, attach, settle)
     }
 
-    /// Acts on the session of a client identifier, and on its shard, when nobody else is at the packets of that client.
-    fn in_turn<T>(&self, client_id: &str, act: impl FnOnce(&mut Shard, Option<SessionRef>) -> T) -> T {
+    /// Acts on the session of a client identifier, and on its shard, when nobody else is at the packets of that client. Nor is anybody
+    /// before what it leads to is settled.
+    fn in_turn<T>(
+        &self,
+        client_id: &str,
+        attach: impl FnOnce(&mut Shard, Option<SessionRef>) -> Result<Attached, AttachRefusal>,
+        settle: impl FnOnce(Attached) -> T,
+    ) -> Result<T, AttachRefusal> {
         loop {
             let awaited = self.get(client_id);
             // Before the shard is locked: who has a turn may lock that.
@@ -176,7 +188,12 @@ impl Registry {
             let found = shard.get(client_id).map(|found| found.0.clone());
             if found.as_ref().map(|session| session.serial) == awaited.as_ref().map(|session| session.serial)
             {
-                return act(&mut shard, found);
+                let attached = attach(&mut shard, found)?;
+                let session = attached.attachment.session.clone();
+                // It may be a new one, with turns of its own.
+                let _turn = session.begin_turn();
+                drop(shard);
+                return Ok(settle(attached));
             }
         }
     }
@@ -202,14 +219,24 @@ impl Registry {
         first.map(OccupiedEntry::remove)
     }
 
-    /// Takes a session out if it has been absent for too long; the router still has to forget it then.
+    /// Ends a session if it has been absent for too long.
     pub(crate) fn expire(&self, session: &SessionRef, now: Instant, limits: &Limits) -> bool {
-        self.remove_if(session, limits, |state| state.has_expired(now)).is_some()
+        self.end_if(session, limits, |state| state.has_expired(now)).is_some()
     }
 
-    /// Takes a session out, connected or not; `None` if it was replaced or taken out before.
-    pub(crate) fn remove(&self, session: &SessionRef, limits: &Limits) -> Option<Removed> {
-        self.remove_if(session, limits, |_| true)
+    /// Ends a session, connected or not; `None` if it was replaced or over before. The router still has to forget it, and then it is to
+    /// be [let go](Registry::let_go): who comes for it until then waits for its turn.
+    pub(crate) fn end(&self, session: &SessionRef, limits: &Limits) -> Option<Ended> {
+        self.end_if(session, limits, |_| true)
+    }
+
+    /// Takes out a session that is over.
+    pub(crate) fn let_go(&self, session: &SessionRef) {
+        let mut shard = self.shard(&session.client_id).lock();
+        if shard.get(&*session.client_id).is_some_and(|current| current.0.is(session)) {
+            shard.remove(&*session.client_id);
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn get(&self, client_id: &str) -> Option<SessionRef> {
@@ -268,25 +295,25 @@ impl Registry {
         found
     }
 
-    fn remove_if(
+    fn end_if(
         &self,
         session: &SessionRef,
         limits: &Limits,
         condition: impl Fn(&SessionState) -> bool,
-    ) -> Option<Removed> {
-        let mut shard = self.shard(&session.client_id).lock();
+    ) -> Option<Ended> {
+        let shard = self.shard(&session.client_id).lock();
         let is_current = shard.get(&*session.client_id).is_some_and(|current| current.0.is(session));
-        if !is_current || !condition(&session.lock()) {
+        let may_end = |state: &SessionState| !state.has_ended() && condition(state);
+        if !is_current || !may_end(&session.lock()) {
             return None;
         }
-        shard.remove(&*session.client_id);
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
         let detached = session.end(CloseReason::Kicked, limits);
         self.unschedule(session);
+        drop(shard); // A waker is not ours: who knows what it locks.
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
         }
-        Some(Removed { detached })
+        Some(Ended { detached })
     }
 
     /// A session that ends does so before this: from its end on nobody schedules it again.
@@ -386,7 +413,14 @@ mod tests {
 
     fn join(registry: &Registry, info: ClientInfo, limits: &Limits) -> Attachment {
         let (hooks, durability) = (HookSet::default(), Durability::default());
-        registry.attach(&Arc::new(info), None, limits, &hooks, &durability).unwrap().attachment
+        let attached =
+            registry.attach(&Arc::new(info), None, limits, &hooks, &durability, |attached| attached);
+        attached.unwrap().attachment
+    }
+
+    fn remove(registry: &Registry, session: &SessionRef, limits: &Limits) {
+        assert!(registry.end(session, limits).is_some());
+        registry.let_go(session);
     }
 
     /// Each is found once and in order, in chunks of any size, while others come and go.
@@ -407,14 +441,14 @@ mod tests {
                 assert!(next.len() <= about + 3 * SHARDS, "{}", next.len());
                 after = Some(Arc::clone(&last.client_id));
                 found.extend(next.iter().map(|session| session.client_id.to_string()));
-                leaving.next().map(|session| registry.remove(session, &limits));
+                if let Some(session) = leaving.next() {
+                    remove(&registry, session, &limits);
+                }
             }
             assert!(found.is_sorted());
             found.retain(|name| !name.ends_with("goes"));
             assert!(found.into_iter().eq((0..1_000).map(|n| format!("stays/{n:04}"))), "{about}");
-            for session in &comers {
-                registry.remove(session, &limits);
-            }
+            leaving.for_each(|session| remove(&registry, session, &limits));
         }
     }
 
@@ -437,7 +471,9 @@ mod tests {
             }
             assert!(next.len() <= WALK_STEP, "{}", next.len());
             met.extend(next.iter().map(|session| session.client_id.to_string()));
-            leaving.next().map(|session| registry.remove(session, &limits));
+            if let Some(session) = leaving.next() {
+                remove(&registry, session, &limits);
+            }
             join(format!("comes/{}", met.len()));
         }
         met.retain(|name| name.starts_with("stays") && !name.ends_with("goes"));
@@ -464,6 +500,7 @@ mod tests {
         let at_last = later + limits.session_expiry.unwrap();
         let due = registry.next_due(at_last).unwrap();
         assert!(registry.expire(&due, at_last, &limits));
+        registry.let_go(&due);
         assert_eq!(registry.len(), 0);
     }
 
@@ -473,7 +510,7 @@ mod tests {
         let (registry, limits) = (Registry::new(), Limits::default());
         let attachment = attach(&registry, &limits);
         attachment.release(net::now(), &limits, &Durability::default(), false).unwrap();
-        assert!(registry.remove(&attachment.session, &limits).is_some());
+        remove(&registry, &attachment.session, &limits);
         registry.schedule(&attachment.session);
         assert!(registry.expiring.lock().is_empty());
     }

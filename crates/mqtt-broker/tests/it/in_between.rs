@@ -14,10 +14,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use mqtt_broker::{
-    Broker, PublishDecision, SansIoConnection,
+    Broker, Builder, Event, PublishDecision, SansIoConnection, WillDecision,
     store::{MemoryStore, Record},
 };
-use mqtt_codec::{Connect, Decoder, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
+use mqtt_codec::{Connack, Connect, Decoder, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
 
 use crate::{
     Q1, Q2,
@@ -254,7 +254,11 @@ fn a_retained_message_of_a_first_connection(act: fn(&Broker)) -> Bytes {
     let (mut first, _) = Hand::join(&broker, "c");
     first.ask_all(&[&retained("older", 1), &retained("old", 2)]);
     drop(second.hand());
-    let (mut reader, _) = Hand::join(&broker, "reader");
+    retained_at(&broker)
+}
+
+fn retained_at(broker: &Broker) -> Bytes {
+    let (mut reader, _) = Hand::join(broker, "reader");
     let said = reader.ask(&subscribe(id(1), &[("t", Q1)]));
     match &said[..] {
         [_, Packet::Publish(Publish { payload, .. })] => payload.clone(),
@@ -276,6 +280,90 @@ fn a_second_connection_retains_what_is_newest() {
 fn who_comes_back_after_its_session_was_ended_retains_what_is_newest() {
     let act = |broker: &Broker| assert!(broker.end_session("c"));
     assert_eq!(a_retained_message_of_a_first_connection(act), "newest");
+}
+
+/// Ends a first connection that has a Will, or several connections; its client comes once more just when the hook is asked about that.
+fn what_is_retained_after_a_will(first: Connect, end: fn(&Broker, Hand), builder: Builder) -> Bytes {
+    let second = Second::default();
+    let asked = second.clone();
+    let broker = builder.on_will(move |_, _| {
+        asked.strike(|broker| {
+            let (mut hand, _) = Hand::join(broker, "c");
+            hand.ask(&retained("newest", 1));
+            hand
+        });
+        WillDecision::Pass
+    });
+    let broker = broker.build();
+    second.knows(&broker);
+    let (first, _) = Hand::join_as(&broker, Connect { will: will("t", b"gone", Q1, true), ..first });
+    end(&broker, first);
+    drop(second.hand());
+    retained_at(&broker)
+}
+
+/// Each way in which a connection may end so that its Will is due.
+const ENDS: [fn(&Broker, Hand); 5] = [
+    |_, mut first| first.0.handle_loss(Instant::now()),
+    |_, mut first| first.0.handle_bytes(Instant::now(), &[0xf0, 0]),
+    |broker, _first| assert!(broker.end_session("c")),
+    |broker, _first| drop(Hand::join(broker, "c")),
+    |broker, _first| drop(Hand::join_as(broker, connect("c"))),
+];
+
+/// Who had come back to say that it was there again was taken to be gone.
+#[test]
+fn a_will_does_not_come_behind_what_the_next_connection_publishes() {
+    for (n, end) in ENDS.into_iter().enumerate() {
+        for first in [persistent("c"), connect("c")] {
+            let clean = first.clean_session;
+            let retained = what_is_retained_after_a_will(first, end, Broker::builder());
+            assert_eq!(retained, "newest", "{n} {clean}");
+        }
+    }
+}
+
+#[test]
+fn a_second_connection_is_told_of_after_the_end_of_the_first() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    let builder = Broker::builder().observer(move |event: &Event<'_>| {
+        tells.lock().unwrap().push(match event {
+            Event::Connected { client, .. } if &*client.client_id == "c" => "connected",
+            Event::Disconnected { client, .. } if &*client.client_id == "c" => "disconnected",
+            Event::SessionCreated { client_id: "c" } => "created",
+            Event::SessionEnded { client_id: "c", .. } => "ended",
+            _ => return,
+        });
+    });
+    what_is_retained_after_a_will(connect("c"), ENDS[0], builder);
+    let one = ["created", "connected", "ended", "disconnected"];
+    assert_eq!(told.lock().unwrap()[..6], [&one[..], &one[..2]].concat());
+}
+
+/// It is asked in the turn that it would wait for, while the session that is over still has its place.
+#[test]
+fn a_hook_that_is_asked_about_a_will_connects_the_same_client() {
+    for (n, end) in ENDS.into_iter().enumerate().take(3) {
+        for first in [persistent("c"), connect("c")] {
+            let (second, broker) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::<Broker>::new()));
+            let (joins, asked) = (Arc::clone(&second), Arc::clone(&broker));
+            let built = Broker::builder().on_will(move |_, _| {
+                *joins.lock().unwrap() = Some(Hand::join(asked.get().unwrap(), "c"));
+                WillDecision::Pass
+            });
+            let broker = broker.get_or_init(|| built.build());
+            let goes_on = !first.clean_session && n < 2;
+            let connect = Connect { will: will("t", b"gone", Q1, true), ..first };
+            end(broker, Hand::join_as(broker, connect).0);
+            let (mut second, said) = second.lock().unwrap().take().unwrap();
+            assert_eq!(said, [Packet::Connack(Connack::Accepted { session_present: goes_on })], "{n}");
+            assert_eq!(second.ask(&Packet::Pingreq), [Packet::Pingresp]);
+            assert_eq!(broker.snapshot().sessions, 1);
+            assert!(broker.end_session("c"));
+            assert_eq!(broker.snapshot().sessions, 0);
+        }
+    }
 }
 
 /// It would wait for itself.
