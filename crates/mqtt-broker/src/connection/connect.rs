@@ -167,7 +167,7 @@ impl Connection {
             terms: terms.unless_none(),
             // What an earlier connection subscribed to, perhaps another user's, is this one's only if it may.
             rechecked: if session_present { 0 } else { self.place.core.recheck() },
-            is_interrupted: false,
+            is_interrupted: true, // What came with CONNECT is handled in the session's turn.
             deciding: None,
         });
         Ok(())

@@ -131,7 +131,11 @@ impl Connection {
 
     /// Bytes came from the client.
     pub(crate) fn handle_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst<'_>) {
+        let is_stranger = matches!(self.phase, Phase::AwaitConnect(_));
         self.in_turn(|this| this.handle_bytes_in_turn(now, bytes, burst));
+        if is_stranger && self.is_interrupted() {
+            self.handle_held(now, burst); // It has a session now, and its turn to wait for.
+        }
     }
 
     /// Does what the client sent. Nobody else has its session meanwhile; `act` has to look whether somebody had it before.

@@ -44,7 +44,8 @@ pub(crate) struct Open {
     pub(crate) terms: Option<Box<Terms>>,
     /// [`Core::recheck`](crate::core::Core::recheck) when its subscriptions were last found allowed.
     pub(crate) rechecked: u32,
-    /// Whole packets may be among those on hold: those before had made so much work that others had to have their turn.
+    /// Whole packets may be among those on hold: those before had made so much work that others had to have their turn. Or the
+    /// connection has just been opened.
     pub(crate) is_interrupted: bool,
     /// What a hook is deciding about.
     pub(crate) deciding: Option<Box<Deciding>>,

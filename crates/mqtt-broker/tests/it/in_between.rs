@@ -50,9 +50,14 @@ impl Hand {
     }
 
     fn join_as(broker: &Broker, connect: Connect) -> (Self, Vec<Packet>) {
+        Self::join_saying(broker, connect, &[])
+    }
+
+    /// Sends these together with CONNECT.
+    fn join_saying(broker: &Broker, connect: Connect, more: &[&Packet]) -> (Self, Vec<Packet>) {
         let from = SocketAddr::from(([192, 0, 2, 1], 4711));
         let mut new = Self(SansIoConnection::new(broker, from, Instant::now()));
-        let said = new.ask(&Packet::Connect(Box::new(connect)));
+        let said = new.ask_all(&[&[&Packet::Connect(Box::new(connect))], more].concat());
         (new, said)
     }
 
@@ -237,7 +242,7 @@ fn a_second_connection_subscribes_while_the_first_unsubscribes() {
 }
 
 /// What has come with the packet that a first connection is at.
-fn a_retained_message_of_a_first_connection(act: fn(&Broker)) -> Bytes {
+fn a_retained_message_of_a_first_connection(act: fn(&Broker), comes_with_connect: bool) -> Bytes {
     let second = Second::default();
     let asked = second.clone();
     let broker = Broker::builder().on_publish(move |_| {
@@ -251,8 +256,10 @@ fn a_retained_message_of_a_first_connection(act: fn(&Broker)) -> Bytes {
     });
     let broker = broker.build();
     second.knows(&broker);
-    let (mut first, _) = Hand::join(&broker, "c");
-    first.ask_all(&[&retained("older", 1), &retained("old", 2)]);
+    let old = [&retained("older", 1), &retained("old", 2)];
+    let (with_connect, behind) = old.split_at(if comes_with_connect { 2 } else { 0 });
+    let (mut first, _) = Hand::join_saying(&broker, persistent("c"), with_connect);
+    first.ask_all(behind);
     drop(second.hand());
     retained_at(&broker)
 }
@@ -273,13 +280,17 @@ fn retained(payload: &str, number: u16) -> Packet {
 /// It was replaced by what the first connection had sent earlier.
 #[test]
 fn a_second_connection_retains_what_is_newest() {
-    assert_eq!(a_retained_message_of_a_first_connection(|_| {}), "newest");
+    for comes_with_connect in [false, true] {
+        assert_eq!(a_retained_message_of_a_first_connection(|_| {}, comes_with_connect), "newest");
+    }
 }
 
 #[test]
 fn who_comes_back_after_its_session_was_ended_retains_what_is_newest() {
     let act = |broker: &Broker| assert!(broker.end_session("c"));
-    assert_eq!(a_retained_message_of_a_first_connection(act), "newest");
+    for comes_with_connect in [false, true] {
+        assert_eq!(a_retained_message_of_a_first_connection(act, comes_with_connect), "newest");
+    }
 }
 
 /// Ends a first connection that has a Will, or several connections; its client comes once more just when the hook is asked about that.
