@@ -204,6 +204,11 @@ pub(crate) fn deliver_retained(
     burst: &mut Burst<'_>,
 ) -> Result<(), CloseReason> {
     for _ in 0..CHUNKS_A_TURN {
+        if !attachment.lock()?.has_retained_due() {
+            return Ok(());
+        }
+        // Nobody else has the session before what the hook lets this client have is handed over.
+        let _turn = attachment.session.turn();
         let (mut due, room) = {
             let mut state = attachment.lock()?;
             let room = state.outbox.room(&core.limits).min(RETAINED_CHUNK);

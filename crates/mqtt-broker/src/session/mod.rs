@@ -245,7 +245,6 @@ impl SessionState {
         self.seldom.get().map_or(0, |parts| parts.received.len())
     }
 
-    #[cfg(test)]
     pub(crate) fn has_retained_due(&self) -> bool {
         self.seldom.get().is_some_and(|parts| !parts.retained_due.is_empty())
     }

@@ -14,14 +14,16 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use mqtt_broker::{
-    Broker, Builder, Event, PublishDecision, SansIoConnection, WillDecision,
+    Broker, Builder, Event, Message, PublishDecision, SansIoConnection, WillDecision,
     store::{MemoryStore, Record},
 };
-use mqtt_codec::{Connack, Connect, Decoder, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe};
+use mqtt_codec::{
+    Connack, Connect, Decoder, Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel, TopicName, Unsubscribe,
+};
 
 use crate::{
-    Q1, Q2,
-    client::{connect, id, persistent, publish, subscribe, will},
+    Q0, Q1, Q2,
+    client::{connect, credentials, id, persistent, publish, subscribe, will},
     durability::Groups,
     filter,
 };
@@ -216,6 +218,34 @@ fn a_second_connection_waits_for_a_message_that_is_being_passed_on() {
     first.ask(&message("one"));
     drop(second.hand());
     assert_eq!(receiver.payloads(), ["one"]);
+}
+
+/// It was another user's, who may not have it; or it came behind the answer to the second connection's UNSUBSCRIBE.
+#[test]
+fn a_second_connection_waits_for_the_retained_messages_of_the_first() {
+    let unsubscribe = Packet::Unsubscribe(Unsubscribe { packet_id: id(2), filters: vec![filter("t")] });
+    for (user_name, packet) in [("other", Packet::Pingreq), ("user", unsubscribe)] {
+        let second = Second::default();
+        let asked = second.clone();
+        let broker = Broker::builder().on_deliver(move |request| {
+            let (packet, user) = (packet.clone(), credentials(user_name, ""));
+            asked.strike(move |broker| {
+                let connect = Connect { credentials: user, ..persistent("c") };
+                let (mut hand, _) = Hand::join_as(broker, connect);
+                hand.ask(&packet);
+                hand
+            });
+            request.client.user_name.as_deref() == Some("user")
+        });
+        let broker = broker.build();
+        second.knows(&broker);
+        let topic = TopicName::try_from("t").unwrap();
+        broker.publish(&Message::new(&topic, b"retained", Q0).retained());
+        let connect = Connect { credentials: credentials("user", ""), ..persistent("c") };
+        let (mut first, _) = Hand::join_as(&broker, connect);
+        first.ask(&subscribe(id(1), &[("t", Q1)]));
+        assert_eq!(second.hand().payloads(), [""; 0], "{user_name}");
+    }
 }
 
 /// It removed what the second connection had been granted.
