@@ -30,6 +30,7 @@ pub(crate) struct Pending {
     pub(super) question: Option<HookFuture<ConnectDecision>>,
     info: Arc<ClientInfo>,
     will: Option<Message>,
+    pub(super) bytes_received: u64,
 }
 
 impl Connection {
@@ -83,8 +84,8 @@ impl Connection {
             burst.totals.authentication(Authentication::Failed);
             return Err(CloseReason::HookFailed);
         };
-        let question = Some(question);
-        self.phase = Phase::Authenticating(Box::new(Pending { question, info, will }));
+        let (question, bytes_received) = (Some(question), self.phase.bytes_received());
+        self.phase = Phase::Authenticating(Box::new(Pending { question, info, will, bytes_received }));
         Ok(())
     }
 
@@ -149,7 +150,10 @@ impl Connection {
         self.hold_until(mark);
         // Not by the attachment's own lock: others may have told this connection to end already. Then it does so as one
         // that has the session, and gives it back.
-        attached.attachment.session.lock().outbox.hold_until(mark);
+        let mut state = attached.attachment.session.lock();
+        state.outbox.hold_until(mark);
+        state.traffic.bytes_received += self.phase.bytes_received();
+        drop(state);
         // [MQTT-3.1.4-4] [MQTT-3.2.0-1] [MQTT-3.2.2-1] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         let session_present = attached.session_present;
         self.answer(PacketType::Connack, burst, |out| Connack::Accepted { session_present }.encode(out))?;

@@ -67,8 +67,9 @@ impl Connection {
     pub(crate) fn new(place: Place, peer: Peer, now: Instant) -> Self {
         let patience = if place.is_beyond_the_limit() { PATIENCE_BEYOND_THE_LIMIT } else { Duration::MAX };
         let deadline = now.checked_add(place.entrance.limits.connect_timeout.min(patience));
-        let stranger = Box::new(Stranger { deadline, peer, certificate_user_name: None });
-        let mut new = Self { place, phase: Phase::AwaitConnect(stranger), inbound: None, heard_at: 0 };
+        let stranger = Stranger { deadline, peer, certificate_user_name: None, bytes_received: 0 };
+        let mut new =
+            Self { place, phase: Phase::AwaitConnect(Box::new(stranger)), inbound: None, heard_at: 0 };
         new.hear(now);
         new
     }
@@ -132,20 +133,25 @@ impl Connection {
     /// Bytes came from the client.
     pub(crate) fn handle_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst<'_>) {
         let is_stranger = matches!(self.phase, Phase::AwaitConnect(_));
-        self.in_turn(|this| this.handle_bytes_in_turn(now, bytes, burst));
+        self.in_turn(burst, |this, burst| this.handle_bytes_in_turn(now, bytes, burst));
         if is_stranger && self.is_interrupted() {
             self.handle_held(now, burst); // It has a session now, and its turn to wait for.
         }
     }
 
     /// Does what the client sent. Nobody else has its session meanwhile; `act` has to look whether somebody had it before.
-    fn in_turn(&mut self, act: impl FnOnce(&mut Self)) {
+    fn in_turn(&mut self, burst: &mut Burst<'_>, act: impl FnOnce(&mut Self, &mut Burst<'_>)) {
         let session = match &self.phase {
             Phase::Open(open) => Some(open.attachment.session.clone()),
             _ => None,
         };
         let _turn = session.as_ref().map(|session| session.turn());
-        act(self);
+        let before = burst.tally.publishes_received();
+        act(self, burst);
+        let publishes = burst.tally.publishes_received() - before;
+        if let Some(session) = session.as_ref().filter(|_| publishes > 0) {
+            session.count_received(publishes);
+        }
     }
 
     fn handle_bytes_in_turn(&mut self, now: Instant, mut bytes: &[u8], burst: &mut Burst<'_>) {
@@ -155,7 +161,6 @@ impl Connection {
             self.hear(now);
         }
         self.note_read(now, bytes.len(), burst);
-        let before = burst.tally.publishes_received();
         while !bytes.is_empty() && self.has_partial() && self.wants_bytes() {
             bytes = self.complete_partial(now, bytes, burst);
         }
@@ -164,21 +169,22 @@ impl Connection {
         if !rest.is_empty() && self.closed().is_none() {
             self.inbound.get_or_insert_default().partial.extend_from_slice(rest);
         }
-        let publishes = burst.tally.publishes_received() - before;
-        if publishes > 0
-            && let Phase::Open(open) = &self.phase
-        {
-            open.attachment.session.count_received(publishes);
-        }
     }
 
-    /// Others may have ended this connection; if they have not, its session takes note of what came.
+    /// Others may have ended this connection; if they have not, its session takes note of what came. One without a session keeps it in
+    /// mind for the one that it will have.
     fn note_read(&mut self, now: Instant, len: usize, burst: &mut Burst<'_>) {
-        if let Phase::Open(open) = &self.phase {
-            match open.attachment.lock().map(|mut state| state.traffic.bytes_received += len as u64) {
-                Ok(()) => {}
-                Err(reason) => self.end(now, reason, burst),
+        let len = len as u64;
+        match &mut self.phase {
+            Phase::Open(open) => {
+                let noted = open.attachment.lock().map(|mut state| state.traffic.bytes_received += len);
+                if let Err(reason) = noted {
+                    self.end(now, reason, burst);
+                }
             }
+            Phase::AwaitConnect(stranger) => stranger.bytes_received += len,
+            Phase::Authenticating(pending) => pending.bytes_received += len,
+            Phase::Closed(_) => {}
         }
     }
 
@@ -241,7 +247,8 @@ impl Connection {
 
     /// A hook has decided.
     pub(crate) fn handle_answer(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
-        self.in_turn(|this| this.handle_answer_in_turn(now, answer, burst));
+        self.in_turn(burst, |this, burst| this.handle_answer_in_turn(now, answer, burst));
+        self.handle_held(now, burst);
     }
 
     fn handle_answer_in_turn(&mut self, now: Instant, answer: Answer, burst: &mut Burst<'_>) {
@@ -261,7 +268,6 @@ impl Connection {
         if let Err(reason) = outcome {
             self.end(now, reason, burst);
         }
-        self.handle_held(now, burst);
     }
 
     /// Whether packets wait for `handle_held`, and for nothing else: a burst, whose other packets made enough work.
@@ -271,7 +277,7 @@ impl Connection {
 
     /// Goes on with the packets that were on hold.
     pub(crate) fn handle_held(&mut self, now: Instant, burst: &mut Burst<'_>) {
-        self.in_turn(|this| this.handle_held_in_turn(now, burst));
+        self.in_turn(burst, |this, burst| this.handle_held_in_turn(now, burst));
     }
 
     fn handle_held_in_turn(&mut self, now: Instant, burst: &mut Burst<'_>) {

@@ -36,6 +36,7 @@ pub(crate) struct Stranger {
     pub(crate) deadline: Option<Instant>,
     pub(crate) peer: Peer,
     pub(crate) certificate_user_name: Option<Arc<str>>,
+    pub(crate) bytes_received: u64,
 }
 
 pub(crate) struct Open {
@@ -76,6 +77,17 @@ pub(crate) struct Retry {
     /// The interval is over. What is repeated is encoded only when it leaves at once: earlier, it would pile up, and the
     /// PUBREL of a message could overtake the repeated PUBLISH, or the repeated PUBREL what makes it durable.
     pub(crate) is_due: bool,
+}
+
+impl Phase {
+    /// What came before there was a session to take note of it.
+    pub(crate) fn bytes_received(&self) -> u64 {
+        match self {
+            Self::AwaitConnect(stranger) => stranger.bytes_received,
+            Self::Authenticating(pending) => pending.bytes_received,
+            Self::Open(_) | Self::Closed(_) => 0,
+        }
+    }
 }
 
 impl Terms {

@@ -101,7 +101,7 @@ mod tests {
                 connected_at: start,
                 attached: Attached::default(),
             };
-            let Core { sessions, limits, hooks, durability, .. } = &core;
+            let Core { sessions, limits, hooks, durability, .. } = &*core;
             let attached =
                 sessions.attach(&Arc::new(info), None, limits, hooks, durability, |new| new.attachment);
             attached.unwrap()

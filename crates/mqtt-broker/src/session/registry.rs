@@ -309,7 +309,6 @@ impl Registry {
         }
         let detached = session.end(CloseReason::Kicked, limits);
         self.unschedule(session);
-        drop(shard); // A waker is not ours: who knows what it locks.
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
         }

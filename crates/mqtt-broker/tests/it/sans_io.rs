@@ -9,7 +9,7 @@ use std::{
 };
 
 use mqtt_broker::{
-    Broker, CloseReason, ConnectDecision, Limits, Message, QoS, RefusalReason, SansIoConnection,
+    Broker, CloseReason, ConnectDecision, Limits, Message, PublishDecision, QoS, RefusalReason, SansIoConnection,
     SubscribeRefusal,
 };
 use mqtt_codec::{TopicFilter, TopicName};
@@ -65,6 +65,30 @@ fn a_burst_that_makes_much_work_is_handled_to_its_end() {
     assert_eq!(transmitted(&mut publisher, now).len(), 200 * 4);
     publisher.handle_bytes(now, &[0xc0, 0]);
     assert_eq!(transmitted(&mut publisher, now), [0xd0, 0]);
+    assert_eq!(broker.session("p").unwrap().messages_received, 200);
+}
+
+/// What had waited, for a hook or for others' turn, was not; nor what came with CONNECT, or before its session was known.
+#[test]
+fn a_session_counts_all_that_comes() {
+    for asks in [false, true] {
+        let mut builder = Broker::builder();
+        if asks {
+            builder = builder
+                .on_connect(|_| async { ConnectDecision::Accept })
+                .on_publish(|_| PublishDecision::Later(Box::pin(async { PublishDecision::Pass })));
+        }
+        let (broker, now) = (builder.build(), Instant::now());
+        let mut publisher = SansIoConnection::new(&broker, from(), now);
+        let bytes = [&connect(b'p')[..], b"\x32\x05\x00\x01t\x00\x01", b"\x30\x03\x00\x01t"].concat();
+        let (begin, end) = bytes.split_at(5);
+        publisher.handle_bytes(now, begin);
+        publisher.handle_bytes(now, end);
+        while publisher.poll_decision(now, &mut Context::from_waker(Waker::noop())) {}
+        assert_eq!(transmitted(&mut publisher, now), [&CONNACK[..], &[0x40, 2, 0, 1]].concat());
+        let session = broker.session("p").unwrap();
+        assert_eq!((session.messages_received, session.bytes_received), (2, bytes.len() as u64), "{asks}");
+    }
 }
 
 /// It came behind its successor, and the subscriber took it for the last word.
