@@ -8,6 +8,7 @@ use mqtt_router::{DeliveryMode, Route, SharedGroup};
 use super::{Core, worker_routes::Shared};
 use crate::{
     burst::Burst,
+    client::ClientInfo,
     message::Outgoing,
     route_cache::{Receivers, RouteCache},
     session::{Gate, SessionRef},
@@ -117,7 +118,7 @@ impl Core {
         let in_turn = route.groups.iter().map(|group| 1 + group.members().len() / LOOKS_A_HAND_OVER);
         burst.spend(route.direct.len() + in_turn.sum::<usize>());
         let direct = || route.direct.iter().map(|(receiver, granted)| (receiver, *granted));
-        let picked = route.groups.iter().filter_map(|group| self.pick(group, publisher, outgoing));
+        let picked = route.groups.iter().filter_map(|group| self.pick(group, publisher, outgoing, &wanted));
         let wanted = |(receiver, _): &(&SessionRef, QoS)| wanted(receiver);
         // [MQTT-3.8.4-6]; [MQTT-3.3.1-9]: RETAIN is 0 for an established subscription.
         let lower = |(receiver, granted)| (receiver, outgoing.qos.min(granted));
@@ -140,19 +141,24 @@ impl Core {
         mark
     }
 
-    /// Whose turn it is among the members of a group. The share of one who may not have the message goes to another.
+    /// Whose turn it is among the members of a group. The share of one who is not to have the message goes to another.
+    #[inline(never)] // The way of a message that nobody shares stays short.
     fn pick<'g>(
         &self,
         group: &'g SharedGroup<SessionRef>,
         publisher: u64,
         outgoing: &Outgoing<'_>,
+        wanted: &impl Fn(&SessionRef) -> bool,
     ) -> Option<(&'g SessionRef, QoS)> {
         if self.hooks.on_deliver.is_none() {
-            return group.pick(publisher, outgoing.topic);
+            return group.pick_who(publisher, outgoing.topic, |member, _| wanted(member));
         }
-        group.pick_who(publisher, outgoing.topic, |member| {
-            let client = member.client();
-            Gate::new(&self.hooks, client.as_deref()).lets_outgoing_pass(outgoing, outgoing.qos, false)
+        group.pick_who(publisher, outgoing.topic, |member, granted| {
+            let may = |client: Option<&ClientInfo>| {
+                let gate = Gate::new(&self.hooks, client);
+                gate.lets_outgoing_pass(outgoing, outgoing.qos.min(granted), false)
+            };
+            wanted(member) && may(member.client().as_deref())
         })
     }
 

@@ -48,6 +48,28 @@ async fn publish_to_reaches_those_named_who_subscribe() {
     assert_eq!(broker.snapshot().retained_messages, 0);
 }
 
+/// Its turn in a group fell on somebody who was not named, and nobody had the message.
+#[tokio::test]
+async fn publish_to_reaches_those_named_who_share_with_others() {
+    let (broker, address) = start(Broker::builder()).await;
+    let mut named = Client::connected(address, "named").await;
+    let mut other = Client::connected(address, "other").await;
+    let (mut absent, _) = Client::accepted(address, persistent("absent")).await;
+    for member in [&mut named, &mut other, &mut absent] {
+        member.subscribe("$share/g/t", Q1).await;
+    }
+    absent.disconnect().await;
+    eventually("its absence", || broker.client("absent").is_none()).await;
+    for n in 0..4 {
+        broker.publish_to(&message("t", &n.to_string(), Q1), &["named"]);
+        broker.publish_to(&message("t", &n.to_string(), Q1), &["absent"]);
+        assert_eq!(named.message().await, format!("t {n}"));
+    }
+    broker.publish_to(&message("t", "its own", Q1), &["other"]);
+    assert_eq!(other.message().await, "t its own");
+    assert_eq!(broker.session("absent").unwrap().queued_messages, 4);
+}
+
 #[tokio::test]
 async fn broadcast_reaches_all_or_those_named_whatever_they_subscribe_to() {
     let (broker, address) = start(Broker::builder()).await;

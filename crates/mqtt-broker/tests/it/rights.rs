@@ -101,6 +101,22 @@ async fn a_share_of_one_who_may_not_have_it_goes_to_another() {
     assert_eq!(withheld(&broker), 0);
 }
 
+/// It was asked about the QoS with which the message was published, and the share went to nobody who might have it as it was granted.
+#[tokio::test]
+async fn a_share_is_judged_by_the_qos_with_which_it_would_be_delivered() {
+    let builder = Broker::builder().on_deliver(|request| request.qos == Q0);
+    let (broker, address) = start(builder).await;
+    let (mut refused, mut may) =
+        (Client::connected(address, "refused").await, Client::connected(address, "may").await);
+    refused.subscribe("$share/g/t", Q1).await;
+    may.subscribe("$share/g/t", Q0).await;
+    for n in 0..4 {
+        broker.publish(&message("t", &n.to_string(), Q1));
+        assert_eq!(may.message().await, format!("t {n}"));
+    }
+    assert_eq!(withheld(&broker), 0);
+}
+
 #[tokio::test]
 async fn what_waited_for_an_absent_client_is_judged_when_it_leaves_and_does_not_hold_up_the_rest() {
     let (closed, store) = (Closed::default(), MemoryStore::default());

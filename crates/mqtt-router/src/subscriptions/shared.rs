@@ -58,27 +58,32 @@ impl<S: Subscriber + Clone> SharedGroup<S> {
     ///
     /// If everybody is offline, one of them all the same: its session can keep the message for it.
     pub fn pick(&self, publisher_id_hash: u64, topic: &[u8]) -> Option<(&S, QoS)> {
-        self.pick_who(publisher_id_hash, topic, |_| true)
+        self.pick_who(publisher_id_hash, topic, |_, _| true)
     }
 
-    /// The same among those who may have the message; if nobody may, somebody who may not.
+    /// The same among those who may have the message with the QoS they were granted; if nobody may, somebody who may not.
     pub fn pick_who(
         &self,
         publisher_id_hash: u64,
         topic: &[u8],
-        may: impl Fn(&S) -> bool,
+        may: impl Fn(&S, QoS) -> bool,
     ) -> Option<(&S, QoS)> {
         if self.members.is_empty() {
             return None;
         }
         let picked = self.position(publisher_id_hash, topic);
         let (before, behind) = self.members.split_at(picked);
-        let is_it = |position: usize, (subscriber, _): &&(S, QoS)| {
-            (position == 0 || subscriber.is_online()) && may(subscriber)
+        let mut in_turn = behind.iter().chain(before).enumerate();
+        let found = in_turn.find(|(position, (subscriber, qos))| {
+            (*position == 0 || subscriber.is_online()) && may(subscriber, *qos)
+        });
+        // Whoever is offline is better than one who may not.
+        let absent = || {
+            let mut absent = self.members.iter().filter(|(subscriber, _)| !subscriber.is_online());
+            absent.find(|(subscriber, qos)| may(subscriber, *qos))
         };
-        let in_turn = behind.iter().chain(before).enumerate();
-        let found = { in_turn }.find(|(position, member)| is_it(*position, member)).map(|(_, member)| member);
-        found.or_else(|| self.members.get(picked)).map(|(subscriber, qos)| (subscriber, *qos))
+        let found = found.map(|(_, member)| member).or_else(absent).or_else(|| self.members.get(picked));
+        found.map(|(subscriber, qos)| (subscriber, *qos))
     }
 
     fn position(&self, publisher_id_hash: u64, topic: &[u8]) -> usize {

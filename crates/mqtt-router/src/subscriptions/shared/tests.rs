@@ -76,12 +76,13 @@ fn whoever_may_not_have_a_message_is_passed_over_in_every_strategy() {
         clients[1].set_online(false);
         let pick = |may: &[u64]| {
             let picks = (0..1_000_u64).map(|n| {
-                let may = |client: &Client| may.contains(&client.id());
+                let may = |client: &Client, _| may.contains(&client.id());
                 group.pick_who(mix(n), &n.to_be_bytes(), may).unwrap().0.id()
             });
             picks.collect::<Vec<_>>()
         };
         assert!(pick(&[0, 1, 3]).iter().all(|id| [0, 3].contains(id)), "{strategy:?}");
+        assert!(pick(&[1]).iter().all(|id| *id == 1), "{strategy:?}: it is offline, but it may");
         assert!(pick(&[]).iter().all(|id| *id != 1), "{strategy:?}");
     }
 }
