@@ -20,6 +20,8 @@ pub(crate) struct Burst<'a> {
 
 /// So much work, a few milliseconds, before others of the thread have their turn.
 const WORK_A_TURN: usize = 8 * 1024;
+/// A subscription that comes or goes takes as long as handing so many messages over.
+pub(crate) const WORK_A_FILTER: usize = 8;
 /// With more than this handed over, larger batches are worth more than an early arrival: three times the 16 messages that a client
 /// often has unacknowledged, and less than one for each of 50 receivers. docs/benchmarks has what others had.
 const LITTLE_WORK: usize = 48;

@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     admission::AdmissionControl,
-    burst::Burst,
+    burst::{Burst, WORK_A_FILTER},
     client::ClientInfo,
     counters::{Counters, Counts},
     durability::Durability,
@@ -356,6 +356,7 @@ impl Core {
             });
         }
         let (lost, unread) = session.lock().outbox.clear();
+        burst.spend(filters.len() * WORK_A_FILTER + lost.len());
         burst.totals.dropped(DropReason::SessionEnded, unread as u64);
         for message in &lost {
             self.dropped(&session.client_id, message, DropReason::SessionEnded, burst);

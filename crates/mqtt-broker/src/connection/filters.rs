@@ -3,10 +3,8 @@
 
 use mqtt_codec::PacketType;
 
+pub(super) use crate::burst::WORK_A_FILTER;
 use crate::close_reason::ProtocolViolation;
-
-/// A subscription that comes or goes takes as long as handing so many messages over.
-pub(super) const WORK_A_FILTER: usize = 8;
 
 /// Refuses a packet of more than `most` filters. What is malformed is left to the decoder.
 pub(super) fn check_count(

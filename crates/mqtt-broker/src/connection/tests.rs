@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     durability::Durability,
     entrance::Entrance,
+    event::SessionEnd,
     hooks::HookSet,
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
@@ -480,4 +481,17 @@ fn many_filters_are_much_work() {
         assert!(!client.connection.is_interrupted());
         assert_eq!(client.say().len(), 3);
     }
+}
+
+#[test]
+fn many_filters_that_go_with_their_session_are_much_work() {
+    let client = Fixture::new(Limits::default());
+    let session = client.core.sessions.get("client").unwrap();
+    for n in 0..1_024 {
+        let filter = TopicFilter::try_from(&*format!("x/{n}")).unwrap();
+        client.core.subscribe(&session, &filter, QoS::AtMostOnce, None).unwrap();
+    }
+    let mut burst = client.core.burst();
+    assert!(client.core.end_session(&session, SessionEnd::Removed, client.now, &mut burst));
+    assert!(burst.is_spent());
 }

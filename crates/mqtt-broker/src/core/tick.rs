@@ -9,7 +9,7 @@ use std::{
 use super::Core;
 use crate::{admission::RefusalReason, event::SessionEnd};
 
-/// How many sessions or retained messages expire before others have their turn.
+/// How many sessions or retained messages expire before others have their turn: sessions with many subscriptions sooner.
 pub(super) const EXPIRED_AT_A_TIME: usize = 256;
 
 impl Core {
@@ -43,6 +43,9 @@ impl Core {
     fn expire(&self, now: Instant) -> bool {
         let mut burst = self.burst();
         for _ in 0..EXPIRED_AT_A_TIME {
+            if burst.is_spent() {
+                break;
+            }
             let Some(session) = self.sessions.next_due(now) else {
                 return self.expire_retained(now) == EXPIRED_AT_A_TIME;
             };

@@ -148,6 +148,33 @@ fn sessions_and_retained_messages_expire_when_the_broker_is_told_the_time() {
     assert_eq!(broker.counts().sessions_expired, 300);
 }
 
+/// They were forgotten in one go, with all that they had subscribed to.
+#[test]
+fn few_sessions_expire_at_a_time_if_they_have_many_subscriptions() {
+    let mut limits = Limits::default();
+    limits.session_expiry = Some(Duration::from_mins(1));
+    let (broker, now) = (Broker::builder().limits(limits).build(), Instant::now());
+    for client_id in *b"abcd" {
+        let mut kept = SansIoConnection::new(&broker, from(), now);
+        kept.handle_bytes(
+            now,
+            &[&b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01"[..], &[client_id]].concat(),
+        );
+        let client_id = char::from(client_id).to_string();
+        for n in 0..600 {
+            let filter = TopicFilter::try_from(&*format!("{client_id}/{n}")).unwrap();
+            broker.subscribe(&client_id, &filter, QoS::AtMostOnce).unwrap();
+        }
+        kept.handle_loss(now);
+    }
+    let later = now + Duration::from_mins(2);
+    let mut kept = Vec::new();
+    while broker.tick(later) {
+        kept.push(broker.snapshot().sessions);
+    }
+    assert_eq!(kept, [2, 0]);
+}
+
 #[test]
 fn time_comes_from_outside() {
     let (broker, now) = (Broker::builder().build(), Instant::now());
