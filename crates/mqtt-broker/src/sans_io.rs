@@ -18,9 +18,9 @@ use crate::{
 
 /// One connection of a broker, without socket, runtime and clock: bytes go in, bytes come out, time is an argument.
 ///
-/// This is how a broker runs over a transport of one's own, or in a test that needs no network. After every `handle_*`,
-/// call [`poll_decision`](Self::poll_decision) if the broker has hooks that await, then
-/// [`poll_transmit`](Self::poll_transmit) until it returns `false`, then read [`poll_timeout`](Self::poll_timeout). Once
+/// This is how a broker runs over a transport of one's own, or in a test that needs no network. After every `handle_*`, and
+/// whenever a waker is woken, call [`poll_decision`](Self::poll_decision), if the broker has hooks that await, and
+/// [`poll_transmit`](Self::poll_transmit), in turns until both return `false`; then read [`poll_timeout`](Self::poll_timeout). Once
 /// [`closed`](Self::closed) gives a reason, write what is left, close the transport and drop the connection.
 ///
 /// Where no listener does it, sessions, retained messages and bans expire when [`Broker::tick`] is called, once a second.
@@ -78,15 +78,19 @@ impl SansIoConnection {
         self.connection.handle_loss(now, CloseReason::ConnectionLost, &mut core.burst());
     }
 
-    /// Lets a hook go on that decides about this client; `true` if it has decided, and there may be something to transmit.
+    /// Lets hooks go on that decide about this client, until one has to wait: its task is woken when it can go on. `true` if
+    /// one has decided, and there may be something to transmit.
     pub fn poll_decision(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        self.asked = self.asked.take().or_else(|| self.connection.poll_question());
-        let Some(question) = &mut self.asked else { return false };
-        let Poll::Ready(answer) = question.poll(cx) else { return false };
-        self.asked = None;
         let core = self.connection.core().clone();
-        self.connection.handle_answer(now, answer, &mut core.burst());
-        true
+        let (mut burst, mut has_decided) = (core.burst(), false);
+        loop {
+            self.asked = self.asked.take().or_else(|| self.connection.poll_question());
+            let Some(question) = &mut self.asked else { return has_decided };
+            let Poll::Ready(answer) = question.poll(cx) else { return has_decided };
+            self.asked = None;
+            self.connection.handle_answer(now, answer, &mut burst);
+            has_decided = true;
+        }
     }
 
     /// Goes on with packets that made so much work that others should have their turn in between, and appends to `out` what is

@@ -10,7 +10,7 @@ use std::{
 
 use mqtt_broker::{
     Broker, CloseReason, ConnectDecision, Limits, Message, PublishDecision, QoS, RefusalReason, SansIoConnection,
-    SubscribeRefusal,
+    SubscribeDecision, SubscribeRefusal,
 };
 use mqtt_codec::{TopicFilter, TopicName};
 
@@ -213,6 +213,18 @@ fn a_hook_decides_and_may_await() {
     };
     assert_eq!(decided(b'a'), (CONNACK.to_vec(), None));
     assert_eq!(decided(b'b').1, Some(CloseReason::HookFailed));
+}
+
+/// Nobody asked about the second one, and the client waited for ever.
+#[test]
+fn a_hook_that_decides_at_once_about_two_filters_is_polled_once() {
+    let builder =
+        Broker::builder().on_subscribe(|request| async move { SubscribeDecision::Grant(request.qos) });
+    let (broker, now) = (builder.build(), Instant::now());
+    let mut subscriber = connected(&broker, b's', now);
+    subscriber.handle_bytes(now, b"\x82\x0a\x00\x01\x00\x01t\x01\x00\x01u\x00");
+    assert!(subscriber.poll_decision(now, &mut Context::from_waker(Waker::noop())));
+    assert_eq!(transmitted(&mut subscriber, now), [0x90, 4, 0, 1, 1, 0]);
 }
 
 #[test]
