@@ -326,6 +326,9 @@ impl Core {
     ) -> bool {
         let _turn = session.turn(); // What its connection is at comes first, and nothing after.
         let Some(Ended { detached }) = self.sessions.end(session, &self.limits) else { return false };
+        if let Some(detached) = &detached {
+            self.left_behind(detached, burst);
+        }
         self.forget(session, reason, burst);
         let ended = self.end_record(session);
         match detached {

@@ -201,10 +201,13 @@ impl Connection {
     /// A live connection that lost its session has its Will published; a session that was discarded is forgotten.
     fn settle_earlier(&self, now: Instant, attached: &Attached, burst: &mut Burst<'_>) -> Mark {
         let core = &self.place.core;
+        if let Some(detached) = &attached.taken_over {
+            core.left_behind(detached, burst);
+        }
         if let Some(session) = &attached.discarded {
             core.forget(session, SessionEnd::Discarded, burst);
         }
-        if let Some(Detached { info, will, waker }) = &attached.taken_over {
+        if let Some(Detached { info, will, waker, .. }) = &attached.taken_over {
             burst.totals.sessions_taken_over.one();
             core.observe(&Event::SessionTakenOver { client_id: &info.client_id });
             burst.wake(waker.clone());

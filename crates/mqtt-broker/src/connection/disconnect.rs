@@ -51,6 +51,7 @@ fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReaso
     // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
     let is_orderly = *reason == CloseReason::Disconnected;
     if let Some(detached) = attachment.release(now, &core.limits, &core.durability, is_orderly) {
+        core.left_behind(&detached, burst);
         // [MQTT-3.1.2-6] [MQTT-4.1.0-2]
         let is_over = session.clean && core.sessions.end(session, &core.limits).is_some();
         if is_over {

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     durability::Durability,
     entrance::Entrance,
-    event::SessionEnd,
+    event::{DropReason, SessionEnd},
     hooks::HookSet,
     limits::{Limits, QueueFullPolicy},
     message::{Message, Outgoing},
@@ -480,6 +480,37 @@ fn many_filters_are_much_work() {
         client.connection.handle_held(client.now, &mut client.core.burst());
         assert!(!client.connection.is_interrupted());
         assert_eq!(client.say().len(), 3);
+    }
+}
+
+/// They were gone with the connection, and nobody had counted them.
+#[test]
+fn qos_0_messages_that_wait_for_a_connection_that_ends_are_counted_as_lost() {
+    let ends: [fn(&mut Fixture); 3] = [
+        |client| {
+            client.connection.handle_loss(client.now, CloseReason::ConnectionLost, &mut client.core.burst());
+        },
+        |client| {
+            let mut second = connection(&client.core, client.now);
+            std::mem::swap(&mut client.connection, &mut second);
+            client.hear(&connect());
+        },
+        |client| {
+            let session = client.core.sessions.get("client").unwrap();
+            client.core.end_session(&session, SessionEnd::Removed, client.now, &mut client.core.burst());
+        },
+    ];
+    for end in ends {
+        let limits = Limits { max_pending_bytes: 1, queue_qos0_messages: false, ..Limits::default() };
+        let mut client = Fixture::new(limits);
+        (0..3).for_each(|n| client.publish(&n.to_string(), QoS::AtMostOnce));
+        let session = client.core.sessions.get("client").unwrap();
+        end(&mut client);
+        let reason = DropReason::Qos0WhileAbsent;
+        assert_eq!(client.core.counters.snapshot().dropped_for(reason), 2, "one was with the socket");
+        let state = session.lock();
+        let losses = state.seldom.get().map(|parts| parts.losses.by_reason()).unwrap_or_default();
+        assert_eq!(losses[reason as usize], 2);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     event::{DropReason, Event},
     limits::QueueFullPolicy,
     message::{Message, Outgoing},
-    session::{Dropped, PendingRead, Pushed, SessionRef},
+    session::{Detached, Dropped, PendingRead, Pushed, SessionRef},
     store::{Mark, Record},
 };
 
@@ -211,6 +211,13 @@ impl Core {
     fn refuse_slow_consumer(&self, receiver: &SessionRef, reason: DropReason) {
         if reason == DropReason::QueueFull && self.limits.queue_full == QueueFullPolicy::Disconnect {
             receiver.close(crate::CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Takes note of messages that waited for a connection that is gone, and that nobody keeps for its client.
+    pub(crate) fn left_behind(&self, detached: &Detached, burst: &mut Burst<'_>) {
+        for message in &detached.lost {
+            self.dropped(&detached.info.client_id, message, DropReason::Qos0WhileAbsent, burst);
         }
     }
 

@@ -276,8 +276,11 @@ impl SessionState {
             parts.will.take()
         });
         let waker = self.outbox.waker();
-        self.outbox.disconnect(limits);
-        Some(Detached { info, will, waker })
+        let lost = self.outbox.disconnect(limits);
+        for _ in &lost {
+            self.lose(DropReason::Qos0WhileAbsent, None);
+        }
+        Some(Detached { info, will, waker, lost })
     }
 }
 
@@ -295,6 +298,8 @@ pub(crate) struct Detached {
     pub(crate) info: Arc<ClientInfo>,
     pub(crate) will: Option<Will>,
     pub(crate) waker: Option<Waker>,
+    /// QoS 0 messages that waited for it.
+    pub(crate) lost: Vec<Message>,
 }
 
 impl Attachment {

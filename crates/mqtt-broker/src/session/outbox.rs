@@ -237,19 +237,19 @@ impl Outbox {
         withheld
     }
 
-    /// The connection is gone: what was encoded for its socket is void. QoS 1 and 2 are inflight, and stay.
-    pub(crate) fn disconnect(&mut self, limits: &Limits) {
+    /// The connection is gone: what was encoded for its socket is void. QoS 1 and 2 are inflight, and stay. Hands out the QoS 0 messages
+    /// that waited, if they wait for nobody who is absent.
+    pub(crate) fn disconnect(&mut self, limits: &Limits) -> Vec<Message> {
         self.owner = Owner::Nobody;
         self.pending = Vec::new();
         self.sent = Sent::default();
         self.waker = None;
         self.asleep = false;
-        if !limits.queue_qos0_messages {
-            self.queue.clear_qos0();
-        }
+        let lost = if limits.queue_qos0_messages { Vec::new() } else { self.queue.clear_qos0() };
         if self.journal.session().is_some() {
             self.queue.leave_to_the_store();
         }
+        lost
     }
 
     /// Drops everything, and hands out the messages that waited or were not acknowledged; of others, which the store alone

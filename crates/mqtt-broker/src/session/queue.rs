@@ -286,9 +286,9 @@ impl Queue {
         if self.is_over(limits) { self.make_room(QoS::AtLeastOnce, limits.queue_full) } else { None }
     }
 
-    /// Forgets all QoS 0 messages; says how many they were.
-    pub(super) fn clear_qos0(&mut self) -> usize {
-        std::iter::from_fn(|| self.pop_front(Row::Qos0)).count()
+    /// Takes all QoS 0 messages out.
+    pub(super) fn clear_qos0(&mut self) -> Vec<Message> {
+        iter::from_fn(|| self.pop_front(Row::Qos0)).map(|queued| queued.message).collect()
     }
 
     /// Takes everything out, and says how many messages there were besides, in the store alone.
