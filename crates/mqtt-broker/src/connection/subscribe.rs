@@ -222,6 +222,7 @@ pub(crate) fn deliver_retained(
             let qos = message.qos().min(due.granted);
             // Before the store hears of it: there may be very many that this client may not have.
             if !Gate::new(&core.hooks, Some(&attachment.info)).lets_pass(&message, qos, true) {
+                attachment.session.lock().lose(DropReason::Withheld, Some(now));
                 core.dropped(&attachment.session.client_id, &message, DropReason::Withheld, burst);
                 continue;
             }

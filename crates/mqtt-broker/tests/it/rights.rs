@@ -192,6 +192,9 @@ async fn retained_messages_are_judged_too() {
     }
     subscriber.ping().await;
     assert_eq!(withheld(&broker), 1);
+    let lost = broker.session("s").unwrap();
+    assert_eq!(lost.dropped[DropReason::Withheld as usize], 1, "its session has lost it, too");
+    assert!(matches!(lost.last_drop, Some((DropReason::Withheld, Some(_)))));
 }
 
 #[tokio::test]
