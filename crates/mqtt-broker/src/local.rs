@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -63,10 +63,13 @@ impl LocalSubscriber {
         &self.attachment.info.client_id
     }
 
-    /// Adds a filter; its retained messages come first.
+    /// Adds a filter. Its retained messages come before what is published from then on; of very many the first, as far as there is
+    /// room for them, and the others among it.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
-        let session = &self.attachment.session;
-        self.core.subscribe(session, filter, QoS::ExactlyOnce, Some(net::now())).map(drop)
+        let (core, attachment, now) = (&self.core, &self.attachment, net::now());
+        core.subscribe(&attachment.session, filter, QoS::ExactlyOnce, Some(now))?;
+        deliver_retained(core, attachment, now, Waker::noop(), &mut core.burst())
+            .map_err(|_| SubscribeRefusal::NoSession)
     }
 
     /// Removes a filter; `false` if there was none.

@@ -52,6 +52,19 @@ async fn receives_retained_messages_first() {
     assert!(!local_message(&mut local).await.retain);
 }
 
+/// It came behind, and the older value was taken for the last word.
+#[tokio::test]
+async fn what_is_published_comes_behind_what_was_retained() {
+    let (broker, _) = start(Broker::builder()).await;
+    broker.publish(&message("t", "old", Q1).retained());
+    broker.publish(&message("u", "other", Q1).retained());
+    let mut local = broker.subscriber(&[filter("#")]).unwrap();
+    broker.publish(&message("t", "new", Q1));
+    for expected in ["old", "other", "new"] {
+        assert_eq!(local_message(&mut local).await.message.payload(), expected.as_bytes());
+    }
+}
+
 /// Without a listener, and without a tick, nothing removes it: it must not be handed out all the same.
 #[test]
 fn a_retained_message_that_has_expired_is_not_received() {
