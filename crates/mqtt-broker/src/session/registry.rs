@@ -309,6 +309,7 @@ impl Registry {
         }
         let detached = session.end(CloseReason::Kicked, limits);
         self.unschedule(session);
+        drop(shard); // A waker is somebody else's: it may ask for what is locked here.
         if let Some(waker) = detached.as_ref().and_then(|detached| detached.waker.as_ref()) {
             waker.wake_by_ref();
         }
@@ -390,6 +391,8 @@ fn group(
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
     use super::*;
     use crate::{client::Peer, net};
 
@@ -501,6 +504,23 @@ mod tests {
         assert!(registry.expire(&due, at_last, &limits));
         registry.let_go(&due);
         assert_eq!(registry.len(), 0);
+    }
+
+    /// Its shard was locked: one that asks for the session would have waited for itself.
+    #[test]
+    fn who_is_woken_by_the_end_of_a_session_may_ask_for_it() {
+        struct Asks(Arc<Registry>, AtomicUsize);
+        impl Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                self.1.fetch_add(usize::from(self.0.shard("a").try_lock().is_some()), Ordering::Relaxed);
+            }
+        }
+        let (registry, limits) = (Arc::new(Registry::new()), Limits::default());
+        let session = attach(&registry, &limits).session;
+        let asks = Arc::new(Asks(Arc::clone(&registry), AtomicUsize::new(0)));
+        session.lock().outbox.keep_waker(&Arc::clone(&asks).into());
+        assert!(registry.end(&session, &limits).is_some());
+        assert_eq!(asks.1.load(Ordering::Relaxed), 1);
     }
 
     /// Removed between the end of its connection and its place among those that expire: it stayed there for a week.
