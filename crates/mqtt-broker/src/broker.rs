@@ -65,12 +65,14 @@ impl Broker {
         Builder::default()
     }
 
-    /// Publishes a message to everybody with a matching subscription; retains it if it says so. Asks no hook.
+    /// Publishes a message to everybody with a matching subscription; retains it if it says so. Asks no hook but
+    /// [`Hooks::on_deliver`], about each receiver.
     pub fn publish(&self, message: &Message) {
         self.core.publish_message(net::now(), message, Vec::new(), &mut self.core.burst());
     }
 
-    /// Publishes a message to those of these clients that have a matching subscription. Nothing is retained.
+    /// Publishes a message to those of these clients that have a matching subscription. Nothing is retained. Asks the same hook, as
+    /// does [`Broker::broadcast`].
     pub fn publish_to(&self, message: &Message, client_ids: &[&str]) {
         let client_ids: HashSet<&str> = client_ids.iter().copied().collect();
         let wanted = |receiver: &SessionRef| client_ids.contains(&*receiver.client_id);
