@@ -9,8 +9,8 @@ use std::{
 };
 
 use mqtt_broker::{
-    Broker, CloseReason, ConnectDecision, Limits, Message, PublishDecision, QoS, RefusalReason, SansIoConnection,
-    SubscribeDecision, SubscribeRefusal,
+    Broker, CloseReason, ConnectDecision, Limits, Message, PublishDecision, QoS, RefusalReason,
+    SansIoConnection, SubscribeDecision, SubscribeRefusal,
 };
 use mqtt_codec::{TopicFilter, TopicName};
 
