@@ -146,6 +146,15 @@ pub(super) fn filter(text: &str) -> Result<TopicFilter> {
         .map_err(|error| Problem::bad_request(format!("`topic` is no topic filter: {error}")))
 }
 
+/// The filter of who looks on. He is no member of a group: what he saw, its members would miss.
+pub(super) fn filter_to_watch(text: &str) -> Result<TopicFilter> {
+    let Some(shared) = text.strip_prefix("$share/") else { return filter(text) };
+    let inner = shared.split_once('/').map_or(shared, |(_, inner)| inner);
+    Err(Problem::bad_request(format!(
+        "watch `{inner}` itself; a shared subscription would take messages from its members"
+    )))
+}
+
 pub(super) fn qos_of(qos: u8) -> Result<QoS> {
     QoS::from_u8(qos).ok_or_else(|| Problem::bad_request("`qos` must be 0, 1 or 2"))
 }

@@ -11,7 +11,7 @@ use mqtt_broker::{TraceFilter, TraceRecord, Traced, TracedMessage};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Sent, json, subscriptions::filter};
+use super::{Sent, json, subscriptions::filter_to_watch};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Query {
     /// One client.
     client_id: Option<String>,
-    /// Messages whose topic this filter matches.
+    /// Messages whose topic this filter, of no shared subscription, matches.
     filter: Option<String>,
     /// Clients from this address.
     address: Option<String>,
@@ -81,7 +81,7 @@ impl Record {
 fn wanted(query: Query) -> Result<TraceFilter> {
     match (query.client_id, query.filter, query.address) {
         (Some(client_id), None, None) => Ok(TraceFilter::Client(client_id.into())),
-        (None, Some(text), None) => filter(&text).map(TraceFilter::Topic),
+        (None, Some(text), None) => filter_to_watch(&text).map(TraceFilter::Topic),
         (None, None, Some(address)) => {
             let wrong = |_| Problem::bad_request("`address` must be an IP address, without a port");
             address.parse::<IpAddr>().map(TraceFilter::Address).map_err(wrong)

@@ -24,7 +24,7 @@ use tokio::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Sent, json, subscriptions::filter};
+use super::{Sent, json, subscriptions::filter_to_watch};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Query {
-    /// A topic filter.
+    /// A topic filter, of no shared subscription.
     filter: String,
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn topics(
 
 impl Watch {
     fn begin(admin: &Admin, query: &Query) -> Result<Self> {
-        let filter = filter(&query.filter)?;
+        let filter = filter_to_watch(&query.filter)?;
         let busy = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         let place = admin.stream()?;
         let subscriber = admin.broker().subscriber(&[filter]).map_err(|refusal| match refusal {

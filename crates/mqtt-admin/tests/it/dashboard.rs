@@ -71,6 +71,19 @@ async fn messages_are_watched_as_they_come() {
     world.http().get("/api/v1/watch/messages?filter=a/%23/b").await.problem(400);
 }
 
+/// Who looks on takes nothing away, with a token for reading least of all.
+#[tokio::test]
+async fn a_shared_subscription_is_not_watched() {
+    let world = World::start().await;
+    let reader = Http::new(world.address).token(world.read.secret());
+    for path in ["watch/messages", "watch/topics", "trace"] {
+        let why = reader.get(&format!("/api/v1/{path}?filter=$share/g/jobs/%23")).await.problem(400);
+        assert_eq!(why, "watch `jobs/#` itself; a shared subscription would take messages from its members");
+        reader.get(&format!("/api/v1/{path}?filter=$share/g")).await.problem(400);
+    }
+    assert_eq!(world.broker.snapshot().subscriptions, 0);
+}
+
 #[tokio::test]
 async fn topics_are_counted_each_second() {
     let world = World::start().await;
