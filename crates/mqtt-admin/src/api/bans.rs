@@ -7,7 +7,7 @@ use mqtt_broker::{Ban as BrokerBan, BanOrigin, BanTarget};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Noted, noted};
+use super::Noted;
 use crate::{
     admin::Admin,
     input::{Asked, Body},
@@ -96,11 +96,12 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Ban>>> {
     responses((status = 204, description = "banned"), (status = 400, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn ban(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(wanted): Body<NewBan>,
-) -> Result<(StatusCode, Extension<Noted>)> {
+) -> Result<StatusCode> {
     let NewBan { network, client_id, username, reason, seconds } = wanted;
     let target = Target { network, client_id, username }.resolve()?;
-    let what = format!("ban {target}");
+    noted.say(format!("ban {target}"));
     let ban = move |admin: &Admin| {
         let time = seconds.map(Duration::from_secs);
         let banned = admin.broker().ban(target, &reason, time);
@@ -108,7 +109,7 @@ pub(super) async fn ban(
         keep(admin)
     };
     admin.heavy(ban).await??;
-    Ok((StatusCode::NO_CONTENT, noted(what)))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn keep(admin: &Admin) -> Result<()> {
@@ -123,10 +124,11 @@ fn keep(admin: &Admin) -> Result<()> {
     responses((status = 204, description = "forgiven"), (status = 404, body = Problem)))]
 pub(super) async fn forgive(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Asked(target): Asked<Target>,
-) -> Result<(StatusCode, Extension<Noted>)> {
+) -> Result<StatusCode> {
     let target = target.resolve()?;
-    let what = format!("end the ban of {target}");
+    noted.say(format!("end the ban of {target}"));
     let forgive = move |admin: &Admin| {
         if !admin.broker().unban(&target) {
             return Err(Problem::not_found(format!("there is no ban of just {target}")));
@@ -134,5 +136,5 @@ pub(super) async fn forgive(
         keep(admin)
     };
     admin.heavy(forgive).await??;
-    Ok((StatusCode::NO_CONTENT, noted(what)))
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,12 +1,12 @@
 //! Connected clients: a list, one of them, and its end.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use mqtt_broker::SessionSnapshot;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    Noted, noted,
+    Noted,
     view::{Client, SortBy},
 };
 use crate::{
@@ -98,13 +98,15 @@ pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Re
     responses((status = 204, description = "it is being closed"), (status = 404, body = Problem)))]
 pub(super) async fn disconnect(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Name(client_id): Name,
-) -> Result<(axum::http::StatusCode, Extension<Noted>)> {
+) -> Result<StatusCode> {
+    noted.say(format!("disconnect {client_id:?}"));
     let closed = admin.broker().client(&client_id).is_some_and(|client| client.disconnect());
     if !closed {
         return Err(Problem::not_found(format!("{client_id:?} is not connected")));
     }
-    Ok((axum::http::StatusCode::NO_CONTENT, noted(format!("disconnect {client_id:?}"))))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What happened to a client lately, oldest first.

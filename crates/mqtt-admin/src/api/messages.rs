@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Noted, noted,
+    Noted,
     subscriptions::{Done, qos_of},
 };
 use crate::{
@@ -95,12 +95,13 @@ impl Publish {
     responses((status = 200, body = Done), (status = 400, body = Problem)))]
 pub(super) async fn publish(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(publish): Body<Publish>,
-) -> Result<(Extension<Noted>, Json<Done>)> {
+) -> Result<Json<Done>> {
     let message = publish.message(&admin)?;
-    let what = format!("publish to {:?}", publish.topic);
+    noted.say(format!("publish to {:?}", publish.topic));
     admin.heavy(move |admin| publish.send(admin, &message)).await?;
-    Ok((noted(what), Done::DONE))
+    Ok(Done::DONE)
 }
 
 /// Publish several messages, 1,000 at most.
@@ -108,19 +109,20 @@ pub(super) async fn publish(
     responses((status = 200, body = Done), (status = 400, body = Problem)))]
 pub(super) async fn publish_batch(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(Batch(batch)): Body<Batch>,
-) -> Result<(Extension<Noted>, Json<Done>)> {
+) -> Result<Json<Done>> {
     if batch.len() > LARGEST_BATCH {
         return Err(Problem::bad_request(format!("a batch has {LARGEST_BATCH} messages at most")));
     }
     let messages: Vec<Message> =
         batch.iter().map(|publish| publish.message(&admin)).collect::<Result<_>>()?;
-    let what = format!("publish {} messages", messages.len());
+    noted.say(format!("publish {} messages", messages.len()));
     let send_all = move |admin: &Admin| {
         batch.iter().zip(&messages).for_each(|(publish, message)| publish.send(admin, message));
     };
     admin.heavy(send_all).await?;
-    Ok((noted(what), Done::DONE))
+    Ok(Done::DONE)
 }
 
 /// Give a message to all connected clients, or to those of `client_ids`, whatever they subscribe to. Nothing is retained.
@@ -128,18 +130,19 @@ pub(super) async fn publish_batch(
     responses((status = 200, body = Done), (status = 400, body = Problem)))]
 pub(super) async fn broadcast(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(publish): Body<Publish>,
-) -> Result<(Extension<Noted>, Json<Done>)> {
+) -> Result<Json<Done>> {
     if publish.retain {
         return Err(Problem::bad_request("`retain`: a broadcast is not retained"));
     }
     let message = publish.message(&admin)?;
-    let what = format!("broadcast {:?}", publish.topic);
+    noted.say(format!("broadcast {:?}", publish.topic));
     let send = move |admin: &Admin| {
         let ids: Option<Vec<&str>> =
             publish.client_ids.as_ref().map(|ids| ids.iter().map(String::as_str).collect());
         admin.broker().broadcast(&message, ids.as_deref());
     };
     admin.heavy(send).await?;
-    Ok((noted(what), Done::DONE))
+    Ok(Done::DONE)
 }

@@ -15,10 +15,14 @@ mod trace;
 mod view;
 mod watch;
 
-use std::{convert::Infallible, time::Instant};
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
     handler::Handler,
@@ -161,13 +165,17 @@ async fn authorize(State(admin): State<Admin>, mut request: Request, next: Next)
         )
         .into_response();
     }
-    request.extensions_mut().insert(bearer.clone());
+    let mut line = is_change.then(|| {
+        let noted = Noted::default();
+        request.extensions_mut().insert(noted.clone());
+        AuditLine { token: bearer.name.clone(), method, path, noted, status: None }
+    });
+    request.extensions_mut().insert(bearer);
     let response = next.run(request).await;
-    if is_change {
-        let (status, what) = (response.status().as_u16(), response.extensions().get::<Noted>());
-        let what = what.map(|Noted(what)| what.as_str());
-        tracing::info!(target: AUDIT, token = bearer.name, %method, path, what, status, "change");
+    if let Some(line) = &mut line {
+        line.status = Some(response.status());
     }
+    drop(line);
     response.map(|body| until(body, admin.revoked(secret, role)))
 }
 
@@ -182,12 +190,41 @@ fn until(body: Body, revoked: impl Future<Output = ()> + Send + 'static) -> Body
 /// Where the audit log goes: `--log-level gmqtt::audit=info` shows it alone.
 const AUDIT: &str = "gmqtt::audit";
 
-/// What a change was about, for the audit log; what it carried is not in it.
-#[derive(Clone)]
-struct Noted(String);
+/// What a change is about, for the audit log; what it carries is not in it. A handler says it before it acts, so that the line
+/// has it whatever comes of the request.
+#[derive(Clone, Default)]
+struct Noted(Arc<OnceLock<String>>);
 
-fn noted(what: String) -> Extension<Noted> {
-    Extension(Noted(what))
+/// So much of it is written down: names in a body may be as long as the body.
+const LONGEST_NOTE: usize = 4 * 1024;
+
+impl Noted {
+    fn say(&self, mut what: String) {
+        if what.len() > LONGEST_NOTE {
+            what.truncate(what.floor_char_boundary(LONGEST_NOTE));
+            what.push('…');
+        }
+        let _ = self.0.set(what); // What was said first was about the same.
+    }
+}
+
+/// The line of a change. Its end writes it, because the request may end before its handler does: when whoever asked has gone,
+/// what was begun is done all the same.
+struct AuditLine {
+    token: String,
+    method: Method,
+    path: String,
+    noted: Noted,
+    status: Option<StatusCode>,
+}
+
+impl Drop for AuditLine {
+    fn drop(&mut self) {
+        let Self { token, method, path, noted, status } = self;
+        let (what, status) = (noted.0.get().map(String::as_str), status.map(|status| status.as_u16()));
+        let end = if status.is_some() { "change" } else { "change; the asker has gone" };
+        tracing::info!(target: AUDIT, token, %method, path, what, status, "{end}");
+    }
 }
 
 /// What a live stream consists of.

@@ -6,7 +6,7 @@ use mqtt_broker::{Message, TopicName};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Noted, noted, subscriptions::filter};
+use super::{Noted, subscriptions::filter};
 use crate::{
     admin::Admin,
     input::Asked,
@@ -136,11 +136,12 @@ pub(super) async fn get(State(admin): State<Admin>, Asked(One { topic }): Asked<
     responses((status = 200, body = Forgotten), (status = 400, body = Problem)))]
 pub(super) async fn forget(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Asked(query): Asked<Forget>,
-) -> Result<(Extension<Noted>, Json<Forgotten>)> {
+) -> Result<Json<Forgotten>> {
     let filter = filter(&query.filter)?;
-    let what = format!("forget retained messages of {:?}", query.filter);
+    noted.say(format!("forget retained messages of {:?}", query.filter));
     let forgotten = admin.heavy(move |admin| admin.broker().clear_retained(&filter, MOST_FORGOTTEN)).await?;
     let may_be_more = forgotten >= MOST_FORGOTTEN;
-    Ok((noted(what), Json(Forgotten { forgotten, may_be_more })))
+    Ok(Json(Forgotten { forgotten, may_be_more }))
 }

@@ -5,7 +5,6 @@ use axum::{Extension, Json, extract::State, http::StatusCode};
 use super::{
     Noted,
     clients::Query,
-    noted,
     retained::{Kept, size_of},
     view::Session,
 };
@@ -48,9 +47,10 @@ pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Re
     responses((status = 204, description = "it has ended"), (status = 404, body = Problem)))]
 pub(super) async fn end(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Name(client_id): Name,
-) -> Result<(StatusCode, Extension<Noted>)> {
-    let what = format!("end the session of {client_id:?}");
+) -> Result<StatusCode> {
+    noted.say(format!("end the session of {client_id:?}"));
     let ended = admin.heavy({
         let client_id = client_id.clone();
         move |admin| admin.broker().end_session(&client_id)
@@ -58,7 +58,7 @@ pub(super) async fn end(
     if !ended.await? {
         return Err(Problem::not_found(format!("{client_id:?} has no session")));
     }
-    Ok((StatusCode::NO_CONTENT, noted(what)))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Messages that wait for a client.

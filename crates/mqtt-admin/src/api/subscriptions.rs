@@ -7,7 +7,7 @@ use mqtt_broker::{QoS, SubscribeRefusal, SubscriptionSnapshot, TopicFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Noted, noted, view::Subscription};
+use super::{Noted, view::Subscription};
 use crate::{
     admin::Admin,
     input::{Asked, Body, Name},
@@ -119,12 +119,14 @@ impl Done {
     responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn subscribe(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(wanted): Body<Subscribe>,
-) -> Result<(Extension<Noted>, Json<Done>)> {
+) -> Result<Json<Done>> {
     let Subscribe { qos, topic, client_id } = wanted;
     let (filter, qos) = (filter(&topic)?, qos_of(qos)?);
+    noted.say(format!("subscribe {client_id:?} to {topic:?}"));
     admin.broker().subscribe(&client_id, &filter, qos).map_err(|refusal| refused(refusal, &client_id))?;
-    Ok((noted(format!("subscribe {client_id:?} to {topic:?}")), Done::DONE))
+    Ok(Done::DONE)
 }
 
 /// Remove a subscription of a client.
@@ -132,13 +134,16 @@ pub(super) async fn subscribe(
     responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn unsubscribe(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(wanted): Body<Unsubscribe>,
-) -> Result<(Extension<Noted>, Json<Done>)> {
+) -> Result<Json<Done>> {
     let Unsubscribe { topic, client_id } = wanted;
-    if !admin.broker().unsubscribe(&client_id, &filter(&topic)?) {
+    let filter = filter(&topic)?;
+    noted.say(format!("unsubscribe {client_id:?} from {topic:?}"));
+    if !admin.broker().unsubscribe(&client_id, &filter) {
         return Err(Problem::not_found(format!("{client_id:?} does not subscribe to {topic:?}")));
     }
-    Ok((noted(format!("unsubscribe {client_id:?} from {topic:?}")), Done::DONE))
+    Ok(Done::DONE)
 }
 
 pub(super) fn filter(text: &str) -> Result<TopicFilter> {

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use super::{
     Noted,
     counters::{Counters, Gauges},
-    noted,
 };
 use crate::{
     admin::{Admin, WebSocketPlace},
@@ -114,15 +113,17 @@ pub(super) async fn log_level(State(admin): State<Admin>) -> Result<Json<LogLeve
     responses((status = 200, body = LogLevel), (status = 400, body = Problem), (status = 501, body = Problem)))]
 pub(super) async fn set_log_level(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(wanted): Body<LogLevel>,
-) -> Result<(Extension<Noted>, Json<LogLevel>)> {
+) -> Result<Json<LogLevel>> {
+    noted.say(format!("log {:?}", wanted.level));
     let set = move |admin: &Admin| {
         let operations = &admin.shared().operations;
         operations.set_log_level(&wanted.level)?;
         operations.log_level()
     };
     let level = admin.heavy(set).await??;
-    Ok((noted(format!("log {level:?}")), Json(LogLevel { level })))
+    Ok(Json(LogLevel { level }))
 }
 
 /// Where to put a backup.
@@ -141,15 +142,16 @@ pub(super) const BACKUP: &str = "/api/v1/backup";
         (status = 501, body = Problem)))]
 pub(super) async fn backup(
     State(admin): State<Admin>,
+    Extension(noted): Extension<Noted>,
     Body(Backup { name }): Body<Backup>,
-) -> Result<(Extension<Noted>, Json<Report>)> {
+) -> Result<Json<Report>> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
         return Err(Problem::bad_request("`name` must be 1 to 64 letters, digits, `-` and `_`"));
     }
-    let what = format!("backup {name}");
+    noted.say(format!("backup {name}"));
     let report = admin.backup(move |admin| admin.shared().operations.backup(&name)).await??;
-    Ok((noted(what), Json(Report { report })))
+    Ok(Json(Report { report }))
 }
 
 impl From<OperationError> for Problem {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "the clients for HTTP and MQTT are whole")]
 
 mod access;
+mod audit;
 mod crowd;
 mod dashboard;
 mod documents;
