@@ -52,6 +52,8 @@ pub(crate) type Query<'a> = &'a [(&'a str, String)];
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(40);
+/// A broker gives a backup an hour.
+const BACKUP_TIME: Duration = Duration::from_mins(61);
 /// More than a broker ever sends as one event.
 const LARGEST_EVENT: usize = 16 * 1024 * 1024;
 const TOKEN_FILE: &str = "admin-token";
@@ -131,19 +133,19 @@ impl ApiClient {
 
     /// `path` is what follows `/api/v1`, segment by segment; each may be any text.
     pub(crate) async fn get(&self, path: &[&str], query: Query<'_>) -> anyhow::Result<Value> {
-        self.ask(self.request(Method::GET, path, query)?).await
+        self.ask(self.question(Method::GET, path, query)?).await
     }
 
     pub(crate) async fn delete(&self, path: &[&str], query: Query<'_>) -> anyhow::Result<Value> {
-        self.ask(self.request(Method::DELETE, path, query)?).await
+        self.ask(self.question(Method::DELETE, path, query)?).await
     }
 
     pub(crate) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.ask(with_body(self.request(Method::POST, path, &[])?, body)).await
+        self.ask(with_body(self.question(Method::POST, path, &[])?, body)).await
     }
 
     pub(crate) async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.ask(with_body(self.request(Method::PUT, path, &[])?, body)).await
+        self.ask(with_body(self.question(Method::PUT, path, &[])?, body)).await
     }
 
     /// All items of a list, up to a number; a page at a time.
@@ -215,6 +217,12 @@ impl ApiClient {
         Ok(())
     }
 
+    /// A request whose answer is waited for so long, and no longer.
+    fn question(&self, method: Method, path: &[&str], query: Query<'_>) -> anyhow::Result<RequestBuilder> {
+        let time = if path == ["backup"] { BACKUP_TIME } else { ANSWER_TIME };
+        Ok(self.request(method, path, query)?.timeout(time))
+    }
+
     fn request(&self, method: Method, path: &[&str], query: Query<'_>) -> anyhow::Result<RequestBuilder> {
         let mut url = self.below(&[&["api", "v1"], path].concat())?;
         if !query.is_empty() {
@@ -231,7 +239,7 @@ impl ApiClient {
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        let text = self.send(request.timeout(ANSWER_TIME)).await?.text().await.context("half an answer")?;
+        let text = self.send(request).await?.text().await.context("half an answer")?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
@@ -290,6 +298,18 @@ mod tests {
             "http://127.0.0.1:1/behind/api/v1/client/a%2Fb%3Fc%23d%25?sort=x%26y"
         );
         assert_eq!(request.headers()["authorization"], "Bearer t");
+    }
+
+    #[test]
+    fn a_backup_may_take_as_long_as_the_broker_lets_it() {
+        let client =
+            ApiClient { http: Client::new(), url: "http://127.0.0.1:1".parse().unwrap(), token: "t".into() };
+        let time = |path: &[&str]| {
+            let question = client.question(Method::POST, path, &[]).unwrap().build().unwrap();
+            question.timeout().copied().unwrap()
+        };
+        assert!(time(&["backup"]) > Duration::from_hours(1), "{:?}", time(&["backup"]));
+        assert!(time(&["reload"]) < Duration::from_mins(1));
     }
 
     #[test]
