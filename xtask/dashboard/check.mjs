@@ -156,6 +156,19 @@ await test("client: end the session", async () => {
   await shown("It has no session any more.");
 });
 
+await test("client: one that is called ..", async () => {
+  const client = await Client.connect(port, "..");
+  await client.subscribe("plant/dots");
+  await go("clients/..");
+  await shown("connected");
+  await page.getByRole("cell", { name: "plant/dots" }).waitFor();
+  await page.getByRole("button", { name: "Look at its queue" }).click();
+  await shown("No message waits for it.");
+  await page.getByRole("button", { name: "Disconnect" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Disconnect" }).click();
+  await until("the end of its connection", () => client.closed);
+});
+
 await test("subscriptions", async () => {
   await go("subscriptions");
   await page.getByLabel("Client identifier").fill("panel-office");

@@ -55,7 +55,10 @@ export const get = (path, query, signal) => send("GET", path, { query, signal })
 export const post = (path, json) => send("POST", path, { json }).then(body);
 export const put = (path, json) => send("PUT", path, { json }).then(body);
 export const remove = (path, query) => send("DELETE", path, { query }).then(body);
-export const named = (path, name) => `${path}/${encodeURIComponent(name)}`;
+
+// A browser takes these two for a way through the path, however they are spelled: they go into the query.
+export const named = (path, name, rest = "") => [".", ".."].includes(name)
+  ? `${path}/-${rest}?client_id=${name}` : `${path}/${encodeURIComponent(name)}${rest}`;
 
 // Server-sent events by fetch: EventSource can show no token. Calls `each(value, kind)` until `signal` ends it.
 export async function events(path, query, signal, each) {

@@ -5,7 +5,8 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -29,14 +30,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The part of the path that names something.
+/// The part of the path that names a client. If it is `-`, the query may name another.
 pub(crate) struct Name(pub(crate) String);
+
+/// For the clients that no path can name.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Named {
+    /// Who, if the path has `-` in his place: what sends a request takes `.` and `..` for a way through the path.
+    client_id: Option<String>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(Path::<String>::from_request_parts(parts, state).await?.0))
+        let Path(name) = Path::<String>::from_request_parts(parts, state).await?;
+        if name != "-" {
+            return Ok(Self(name));
+        }
+        let Query(Named { client_id }) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(client_id.unwrap_or(name)))
     }
 }
 

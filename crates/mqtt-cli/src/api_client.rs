@@ -231,10 +231,16 @@ impl ApiClient {
         Ok(self.http.request(method, url).bearer_auth(&self.token))
     }
 
+    /// A name that a URL would drop, or a part of it, goes into the query, and `-` into its place.
     fn below(&self, path: &[&str]) -> anyhow::Result<Url> {
+        let is_dropped = |name: &str| matches!(name, "." | "..") || name.contains(['\t', '\n', '\r']);
         let mut url = self.url.clone();
         let no_base = || Ending::Usage(format!("{} is no place where an API can be", self.url));
-        url.path_segments_mut().map_err(|()| no_base())?.pop_if_empty().extend(path);
+        let segments = path.iter().map(|&name| if is_dropped(name) { "-" } else { name });
+        url.path_segments_mut().map_err(|()| no_base())?.pop_if_empty().extend(segments);
+        if let Some(name) = path.iter().find(|name| is_dropped(name)) {
+            url.query_pairs_mut().append_pair("client_id", name);
+        }
         Ok(url)
     }
 
@@ -298,6 +304,21 @@ mod tests {
             "http://127.0.0.1:1/behind/api/v1/client/a%2Fb%3Fc%23d%25?sort=x%26y"
         );
         assert_eq!(request.headers()["authorization"], "Bearer t");
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_have_is_in_the_query() {
+        let client =
+            ApiClient { http: Client::new(), url: "http://127.0.0.1:1".parse().unwrap(), token: "t".into() };
+        for (name, spelled) in [(".", "."), ("..", ".."), ("a\tb\r\n", "a%09b%0D%0A")] {
+            let request = client.request(Method::GET, &["session", name, "queue"], &[("limit", "9".into())]);
+            assert_eq!(
+                request.unwrap().build().unwrap().url().as_str(),
+                format!("http://127.0.0.1:1/api/v1/session/-/queue?client_id={spelled}&limit=9")
+            );
+        }
+        let dots = client.request(Method::GET, &["client", "..."], &[]).unwrap().build().unwrap();
+        assert_eq!(dots.url().as_str(), "http://127.0.0.1:1/api/v1/client/...");
     }
 
     #[test]

@@ -107,7 +107,7 @@ export function client(root, { signal, name }) {
 
   // Only when asked for: they may have to be read from the disk.
   async function look() {
-    const oldest = await get(`${named("/api/v1/session", name)}/queue`, { limit: 20 }, signal).catch((problem) => problem);
+    const oldest = await get(named("/api/v1/session", name, "/queue"), { limit: 20 }, signal).catch((problem) => problem);
     if (oldest.name === "AbortError") return;
     replace(waiting, oldest instanceof Error ? el("p.notice", oldest.message) : table({
       caption: `The oldest messages that wait for ${name}`,
@@ -123,7 +123,7 @@ export function client(root, { signal, name }) {
 
   // What is known of it stays when it is gone: that is when one asks.
   async function history() {
-    const past = await get(`${named("/api/v1/client", name)}/events`, {}, signal).catch((problem) => problem);
+    const past = await get(named("/api/v1/client", name, "/events"), {}, signal).catch((problem) => problem);
     if (past.name === "AbortError") return;
     if (past instanceof Error) {
       replace(timeline, el("p.notice", past.message));

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     admin::Admin,
     events::Past,
-    input::{Asked, Name},
+    input::{Asked, Name, Named},
     list::{Order, Page, Selection},
     problem::{Problem, Result},
 };
@@ -85,7 +85,7 @@ pub(super) async fn list(
 }
 
 /// A connected client.
-#[utoipa::path(get, path = "/api/v1/client/{client_id}", tag = "clients", params(("client_id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/client/{client_id}", tag = "clients", params(("client_id" = String, Path), Named),
     responses((status = 200, body = Client), (status = 404, body = Problem)))]
 pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Result<Json<Client>> {
     let session = admin.broker().session(&client_id);
@@ -94,7 +94,7 @@ pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Re
 }
 
 /// Close a client's connection. Its Will is published; its session stays unless it is clean.
-#[utoipa::path(delete, path = "/api/v1/client/{client_id}", tag = "clients", params(("client_id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/client/{client_id}", tag = "clients", params(("client_id" = String, Path), Named),
     responses((status = 204, description = "it is being closed"), (status = 404, body = Problem)))]
 pub(super) async fn disconnect(
     State(admin): State<Admin>,
@@ -117,7 +117,7 @@ pub(super) struct Events {
 
 /// What happened to a client lately: when it connected and from where, to what it subscribed, why it was disconnected. Bounded:
 /// of clients that were quiet for long nothing is known.
-#[utoipa::path(get, path = "/api/v1/client/{client_id}/events", tag = "clients", params(("client_id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/client/{client_id}/events", tag = "clients", params(("client_id" = String, Path), Named),
     responses((status = 200, body = Events), (status = 501, body = Problem)))]
 pub(super) async fn events(State(admin): State<Admin>, Name(client_id): Name) -> Result<Json<Events>> {
     let events = admin.shared().options.events.as_ref();

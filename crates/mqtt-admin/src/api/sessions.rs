@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     admin::Admin,
-    input::{Asked, Name},
+    input::{Asked, Name, Named},
     list::Page,
     problem::{Problem, Result},
 };
@@ -33,7 +33,7 @@ pub(super) async fn list(
 }
 
 /// A session.
-#[utoipa::path(get, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path), Named),
     responses((status = 200, body = Session), (status = 404, body = Problem)))]
 pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Result<Json<Session>> {
     let session = admin.broker().session(&client_id);
@@ -43,7 +43,7 @@ pub(super) async fn get(State(admin): State<Admin>, Name(client_id): Name) -> Re
 }
 
 /// End a session, and its connection if it has one: its subscriptions and what waits for it are gone.
-#[utoipa::path(delete, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/session/{client_id}", tag = "sessions", params(("client_id" = String, Path), Named),
     responses((status = 204, description = "it has ended"), (status = 404, body = Problem)))]
 pub(super) async fn end(
     State(admin): State<Admin>,
@@ -77,7 +77,7 @@ pub(super) struct QueueQuery {
 
 /// The oldest messages that wait for a client. They stay where they are.
 #[utoipa::path(get, path = "/api/v1/session/{client_id}/queue", tag = "sessions",
-    params(("client_id" = String, Path), QueueQuery),
+    params(("client_id" = String, Path), Named, QueueQuery),
     responses((status = 200, body = Queue), (status = 404, body = Problem)))]
 pub(super) async fn queue(
     State(admin): State<Admin>,

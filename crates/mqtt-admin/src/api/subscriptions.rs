@@ -28,7 +28,7 @@ pub(super) struct Query {
     per_page: Option<usize>,
     /// Only those with this in their filter.
     name: Option<String>,
-    /// Only those with this in their client identifier.
+    /// Only those with this in their client identifier. Of one client: who, if the path has `-` in his place.
     client_id: Option<String>,
 }
 

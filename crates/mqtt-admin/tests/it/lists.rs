@@ -106,3 +106,32 @@ async fn a_client_is_disconnected_and_a_session_ended() {
     http.delete("/api/v1/session/a").await.problem(404);
     http.get("/api/v1/session/a").await.problem(404);
 }
+
+/// What sends a request takes these names for a way through the path, so they can stand in the query.
+#[tokio::test]
+async fn clients_that_no_path_can_name_are_named_in_the_query() {
+    let world = World::start().await;
+    let http = world.http();
+    let mut plain = world.connect("-", false).await;
+    for name in [".", ".."] {
+        let mut client = world.connect(name, false).await;
+        client.subscribe("t/+", mqtt_broker::QoS::AtMostOnce).await;
+        for path in ["client", "session"] {
+            let one = http.get(&format!("/api/v1/{path}/-?client_id={name}")).await.json();
+            assert_eq!(one["client_id"], name);
+        }
+        let queue = http.get(&format!("/api/v1/session/-/queue?client_id={name}&limit=1")).await.json();
+        assert_eq!(queue, json!({"list": []}));
+        http.get(&format!("/api/v1/client/-/events?client_id={name}")).await.problem(501);
+        let page = http.get(&format!("/api/v1/subscriptions/-?client_id={name}&per-page=5")).await.json();
+        assert_eq!((&page["total_count"], &page["list"][0]["client_id"]), (&json!(1), &json!(name)));
+        assert_eq!(http.delete(&format!("/api/v1/client/-?client_id={name}")).await.status, 204);
+        client.expect_end().await;
+        assert_eq!(http.delete(&format!("/api/v1/session/-?client_id={name}")).await.status, 204);
+        http.get(&format!("/api/v1/session/-?client_id={name}")).await.problem(404);
+    }
+    plain.ping().await;
+    assert_eq!(http.get("/api/v1/client/-").await.json()["client_id"], "-");
+    let with_another = http.get("/api/v1/client/-?client_id=unknown").await;
+    with_another.problem(404);
+}
