@@ -93,8 +93,9 @@ pub struct Trace {
     tracer: Arc<Tracer>,
 }
 
-/// Records that wait to be read.
+/// Records that wait to be read, and the bytes of their topics.
 const MOST_RECORDS: usize = 1_024;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// All traces of a broker.
 #[derive(Default)]
@@ -111,6 +112,8 @@ struct Tracer {
 #[derive(Default)]
 struct Records {
     waiting: VecDeque<TraceRecord>,
+    /// Their topics.
+    bytes: usize,
     lost: u64,
     waker: Option<Waker>,
 }
@@ -136,6 +139,7 @@ impl Trace {
             records.waker = Some(cx.waker().clone());
             return Poll::Pending;
         };
+        records.bytes -= record.what.topic_bytes();
         Poll::Ready(record)
     }
 }
@@ -215,10 +219,12 @@ impl Traces {
 impl Tracer {
     fn push(&self, mut record: TraceRecord) {
         let mut records = self.records.lock();
-        if records.waiting.len() >= MOST_RECORDS {
+        let bytes = records.bytes + record.what.topic_bytes();
+        if records.waiting.len() >= MOST_RECORDS || bytes > MOST_BYTES {
             records.lost += 1;
             return;
         }
+        records.bytes = bytes;
         record.lost = std::mem::take(&mut records.lost);
         records.waiting.push_back(record);
         let waker = records.waker.take();
@@ -229,6 +235,19 @@ impl Tracer {
     }
 }
 
+impl Traced {
+    fn message(&self) -> Option<&TracedMessage> {
+        match self {
+            Self::Published(message) | Self::Delivered(message) | Self::Dropped(message, _) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn topic_bytes(&self) -> usize {
+        self.message().map_or(0, |message| message.topic.len())
+    }
+}
+
 impl TraceFilter {
     fn wants(&self, record: &TraceRecord) -> bool {
         match self {
@@ -236,12 +255,9 @@ impl TraceFilter {
             Self::Address(address) => {
                 matches!(record.peer, Some(Peer::Inet(peer)) if peer.ip().to_canonical() == address.to_canonical())
             }
-            Self::Topic(filter) => match &record.what {
-                Traced::Published(message) | Traced::Delivered(message) | Traced::Dropped(message, _) => {
-                    TopicName::try_from(message.topic.as_str()).is_ok_and(|topic| filter.matches(&topic))
-                }
-                _ => false,
-            },
+            Self::Topic(filter) => record.what.message().is_some_and(|message| {
+                TopicName::try_from(message.topic.as_str()).is_ok_and(|topic| filter.matches(&topic))
+            }),
         }
     }
 }
@@ -269,5 +285,29 @@ mod tests {
         assert!(shared.is_on());
         drop(trace);
         assert!(!shared.is_on());
+    }
+
+    #[test]
+    fn long_topics_do_not_fill_the_memory() {
+        let broker = Broker::builder().build();
+        let mut trace = broker.trace(TraceFilter::Client("a".into()));
+        let shared = &broker.core().traces;
+        let message = TracedMessage {
+            topic: "t".repeat(65_535),
+            payload_bytes: 0,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for lost in [0, 68] {
+            for _ in 0..100 {
+                shared.record(None, &"a".into(), None, Traced::Published(message.clone()));
+            }
+            assert!(matches!(trace.poll_next(&mut cx), Poll::Ready(record) if record.lost == lost));
+            for _ in 1..32 {
+                assert!(trace.poll_next(&mut cx).is_ready());
+            }
+            assert!(trace.poll_next(&mut cx).is_pending());
+        }
     }
 }

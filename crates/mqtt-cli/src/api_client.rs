@@ -54,7 +54,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(40);
 /// A broker gives a backup an hour.
 const BACKUP_TIME: Duration = Duration::from_mins(61);
-/// More than a broker ever sends as one event.
+/// More than a broker ever sends as one event: topics and payloads of 2 MiB, and JSON around them.
 const LARGEST_EVENT: usize = 16 * 1024 * 1024;
 const TOKEN_FILE: &str = "admin-token";
 

@@ -28,6 +28,8 @@ pub(super) struct Kept {
 const SHOWN: usize = 4 * 1024;
 const DEFAULT_SIZE: usize = 100;
 const LARGEST_SIZE: usize = 1_000;
+/// Topics and payloads of one answer, the last message beyond it included.
+const BYTES_OF_AN_ANSWER: usize = 2 * 1024 * 1024;
 /// Messages that one request forgets; the answer says if there may be more.
 const MOST_FORGOTTEN: usize = 100_000;
 
@@ -39,7 +41,7 @@ pub(super) struct Query {
     filter: Option<String>,
     /// Only those after this topic: the `next_after` of the answer before.
     after: Option<String>,
-    /// At most so many, 100 unless given, 1,000 at most.
+    /// At most so many, 100 unless given, 1,000 at most; fewer if their topics and payloads are long.
     limit: Option<usize>,
 }
 
@@ -91,6 +93,17 @@ impl Kept {
     pub(super) fn in_list(message: &Message, qos: u8, retain: bool) -> Self {
         Self::of(message, qos, retain, SHOWN)
     }
+
+    /// How many of these, in a list, one answer has.
+    pub(super) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
+        let mut bytes = 0;
+        let fits = messages.take_while(|message| {
+            let has_room = bytes < BYTES_OF_AN_ANSWER;
+            bytes += message.topic().len() + message.payload().len().min(SHOWN);
+            has_room
+        });
+        fits.count()
+    }
 }
 
 pub(super) fn size_of(limit: Option<usize>) -> Result<usize> {
@@ -115,8 +128,9 @@ pub(super) async fn list(State(admin): State<Admin>, Asked(query): Asked<Query>)
     // One more than asked for tells whether there are more.
     let mut found =
         admin.heavy(move |admin| admin.broker().retained(&filter, after.as_ref(), limit + 1)).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
+    let shown = Kept::fitting(found.iter().take(limit));
+    let has_more = found.len() > shown;
+    found.truncate(shown);
     let next_after = found.last().filter(|_| has_more).map(|message| message.topic().to_owned());
     let list = found.iter().map(|message| Kept::in_list(message, message.qos().as_u8(), true)).collect();
     Ok(Json(List { list, next_after }))

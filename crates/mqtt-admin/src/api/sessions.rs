@@ -71,7 +71,7 @@ pub(super) struct Queue {
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct QueueQuery {
-    /// At most so many, 100 unless given, 1,000 at most.
+    /// At most so many, 100 unless given, 1,000 at most; fewer if their topics and payloads are long.
     limit: Option<usize>,
 }
 
@@ -86,8 +86,10 @@ pub(super) async fn queue(
 ) -> Result<Json<Queue>> {
     let waiting = admin.broker().queued(&client_id, size_of(query.limit)?).await;
     let waiting = waiting.ok_or_else(|| Problem::not_found(format!("{client_id:?} has no session")))?;
+    let shown = Kept::fitting(waiting.iter().map(|queued| &queued.message));
     let list = waiting
         .iter()
+        .take(shown)
         .map(|queued| Kept::in_list(&queued.message, queued.qos.as_u8(), queued.retain))
         .collect();
     Ok(Json(Queue { list }))

@@ -41,24 +41,35 @@ pub(super) struct Query {
 }
 
 /// What a span brought.
+#[allow(clippy::struct_field_names, reason = "they are messages")]
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Messages {
     /// The first of them.
     messages: Vec<Watched>,
     /// How many more there were.
     skipped: u64,
+    /// What their topics and payloads take.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 /// A message, as a subscriber gets it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Watched {
-    at: String,
     topic: String,
+    #[serde(flatten)]
+    content: Content,
+}
+
+/// A message without its topic.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Content {
+    at: String,
     qos: u8,
     retain: bool,
     /// In bytes.
     size: usize,
-    /// The payload in base64; its first 4 KiB.
+    /// The payload in base64; its first 4 KiB, or 256 bytes among topics.
     payload: String,
 }
 
@@ -66,7 +77,7 @@ pub(super) struct Watched {
 #[allow(clippy::struct_field_names, reason = "they are topics")]
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Topics {
-    /// At most 1,000.
+    /// At most 1,000, with names of 2 MiB.
     topics: Vec<Topic>,
     /// Messages to other topics.
     other_messages: u64,
@@ -84,7 +95,7 @@ pub(super) struct Topic {
     /// Payloads.
     bytes: u64,
     /// The last of them.
-    last: Watched,
+    last: Content,
 }
 
 /// What is made of the messages of a span, and sent as one event.
@@ -108,6 +119,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const TOPICS_IN_A_SECOND: usize = 1_000;
 const PAYLOAD: usize = 4 * 1024;
 const PAYLOAD_OF_A_TOPIC: usize = 256;
+/// Topics and payloads of one event. JSON makes six bytes of a character at most.
+const BYTES_OF_AN_EVENT: usize = 2 * 1024 * 1024;
 
 /// Messages as they are published: server-sent events, each a `Messages`. Retained ones come first.
 #[utoipa::path(get, path = "/api/v1/watch/messages", tag = "messages", params(Query),
@@ -172,8 +185,10 @@ impl Gathered for Messages {
     const BEGINS_WITH_A_MESSAGE: bool = true;
 
     fn add(&mut self, message: &LocalMessage) {
-        if self.messages.len() < WHOLE_IN_A_SPAN {
-            self.messages.push(Watched::of(message, PAYLOAD));
+        let message_bytes = message.message.topic().len() + message.message.payload().len().min(PAYLOAD);
+        if self.messages.len() < WHOLE_IN_A_SPAN && self.bytes + message_bytes <= BYTES_OF_AN_EVENT {
+            self.bytes += message_bytes;
+            self.messages.push(Watched::of(message));
         } else {
             self.skipped += 1;
         }
@@ -187,7 +202,9 @@ impl Gathered for Messages {
 /// [`Topics`] in the making.
 #[derive(Default)]
 struct ByTopic {
-    topics: HashMap<String, (u64, u64, LocalMessage)>,
+    topics: HashMap<String, (u64, u64, Head)>,
+    /// The names of these.
+    bytes: usize,
     other_messages: u64,
     other_bytes: u64,
 }
@@ -200,12 +217,15 @@ impl Gathered for ByTopic {
         // What was retained before is shown, but was not published within this second.
         let published = u64::from(!message.retain);
         let bytes = published * message.message.payload().len() as u64;
-        if let Some((messages, total, last)) = self.topics.get_mut(message.message.topic()) {
+        let topic = message.message.topic();
+        if let Some((messages, total, last)) = self.topics.get_mut(topic) {
             *messages += published;
             *total += bytes;
-            last.clone_from(message);
-        } else if self.topics.len() < TOPICS_IN_A_SECOND {
-            self.topics.insert(message.message.topic().to_owned(), (published, bytes, message.clone()));
+            last.replace(message, PAYLOAD_OF_A_TOPIC);
+        } else if self.topics.len() < TOPICS_IN_A_SECOND && self.bytes + topic.len() <= BYTES_OF_AN_EVENT {
+            self.bytes += topic.len();
+            let last = Head::of(message, PAYLOAD_OF_A_TOPIC);
+            self.topics.insert(topic.to_owned(), (published, bytes, last));
         } else {
             self.other_messages += published;
             self.other_bytes += bytes;
@@ -217,7 +237,7 @@ impl Gathered for ByTopic {
             topic,
             messages,
             bytes,
-            last: Watched::of(&last, PAYLOAD_OF_A_TOPIC),
+            last: last.shown(),
         });
         json(&Topics {
             topics: topics.collect(),
@@ -227,16 +247,42 @@ impl Gathered for ByTopic {
     }
 }
 
-impl Watched {
-    fn of(LocalMessage { message, retain, .. }: &LocalMessage, most: usize) -> Self {
+/// What is shown of a message. It keeps no more of the payload than that.
+struct Head {
+    qos: u8,
+    retain: bool,
+    size: usize,
+    payload: Vec<u8>,
+}
+
+impl Head {
+    fn of(message: &LocalMessage, most: usize) -> Self {
+        let mut head = Self { qos: 0, retain: false, size: 0, payload: Vec::new() };
+        head.replace(message, most);
+        head
+    }
+
+    fn replace(&mut self, LocalMessage { message, retain, .. }: &LocalMessage, most: usize) {
         let payload = message.payload();
-        Self {
+        (self.qos, self.retain, self.size) = (message.qos().as_u8(), *retain, payload.len());
+        self.payload.clear();
+        self.payload.extend_from_slice(payload.get(..most).unwrap_or(payload));
+    }
+
+    fn shown(&self) -> Content {
+        Content {
             at: rfc3339(SystemTime::now()),
-            topic: message.topic().to_owned(),
-            qos: message.qos().as_u8(),
-            retain: *retain,
-            size: payload.len(),
-            payload: STANDARD.encode(payload.get(..most).unwrap_or(payload)),
+            qos: self.qos,
+            retain: self.retain,
+            size: self.size,
+            payload: STANDARD.encode(&self.payload),
         }
+    }
+}
+
+impl Watched {
+    fn of(message: &LocalMessage) -> Self {
+        let topic = message.message.topic().to_owned();
+        Self { topic, content: Head::of(message, PAYLOAD).shown() }
     }
 }
