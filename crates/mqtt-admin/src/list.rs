@@ -6,6 +6,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::problem::{Problem, Result};
@@ -60,11 +61,12 @@ pub(crate) struct Selection {
     order: Order,
 }
 
-/// Where an item stands in a sorted list: by its key, then by what tells it from others with the same.
+/// Where an item stands in a sorted list: by its key, then by what tells it from others with the same. Always short enough for
+/// a cursor that goes into the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place<'a> {
-    pub(crate) key: Key<'a>,
-    pub(crate) id: [Cow<'a, str>; 2],
+    key: Key<'a>,
+    id: [Cow<'a, str>; 2],
 }
 
 /// What a cursor holds; nobody but this module reads it.
@@ -89,6 +91,8 @@ struct First<T, C> {
 
 const DEFAULT_SIZE: usize = 20;
 const LARGEST_SIZE: usize = 1_000;
+/// Of a longer text this much is sorted by, and then a hash of all of it.
+const LONGEST_TEXT: usize = 1024;
 /// A page by number costs as much as all before it; a cursor does not.
 const FARTHEST_BY_NUMBER: usize = 100_000;
 
@@ -106,6 +110,26 @@ impl<T> Page<T> {
             list,
         }
     }
+}
+
+impl<'a> Key<'a> {
+    pub(crate) fn text(text: &'a str) -> Self {
+        Self::Text(short(text))
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(key: Key<'a>, id: [&'a str; 2]) -> Self {
+        Self { key, id: id.map(short) }
+    }
+}
+
+fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT {
+        return text.into();
+    }
+    let (head, _) = text.split_at(text.floor_char_boundary(LONGEST_TEXT));
+    format!("{head}{}", URL_SAFE_NO_PAD.encode(Sha256::digest(text))).into()
 }
 
 impl Selection {

@@ -1,7 +1,5 @@
 //! Subscriptions: lists, and to make and remove one for a client.
 
-use std::borrow::Cow;
-
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use mqtt_broker::{QoS, SubscribeRefusal, SubscriptionSnapshot, TopicFilter};
 use serde::{Deserialize, Serialize};
@@ -45,9 +43,8 @@ impl Query {
     ) -> Result<Page<Subscription>> {
         let selection = Selection::new(self.cursor.as_deref(), self.page, self.per_page, Order::Asc)?;
         let wanted = all.filter(|subscription| self.wants(subscription));
-        let page = selection.page_of(wanted, |one: &SubscriptionSnapshot| Place {
-            key: Key::Nothing,
-            id: [Cow::from(&*one.client_id), Cow::from(one.filter.as_str())],
+        let page = selection.page_of(wanted, |one: &SubscriptionSnapshot| {
+            Place::new(Key::Nothing, [&one.client_id, one.filter.as_str()])
         });
         Ok(page.filter_map(|subscription| Some(Subscription::of(admin, &subscription))))
     }

@@ -1,6 +1,6 @@
 //! How clients, sessions and subscriptions look in JSON: the names of 2018, and what is new beside them.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use mqtt_broker::{SessionSnapshot, SubscriptionSnapshot};
 use serde::{Deserialize, Serialize};
@@ -199,9 +199,7 @@ impl SortBy {
         let info = session.client.as_ref();
         let key = match self {
             Self::ClientId => Key::Nothing,
-            Self::Username => {
-                Key::Text(info.and_then(|info| info.user_name.as_deref()).unwrap_or_default().into())
-            }
+            Self::Username => Key::text(info.and_then(|info| info.user_name.as_deref()).unwrap_or_default()),
             Self::ConnectedAt => {
                 Key::Number(info.map_or(0, |info| admin.shared().clock.unix_micros(info.connected_at)))
             }
@@ -215,6 +213,6 @@ impl SortBy {
             Self::BytesReceived => Key::Number(session.bytes_received),
             Self::BytesSent => Key::Number(session.bytes_sent),
         };
-        Place { key, id: [Cow::from(&*session.client_id), Cow::from("")] }
+        Place::new(key, [&session.client_id, ""])
     }
 }

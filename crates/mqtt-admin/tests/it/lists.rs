@@ -92,6 +92,28 @@ async fn clients_are_filtered_sorted_and_paged() {
     assert_eq!(http.get("/api/v1/clients?username=x").await.json()["total_count"], 0);
 }
 
+/// Filters may have 64 KiB, a request's head no more either: what a cursor holds of them is short.
+#[tokio::test]
+async fn long_filters_are_paged_too() {
+    let world = World::start().await;
+    let _client = world.connect("a", true).await;
+    let filters: Vec<String> = (0..7).map(|n| format!("{}{n}", "\u{1}".repeat(65_000))).collect();
+    for filter in &filters {
+        let filter = filter.as_str().try_into().unwrap();
+        world.broker.subscribe("a", &filter, mqtt_broker::QoS::AtMostOnce).unwrap();
+    }
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/subscriptions?per-page=2".to_owned());
+    loop {
+        let page = world.http().get(&path).await.json();
+        let names = page["list"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap());
+        seen.extend(names.map(str::to_owned));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/v1/subscriptions?per-page=2&cursor={cursor}");
+    }
+    seen.sort_unstable();
+    assert!(seen == filters, "{} of {}", seen.len(), filters.len());
+}
+
 #[tokio::test]
 async fn a_client_is_disconnected_and_a_session_ended() {
     let world = World::start().await;
