@@ -156,6 +156,17 @@ await test("client: end the session", async () => {
   await shown("It has no session any more.");
 });
 
+await test("client: back after its end", async () => {
+  const client = await Client.connect(port, "comes-back");
+  await go(`clients/${client.id}`);
+  await page.getByRole("button", { name: "Disconnect" }).waitFor();
+  client.end();
+  await shown("It has no session any more.");
+  const again = await Client.connect(port, client.id);
+  await page.getByRole("button", { name: "Disconnect" }).waitFor();
+  again.end();
+});
+
 await test("client: one that is called ..", async () => {
   const client = await Client.connect(port, "..");
   await client.subscribe("plant/dots");

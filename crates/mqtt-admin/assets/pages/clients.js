@@ -153,6 +153,7 @@ export function client(root, { signal, name }) {
       replace(waiting);
       replace(subscriptions);
       replace(actions);
+      delete actions.dataset.online;
       return;
     }
     const online = one.status === "online";
