@@ -201,7 +201,7 @@ impl SortBy {
             Self::ClientId => Key::Nothing,
             Self::Username => Key::text(info.and_then(|info| info.user_name.as_deref()).unwrap_or_default()),
             Self::ConnectedAt => {
-                Key::Number(info.map_or(0, |info| admin.shared().clock.unix_micros(info.connected_at)))
+                Key::Number(info.map_or(0, |info| admin.shared().clock.sort_key(info.connected_at)))
             }
             Self::Subscriptions => number(session.subscriptions),
             Self::InflightLen => number(session.inflight_messages),
