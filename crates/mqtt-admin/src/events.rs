@@ -38,11 +38,14 @@ const CLIENTS_A_SHARD: usize = 640;
 impl ClientEvents {
     /// Takes note of what access control has decided about whoever connects with this client identifier.
     ///
-    /// It may be anybody, so that this makes no client be forgotten for it.
+    /// It may be anybody, so that this makes no client be forgotten for it, and keeps none from being forgotten.
     pub fn decided(&self, client_id: &str, peer: Peer, decision: &str) {
+        let text = format!("{decision}, from {peer}");
         let mut shard = self.shard(client_id).lock();
-        if shard.has_room_for(client_id) {
-            shard.push(client_id, What::Decided, &format!("{decision}, from {peer}"));
+        if let Some(row) = shard.0.peek_mut(client_id) {
+            row.push(What::Decided, &text);
+        } else if shard.0.len() < CLIENTS_A_SHARD {
+            shard.push(client_id, What::Decided, &text);
         }
     }
 
@@ -71,10 +74,6 @@ impl Default for Kept {
 }
 
 impl Shard {
-    fn has_room_for(&self, client_id: &str) -> bool {
-        self.0.len() < CLIENTS_A_SHARD || self.0.contains(client_id)
-    }
-
     fn push(&mut self, client_id: &str, what: What, text: &str) {
         if let Some(row) = self.0.get_mut(client_id) {
             row.push(what, text);
@@ -143,6 +142,23 @@ mod tests {
         assert!(before.iter().all(|name| known(name)));
         events.decided(&before[0], Peer::Unknown, "let in by a test");
         assert_eq!(shown(&events, &before[0])[1], "decided let in by a test, from unknown");
+    }
+
+    #[test]
+    fn whoever_is_refused_hides_nothing_and_keeps_no_client_from_being_forgotten() {
+        let events = ClientEvents::default();
+        events.note("victim", What::ConnectedAnew, "10.0.0.1:5");
+        for n in 0..1_000 {
+            events.decided("victim", Peer::Unknown, &format!("refusal {n}"));
+        }
+        let known = shown(&events, "victim");
+        assert_eq!((known.len(), &*known[0]), (9, "connected from 10.0.0.1:5, with a new session"));
+        assert_eq!(known[8], "decided refusal 999, from unknown");
+        for n in 0..SHARDS * CLIENTS_A_SHARD * 2 {
+            events.note(&n.to_string(), What::TakenOver, "");
+            events.decided("victim", Peer::Unknown, "refused");
+        }
+        assert!(events.of("victim").is_empty());
     }
 
     #[test]

@@ -69,6 +69,8 @@ what! {
 }
 
 const EVENTS_A_CLIENT: usize = 32;
+/// Of these; anybody can have one more made.
+const DECISIONS_A_CLIENT: usize = 8;
 /// A topic filter may have 64 KiB.
 const LONGEST_TEXT: usize = 256;
 /// What stands before the text: microseconds since 1970, what it is, and the length of the text.
@@ -85,18 +87,19 @@ impl What {
 }
 
 impl Row {
-    /// Appends what happens now. The oldest event goes if there are too many.
+    /// Appends what happens now. If there are too many, the oldest goes: of a kind that there are too many of, or of all.
     pub(super) fn push(&mut self, what: What, text: &str) {
         let (text, cut_off) = text.split_at(text.floor_char_boundary(LONGEST_TEXT));
         let end = if cut_off.is_empty() { "" } else { "…" };
         let kept = mem::take(&mut self.0);
-        let mut kept = &*kept;
-        if entries(kept).count() >= EVENTS_A_CLIENT {
-            kept = split_entry(kept).map_or(&[], |(_, rest)| rest);
-        }
+        let (before, after) = match one_to_go(&kept, what) {
+            Some((start, end)) => (kept.get(..start), kept.get(end..)),
+            None => (Some(&*kept), None),
+        };
         let len = text.len() + end.len();
         let mut row = Vec::with_capacity(kept.len() + HEAD + len);
-        row.extend(kept);
+        row.extend(before.unwrap_or_default());
+        row.extend(after.unwrap_or_default());
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         row.extend(micros.to_le_bytes());
         row.push(what as u8);
@@ -131,6 +134,24 @@ struct Entry<'a> {
     micros: u64,
     what: What,
     text: &'a [u8],
+}
+
+/// From where to where the event is that makes room for one of this kind, if any has to.
+fn one_to_go(row: &[u8], what: What) -> Option<(usize, usize)> {
+    let is_decision = |entry: &Entry<'_>| entry.what == What::Decided;
+    let decisions = what == What::Decided && entries(row).filter(is_decision).count() >= DECISIONS_A_CLIENT;
+    if !decisions && entries(row).count() < EVENTS_A_CLIENT {
+        return None;
+    }
+    let mut start = 0;
+    for entry in entries(row) {
+        let end = start + HEAD + entry.text.len();
+        if !decisions || is_decision(&entry) {
+            return Some((start, end));
+        }
+        start = end;
+    }
+    None
 }
 
 fn entries(mut row: &[u8]) -> impl Iterator<Item = Entry<'_>> {
