@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::{
-    source::{Update, Wanted},
+    source::{Update, Updates, Wanted},
     state::{Order, State},
 };
 use crate::{
@@ -70,7 +70,8 @@ struct Session {
     state: State,
     updates: mpsc::Receiver<Update>,
     wanted: watch::Sender<Wanted>,
-    api: Option<ApiClient>,
+    /// And where what was asked of it is told of.
+    api: Option<(ApiClient, Updates)>,
     started: Instant,
 }
 
@@ -107,11 +108,11 @@ impl Session {
     fn over_api(api: ApiClient, options: &Options) -> Self {
         let state = State::new(api.url().to_string(), true);
         let (sender, updates) = mpsc::channel(WAITING);
-        let (wanted, watched) = watch::channel(Wanted { view: state.view, sort: state.sort });
+        let (wanted, watched) = watch::channel(state.wanted());
         let period = options.interval.max(SHORTEST_INTERVAL);
         tokio::spawn(source::ask_api(api.clone(), period, watched.clone(), sender.clone()));
-        tokio::spawn(source::watch_topics(api.clone(), watched, sender));
-        Self { state, updates, wanted, api: Some(api), started: Instant::now() }
+        tokio::spawn(source::watch_topics(api.clone(), watched, sender.clone()));
+        Self { state, updates, wanted, api: Some((api, sender)), started: Instant::now() }
     }
 
     fn over_mqtt(options: &Options, address: &str) -> anyhow::Result<Self> {
@@ -123,7 +124,7 @@ impl Session {
         let client = Client::new(Endpoint { host, port, reconnect: true }, connect, 20)?;
         let state = State::new(format!("$SYS of {address}"), false);
         let (sender, updates) = mpsc::channel(WAITING);
-        let (wanted, _) = watch::channel(Wanted { view: state.view, sort: state.sort });
+        let (wanted, _) = watch::channel(state.wanted());
         tokio::spawn(source::subscribe_to_sys(client, sender));
         Ok(Self { state, updates, wanted, api: None, started: Instant::now() })
     }
@@ -142,7 +143,7 @@ impl Session {
                     }
                 }
                 Some(event) = keys.recv() => match event {
-                    Event::Key(key) if key.kind != KeyEventKind::Release && self.obey(key).await => return Ok(()),
+                    Event::Key(key) if key.kind != KeyEventKind::Release && self.obey(key) => return Ok(()),
                     _ => {}
                 },
                 _ = seconds.tick() => if self.api.is_none() { self.state.figures.settle_topics(1.0) },
@@ -152,9 +153,9 @@ impl Session {
     }
 
     fn take(&mut self, update: Update) {
-        let (state, figures) = (&mut self.state.notice, &mut self.state.figures);
+        let figures = &mut self.state.figures;
         match update {
-            Update::Problem(problem) => *state = Some(problem),
+            Update::Notice(notice) => self.state.notice = Some(notice),
             _ if self.state.paused => {}
             Update::Version(version) => figures.version = Some(version),
             Update::History(history) => figures.add_history(&history),
@@ -165,21 +166,14 @@ impl Session {
         }
     }
 
-    /// Says whether it is over.
-    async fn obey(&mut self, key: event::KeyEvent) -> bool {
+    /// Says whether it is over. Nothing is waited for here: the screen would stand still.
+    fn obey(&mut self, key: event::KeyEvent) -> bool {
         match self.state.handle_key(key) {
             Some(Order::Quit) => return true,
-            Some(Order::AskAgain) => {
-                let wanted = Wanted { view: self.state.view, sort: self.state.sort };
-                self.wanted.send_replace(wanted);
-            }
+            Some(Order::AskAgain) => drop(self.wanted.send_replace(self.state.wanted())),
             Some(Order::Disconnect(client_id)) => {
-                if let Some(api) = &self.api {
-                    let outcome = api.delete(&["client", &client_id], &[]).await;
-                    self.state.notice = Some(match outcome {
-                        Ok(_) => format!("{client_id} is disconnected"),
-                        Err(error) => format!("{error:#}"),
-                    });
+                if let Some((api, updates)) = self.api.clone() {
+                    tokio::spawn(source::disconnect(api, client_id, updates));
                 }
             }
             None => {}

@@ -26,14 +26,17 @@ pub(super) enum Update {
     Sys(String, String),
     /// A message to another topic, with so many bytes.
     Message(String, u64),
-    Problem(String),
+    /// What went wrong, or was done.
+    Notice(String),
 }
 
 /// What is looked at: no more than that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) view: View,
     pub(super) sort: Sort,
+    /// Only clients with this in their identifier.
+    pub(super) search: String,
 }
 
 pub(super) type Updates = mpsc::Sender<Update>;
@@ -54,7 +57,7 @@ pub(super) async fn ask_api(
             _ = ticks.tick() => {}
             changed = wanted.changed() => if changed.is_err() { return },
         }
-        let asked = *wanted.borrow_and_update();
+        let asked = wanted.borrow_and_update().clone();
         let answer = async {
             if !version_known {
                 let overview = api.get(&["overview"], &[]).await?;
@@ -68,17 +71,29 @@ pub(super) async fn ask_api(
             last_ms = newest.unwrap_or(last_ms);
             let _ = updates.send(Update::History(history)).await;
             if asked.view == View::Clients {
-                let query = [("sort", asked.sort.field().to_owned()), ("per-page", CLIENTS.to_string())];
+                let query = [
+                    ("sort", asked.sort.field().to_owned()),
+                    ("per-page", CLIENTS.to_string()),
+                    ("client_id", asked.search),
+                ];
                 let _ = updates.send(Update::Clients(api.get(&["clients"], &query).await?)).await;
             }
             anyhow::Ok(())
         };
         if let Err(error) = answer.await
-            && updates.send(Update::Problem(format!("{error:#}"))).await.is_err()
+            && updates.send(Update::Notice(format!("{error:#}"))).await.is_err()
         {
             return;
         }
     }
+}
+
+/// Disconnects a client, and says what came of it.
+pub(super) async fn disconnect(api: ApiClient, client_id: String, updates: Updates) {
+    let outcome = api.delete(&["client", &client_id], &[]).await;
+    let notice =
+        outcome.map_or_else(|error| format!("{error:#}"), |_| format!("{client_id} is disconnected"));
+    let _ = updates.send(Update::Notice(notice)).await;
 }
 
 /// Watches topics as long as they are looked at.
@@ -96,7 +111,7 @@ pub(super) async fn watch_topics(api: ApiClient, mut wanted: watch::Receiver<Wan
         tokio::select! {
             outcome = stream => {
                 if let Err(error) = outcome {
-                    let _ = updates.send(Update::Problem(format!("{error:#}"))).await;
+                    let _ = updates.send(Update::Notice(format!("{error:#}"))).await;
                 }
                 sleep(PAUSE_AFTER_A_PROBLEM).await;
             }
@@ -112,7 +127,7 @@ pub(super) async fn watch_topics(api: ApiClient, mut wanted: watch::Receiver<Wan
 /// Subscribes to `$SYS/#`, and to everything else, for the topics.
 pub(super) async fn subscribe_to_sys(mut client: Client, updates: Updates) {
     if let Err(error) = read_sys(&mut client, &updates).await {
-        let _ = updates.send(Update::Problem(format!("{error:#}"))).await;
+        let _ = updates.send(Update::Notice(format!("{error:#}"))).await;
     }
     let _ = client.disconnect().await;
 }

@@ -2,7 +2,10 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::figures::{ClientRow, Figures, TopicRow};
+use super::{
+    figures::{ClientRow, Figures, TopicRow},
+    source::Wanted,
+};
 
 /// What `gmqtt top` shows, and how.
 pub(super) struct State {
@@ -51,7 +54,7 @@ pub(super) enum Sort {
 pub(super) enum Order {
     Quit,
     Disconnect(String),
-    /// Something else is to be asked for from here on: the sorting or the view has changed.
+    /// Something else is to be asked for from here on: the sorting, the view or the search has changed.
     AskAgain,
 }
 
@@ -92,7 +95,12 @@ impl State {
         }
     }
 
-    /// The clients that are shown, in their order.
+    /// What is to be asked for.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { view: self.view, sort: self.sort, search: self.search.clone() }
+    }
+
+    /// The clients that are shown, in their order. What came before the search has changed may have others, too.
     pub(super) fn clients(&self) -> Vec<&ClientRow> {
         self.figures.clients.iter().filter(|client| client.client_id.contains(&self.search)).collect()
     }
@@ -127,10 +135,10 @@ impl State {
             KeyCode::Char('q') | KeyCode::F(10) => return Some(Order::Quit),
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.mode = Mode::Help,
             KeyCode::Char('/') | KeyCode::F(3) => {
-                self.search.clear();
                 self.mode = Mode::Search;
+                return Some(self.search_for(String::new()));
             }
-            KeyCode::Esc => self.search.clear(),
+            KeyCode::Esc => return Some(self.search_for(String::new())),
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Tab | KeyCode::Char('t') if self.has_api => {
                 self.view = if self.view == View::Clients { View::Topics } else { View::Clients };
@@ -155,19 +163,22 @@ impl State {
     }
 
     fn handle_search(&mut self, key: KeyCode) -> Option<Order> {
+        let mut search = self.search.clone();
         match key {
             KeyCode::Enter => return None,
-            KeyCode::Esc => {
-                self.search.clear();
-                return None;
-            }
-            KeyCode::Backspace => drop(self.search.pop()),
-            KeyCode::Char(c) if self.search.len() < 256 => self.search.push(c),
+            KeyCode::Esc => return Some(self.search_for(String::new())),
+            KeyCode::Backspace => drop(search.pop()),
+            KeyCode::Char(c) if search.len() < 256 => search.push(c),
             _ => {}
         }
         self.mode = Mode::Search;
+        Some(self.search_for(search))
+    }
+
+    fn search_for(&mut self, search: String) -> Order {
+        self.search = search;
         self.selected = 0;
-        None
+        Order::AskAgain
     }
 
     fn sort_by(&mut self, steps: usize) -> Order {
@@ -215,9 +226,9 @@ mod tests {
         let mut state = with_clients();
         press(&mut state, "/low");
         assert_eq!(state.clients().len(), 1);
-        assert_eq!(press(&mut state, "q"), None, "a letter of the search");
-        assert_eq!(state.search, "lowq");
-        state.handle_key(KeyCode::Esc.into());
+        assert_eq!(press(&mut state, "q"), Some(Order::AskAgain), "a letter of the search");
+        assert_eq!((&*state.search, &*state.wanted().search), ("lowq", "lowq"));
+        assert_eq!(state.handle_key(KeyCode::Esc.into()), Some(Order::AskAgain));
         assert_eq!((state.clients().len(), &state.mode), (2, &Mode::Normal));
         assert_eq!(press(&mut state, "q"), Some(Order::Quit));
     }

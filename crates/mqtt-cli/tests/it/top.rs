@@ -3,9 +3,10 @@
 use std::{
     fs::File,
     io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Instant,
 };
@@ -116,6 +117,64 @@ fn over_the_api_it_shows_clients_and_disconnects_one() {
     top.press("y");
     top.shows("sensor-77 is disconnected");
     sensor.await_stderr("connect");
+    top.quit();
+}
+
+/// An API with more clients than are shown at a time, which disconnects nobody before it may.
+fn slow_api(may_disconnect: mpsc::Receiver<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let may_disconnect = Arc::new(Mutex::new(may_disconnect));
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let may_disconnect = Arc::clone(&may_disconnect);
+            thread::spawn(move || answer(&socket.unwrap(), &may_disconnect));
+        }
+    });
+    url
+}
+
+fn answer(mut socket: &TcpStream, may_disconnect: &Mutex<mpsc::Receiver<()>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if socket.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let clients = |id: &str| format!(r#"{{"list":[{{"client_id":"{id}"}}]}}"#);
+    let answer = match head.split("/api/v1/").nth(1).unwrap() {
+        _ if head.starts_with("DELETE") => {
+            let _ = may_disconnect.lock().unwrap().recv();
+            String::new()
+        }
+        path if path.starts_with("clients") && path.contains("client_id=far") => clients("far-behind"),
+        path if path.starts_with("clients") => clients("among-the-first"),
+        _ => "{}".to_owned(),
+    };
+    let len = answer.len();
+    let _ = write!(socket, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{answer}");
+}
+
+#[test]
+fn it_searches_among_all_clients_and_does_not_stand_still_while_one_is_disconnected() {
+    let (let_it, may_disconnect) = mpsc::channel();
+    let url = slow_api(may_disconnect);
+    let token = tempfile::NamedTempFile::new().unwrap();
+    let mut top = Top::start(&["--url", &url, "--token-file", token.path().to_str().unwrap(), "-d", "100ms"]);
+    top.shows("among-the-first");
+    top.press("/far\r");
+    top.shows("far-behind");
+    top.press("d");
+    top.shows("disconnect far-behind?");
+    top.press("y");
+    top.press("?");
+    top.shows("sort by another column");
+    let_it.send(()).unwrap();
+    top.shows("far-behind is disconnected");
+    top.press("?");
     top.quit();
 }
 
