@@ -4,14 +4,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mqtt_broker::{BrokerSnapshot, Counts, DropReason, SessionTotals};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
@@ -26,7 +28,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Who samples, and what was sampled.
 #[derive(Default)]
 pub(crate) struct History {
-    is_kept: AtomicBool,
+    /// Whoever has it samples.
+    turn: sync::Mutex<()>,
     rings: Mutex<Rings>,
 }
 
@@ -101,11 +104,9 @@ samples! {
 }
 
 impl History {
-    /// Takes a sample each second until `stop`, if nobody else does so already.
+    /// Takes a sample each second until `stop`, once nobody else does so.
     pub(crate) async fn keep(&self, admin: &Admin, stop: CancellationToken) {
-        if self.is_kept.swap(true, Relaxed) {
-            return;
-        }
+        let Some(_turn) = stop.run_until_cancelled(self.turn.lock()).await else { return };
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut before, mut totals) = (admin.broker().counts(), SessionTotals::default());
@@ -129,7 +130,6 @@ impl History {
             push(&mut rings.fine, FINE.0, Sample::of(&now, &totals, &before));
             before = now.counts;
         }
-        self.is_kept.store(false, Relaxed);
     }
 
     /// What was sampled after this moment: the last hour, or each second of the last minutes.

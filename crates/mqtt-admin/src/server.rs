@@ -38,8 +38,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connection may buffer of a request's head.
 const BUFFER: usize = 64 * 1024;
-/// For the requests under way at a shutdown.
+/// For the requests under way at a shutdown; then what is left of them is dropped, live streams too.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// For all that is dropped to be gone.
+const LEAVE: Duration = Duration::from_secs(1);
 
 impl Admin {
     /// Serves the API over plain HTTP on a listener, until `stop` is cancelled.
@@ -112,7 +114,7 @@ impl Admin {
             }
         }
         tasks.close();
-        let _ = timeout(FAREWELL, tasks.wait()).await;
+        let _ = timeout(FAREWELL + LEAVE, tasks.wait()).await;
     }
 }
 
@@ -166,7 +168,8 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         outcome = &mut connection => outcome,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // A live stream never ends by itself.
+            timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = outcome {

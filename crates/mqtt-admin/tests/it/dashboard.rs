@@ -52,6 +52,41 @@ async fn history_begins_with_the_api() {
     assert_eq!(none["at_ms"], serde_json::json!([]));
 }
 
+/// One API on two listeners: what the first did for both, the second does when it is alone.
+#[tokio::test]
+async fn history_goes_on_when_the_listener_that_began_it_stops() {
+    let world = World::start().await;
+    let newest = async |address| {
+        let http = Http::new(address).token(world.read.secret());
+        let columns = http.get("/api/v1/history?span=minutes").await.json();
+        columns["at_ms"].as_array().unwrap().last().map_or(0, |at| at.as_u64().unwrap())
+    };
+    while newest(world.address).await == 0 {}
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (second, stop) = (listener.local_addr().unwrap(), tokio_util::sync::CancellationToken::new());
+    let (admin, until) = (world.admin.clone(), stop.clone());
+    tokio::spawn(async move { admin.serve(listener, until).await });
+    newest(second).await;
+    world.stop.cancel();
+    let last_of_the_first = newest(second).await;
+    let goes_on = async { while newest(second).await < last_of_the_first + 1_500 {} };
+    timeout(STUCK, goes_on).await.expect("a sample of the second");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_live_stream_ends_with_the_api() {
+    let world = World::start().await;
+    let mut watch = Events::of(&world, "/api/v1/watch/topics?filter=%23").await;
+    world.stop.cancel();
+    let mut rest = Vec::new();
+    // Torn off, or ended: it is over.
+    drop(timeout(STUCK, watch.socket.read_to_end(&mut rest)).await.expect("its end"));
+    while world.broker.snapshot().sessions > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn messages_are_watched_as_they_come() {
     let world = World::start().await;
