@@ -279,6 +279,30 @@ await test("bans", async () => {
   (await Client.connect(port, victim.id)).end();
 });
 
+await test("bans: for how long, whose, and why", async () => {
+  await go("bans");
+  await page.getByLabel("Name or address").fill("nobody");
+  const reason = page.getByLabel("Reason");
+  const isValid = () => reason.evaluate((one) => one.checkValidity());
+  await reason.fill("ü".repeat(129));
+  expect(!await isValid(), "a reason of 258 bytes is taken");
+  await reason.fill("ü".repeat(128));
+  expect(await isValid(), "a reason of 256 bytes is not taken");
+  await page.getByLabel("For").selectOption({ label: "for ever" });
+  await page.getByRole("button", { name: "Ban", exact: true }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Ban" }).click();
+  await page.getByRole("row", { name: /nobody.*an operator.*never/ }).waitFor();
+  // As the broker tells of one that its configuration has.
+  await page.route("**/api/v1/bans*", async (route) => {
+    if (route.request().method() === "DELETE") return route.fallback();
+    return route.fulfill({ json: [{ kind: "client_id", value: "nobody", reason: "", origin: "configuration", seconds_left: null }] });
+  });
+  await page.getByRole("row", { name: /nobody.*the configuration.*never/ }).waitFor();
+  await page.getByRole("button", { name: "End the ban of nobody" }).click();
+  await shown("may connect until the next reload");
+  await page.unroute("**/api/v1/bans*");
+});
+
 await test("trouble", async () => {
   await go("trouble");
   await shown("max_queued_messages");

@@ -6,13 +6,18 @@ import { span } from "../format.js";
 import { every } from "../timer.js";
 
 const KINDS = [["client_id", "client identifier"], ["username", "user name"], ["network", "address or network"]];
-const TIMES = [["600", "10 minutes"], ["3600", "an hour"], ["86400", "a day"], ["604800", "a week"], ["", "until the broker stops"]];
+const TIMES = [["600", "10 minutes"], ["3600", "an hour"], ["86400", "a day"], ["604800", "a week"], ["", "for ever"]];
+const ORIGINS = { operator: "an operator", configuration: "the configuration", flapping: "the broker: it connected too often" };
+const MOST_BYTES = 256;
 
 export function bans(root, { signal, query }) {
   const list = el("div");
   const kind = select(KINDS, KINDS.find(([name]) => query.has(name))?.[0] ?? "client_id");
   const value = el("input", { required: true, spellcheck: "false", value: query.get(kind.value) ?? "" });
-  const reason = el("input", { maxlength: 200, placeholder: "for whoever reads this list" });
+  const reason = el("input", { placeholder: "for whoever reads this list", oninput: () => {
+    const length = new TextEncoder().encode(reason.value).length;
+    reason.setCustomValidity(length > MOST_BYTES ? `${length} bytes; at most ${MOST_BYTES}` : "");
+  } });
   const time = select(TIMES, "3600");
   const submit = async (event) => {
     event.preventDefault();
@@ -39,7 +44,7 @@ export function bans(root, { signal, query }) {
         { name: "Who", mono: true, wide: true, cell: (row) => row.value },
         { name: "Kind", cell: (row) => KINDS.find(([name]) => name === row.kind)?.[1] ?? row.kind },
         { name: "Reason", wide: true, cell: (row) => row.reason || "—" },
-        { name: "Made by", cell: (row) => row.origin === "flapping" ? "the broker: it connected too often" : "an operator" },
+        { name: "Made by", cell: (row) => ORIGINS[row.origin] ?? row.origin },
         { name: "Ends in", number: true, cell: (row) => row.seconds_left === null ? "never" : span(row.seconds_left) },
         { name: "", number: true, cell: (row) => el("button.small", { type: "button", "aria-label": `End the ban of ${row.value}`, onclick: () => end(row) }, "End") },
       ],
@@ -48,7 +53,8 @@ export function bans(root, { signal, query }) {
     }));
   }
   async function end(row) {
-    await remove("/api/v1/bans", { [row.kind]: row.value }).then(() => toast(`${row.value} may connect again`), (problem) => toast(problem.message, true));
+    const until = row.origin === "configuration" ? " until the next reload: the ban stands in the configuration" : " again";
+    await remove("/api/v1/bans", { [row.kind]: row.value }).then(() => toast(`${row.value} may connect${until}`), (problem) => toast(problem.message, true));
     load();
   }
   load();
