@@ -19,7 +19,7 @@ pub(crate) struct Process {
 
 /// Linux shows pages and ticks to programs in these sizes, whatever it uses itself, on all that we build for.
 const PAGE_BYTES: u64 = 4096;
-const TICKS_A_SECOND: f64 = 100.0;
+const TICK_MILLIS: u64 = 10;
 
 impl Process {
     /// `workers` are the broker's; to be called on the API's runtime.
@@ -52,9 +52,10 @@ fn resident(statm: &str) -> Option<u64> {
 /// The 14th and 15th figure of `stat`; the second is a name in parentheses, which may hold anything.
 fn cpu(stat: &str) -> Option<f64> {
     let after_name = stat.rsplit_once(") ")?.1;
-    let mut ticks = after_name.split(' ').skip(11).map(|figure| figure.parse::<u32>().ok());
+    let mut ticks = after_name.split(' ').skip(11).map(|figure| figure.parse::<u64>().ok());
     let (user, system) = (ticks.next()??, ticks.next()??);
-    Some((f64::from(user) + f64::from(system)) / TICKS_A_SECOND)
+    let millis = user.checked_add(system)?.checked_mul(TICK_MILLIS)?;
+    Some(Duration::from_millis(millis).as_secs_f64())
 }
 
 #[cfg(test)]
@@ -66,6 +67,8 @@ mod tests {
         assert_eq!(resident("1000 250 30 1 0 200 0\n"), Some(250 * 4096));
         let stat = "77 (a ) b) S 1 77 77 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 3 0 100 1 2";
         assert_eq!(cpu(stat), Some(2.0));
+        let years = "77 (x) S 1 77 77 0 -1 4194560 1 2 3 4 4294967295 4294967305 0 0 20 0 3 0 100 1 2";
+        assert_eq!(cpu(years), Some(85_899_346.0));
         assert_eq!((resident(""), cpu(""), cpu("1 (x) S 1")), (None, None, None));
     }
 }
