@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
-use mqtt_broker::{Ban as BrokerBan, BanOrigin, BanTarget};
+use mqtt_broker::{Ban as BrokerBan, BanError, BanOrigin, BanTarget};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,7 +25,7 @@ pub(super) struct Ban {
     /// `operator`, `configuration`, or `flapping`: the broker itself.
     #[schema(value_type = String)]
     origin: &'static str,
-    /// How long it will last; absent: for ever.
+    /// How long it will last; null: for ever.
     seconds_left: Option<u64>,
 }
 
@@ -93,7 +93,8 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Ban>>> {
 
 /// Ban a network, a client identifier or a user. Connected clients that it names are disconnected.
 #[utoipa::path(post, path = "/api/v1/bans", tag = "bans", request_body = NewBan,
-    responses((status = 204, description = "banned"), (status = 400, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 204, description = "banned"), (status = 400, body = Problem),
+        (status = 409, body = Problem, description = "there are as many bans as there may be")))]
 pub(super) async fn ban(
     State(admin): State<Admin>,
     Extension(noted): Extension<Noted>,
@@ -104,8 +105,10 @@ pub(super) async fn ban(
     noted.say(format!("ban {target}"));
     let ban = move |admin: &Admin| {
         let time = seconds.map(Duration::from_secs);
-        let banned = admin.broker().ban(target, &reason, time);
-        banned.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+        admin.broker().ban(target, &reason, time).map_err(|error| match error {
+            BanError::TooLong => Problem::bad_request(error.to_string()),
+            _ => Problem::new(StatusCode::CONFLICT, error.to_string()),
+        })?;
         keep(admin)
     };
     admin.heavy(ban).await??;
@@ -121,7 +124,7 @@ fn keep(admin: &Admin) -> Result<()> {
 
 /// End a ban.
 #[utoipa::path(delete, path = "/api/v1/bans", tag = "bans", params(Target),
-    responses((status = 204, description = "forgiven"), (status = 404, body = Problem)))]
+    responses((status = 204, description = "forgiven"), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn forgive(
     State(admin): State<Admin>,
     Extension(noted): Extension<Noted>,

@@ -114,16 +114,17 @@ pub(super) fn size_of(limit: Option<usize>) -> Result<usize> {
     Ok(limit)
 }
 
-fn topic_name(text: &str) -> Result<TopicName> {
-    TopicName::try_from(text).map_err(|error| Problem::bad_request(format!("this is no topic name: {error}")))
+fn topic_name(name: &str, text: &str) -> Result<TopicName> {
+    TopicName::try_from(text)
+        .map_err(|error| Problem::bad_request(format!("`{name}` is no topic name: {error}")))
 }
 
 /// Retained messages.
 #[utoipa::path(get, path = "/api/v1/retained", tag = "retained", params(Query),
     responses((status = 200, body = List), (status = 400, body = Problem)))]
 pub(super) async fn list(State(admin): State<Admin>, Asked(query): Asked<Query>) -> Result<Json<List>> {
-    let filter = filter(query.filter.as_deref().unwrap_or("#"))?;
-    let after = query.after.as_deref().map(topic_name).transpose()?;
+    let filter = filter("filter", query.filter.as_deref().unwrap_or("#"))?;
+    let after = query.after.as_deref().map(|after| topic_name("after", after)).transpose()?;
     let limit = size_of(query.limit)?;
     // One more than asked for tells whether there are more.
     let mut found =
@@ -138,9 +139,9 @@ pub(super) async fn list(State(admin): State<Admin>, Asked(query): Asked<Query>)
 
 /// The retained message of a topic, with its whole payload.
 #[utoipa::path(get, path = "/api/v1/retained/message", tag = "retained", params(One),
-    responses((status = 200, body = Kept), (status = 404, body = Problem)))]
+    responses((status = 200, body = Kept), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn get(State(admin): State<Admin>, Asked(One { topic }): Asked<One>) -> Result<Json<Kept>> {
-    let message = admin.broker().retained_message(&topic_name(&topic)?);
+    let message = admin.broker().retained_message(&topic_name("topic", &topic)?);
     let message = message.ok_or_else(|| Problem::not_found(format!("nothing is retained for {topic:?}")))?;
     Ok(Json(Kept::of(&message, message.qos().as_u8(), true, usize::MAX)))
 }
@@ -153,7 +154,7 @@ pub(super) async fn forget(
     Extension(noted): Extension<Noted>,
     Asked(query): Asked<Forget>,
 ) -> Result<Json<Forgotten>> {
-    let filter = filter(&query.filter)?;
+    let filter = filter("filter", &query.filter)?;
     noted.say(format!("forget retained messages of {:?}", query.filter));
     let forgotten = admin.heavy(move |admin| admin.broker().clear_retained(&filter, MOST_FORGOTTEN)).await?;
     let may_be_more = forgotten >= MOST_FORGOTTEN;

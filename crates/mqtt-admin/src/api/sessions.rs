@@ -78,7 +78,7 @@ pub(super) struct QueueQuery {
 /// The oldest messages that wait for a client. They stay where they are.
 #[utoipa::path(get, path = "/api/v1/session/{client_id}/queue", tag = "sessions",
     params(("client_id" = String, Path), Named, QueueQuery),
-    responses((status = 200, body = Queue), (status = 404, body = Problem)))]
+    responses((status = 200, body = Queue), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn queue(
     State(admin): State<Admin>,
     Name(client_id): Name,

@@ -113,16 +113,20 @@ impl Done {
 
 /// Subscribe a client, connected or with a stored session, as if it had asked; no access rule is applied.
 #[utoipa::path(post, path = "/api/v1/subscribe", tag = "subscriptions", request_body = Subscribe,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "a limit is reached")))]
 pub(super) async fn subscribe(
     State(admin): State<Admin>,
     Extension(noted): Extension<Noted>,
     Body(wanted): Body<Subscribe>,
 ) -> Result<Json<Done>> {
     let Subscribe { qos, topic, client_id } = wanted;
-    let (filter, qos) = (filter(&topic)?, qos_of(qos)?);
+    let (filter, qos) = (filter("topic", &topic)?, qos_of(qos)?);
     noted.say(format!("subscribe {client_id:?} to {topic:?}"));
-    admin.broker().subscribe(&client_id, &filter, qos).map_err(|refusal| refused(refusal, &client_id))?;
+    admin.broker().subscribe(&client_id, &filter, qos).map_err(|refusal| match refusal {
+        SubscribeRefusal::NoSession => Problem::not_found(format!("{client_id:?} has no session")),
+        refusal => refused("topic", StatusCode::CONFLICT, refusal),
+    })?;
     Ok(Done::DONE)
 }
 
@@ -135,7 +139,7 @@ pub(super) async fn unsubscribe(
     Body(wanted): Body<Unsubscribe>,
 ) -> Result<Json<Done>> {
     let Unsubscribe { topic, client_id } = wanted;
-    let filter = filter(&topic)?;
+    let filter = filter("topic", &topic)?;
     noted.say(format!("unsubscribe {client_id:?} from {topic:?}"));
     if !admin.broker().unsubscribe(&client_id, &filter) {
         return Err(Problem::not_found(format!("{client_id:?} does not subscribe to {topic:?}")));
@@ -143,14 +147,15 @@ pub(super) async fn unsubscribe(
     Ok(Done::DONE)
 }
 
-pub(super) fn filter(text: &str) -> Result<TopicFilter> {
+/// What the parameter of this name has.
+pub(super) fn filter(name: &str, text: &str) -> Result<TopicFilter> {
     TopicFilter::try_from(text)
-        .map_err(|error| Problem::bad_request(format!("`topic` is no topic filter: {error}")))
+        .map_err(|error| Problem::bad_request(format!("`{name}` is no topic filter: {error}")))
 }
 
 /// The filter of who looks on. He is no member of a group: what he saw, its members would miss.
 pub(super) fn filter_to_watch(text: &str) -> Result<TopicFilter> {
-    let Some(shared) = text.strip_prefix("$share/") else { return filter(text) };
+    let Some(shared) = text.strip_prefix("$share/") else { return filter("filter", text) };
     let inner = shared.split_once('/').map_or(shared, |(_, inner)| inner);
     Err(Problem::bad_request(format!(
         "watch `{inner}` itself; a shared subscription would take messages from its members"
@@ -161,13 +166,12 @@ pub(super) fn qos_of(qos: u8) -> Result<QoS> {
     QoS::from_u8(qos).ok_or_else(|| Problem::bad_request("`qos` must be 0, 1 or 2"))
 }
 
-fn refused(refusal: SubscribeRefusal, client_id: &str) -> Problem {
+/// A refused filter, which the parameter of this name has; the status is that of a limit.
+pub(super) fn refused(name: &str, full: StatusCode, refusal: SubscribeRefusal) -> Problem {
     match refusal {
-        SubscribeRefusal::NoSession => Problem::not_found(format!("{client_id:?} has no session")),
-        SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`topic`: {error}")),
-        _ => Problem::new(
-            StatusCode::CONFLICT,
-            format!("{client_id:?} has as many subscriptions as a client may have"),
-        ),
+        SubscribeRefusal::Filter(_) | SubscribeRefusal::TooLong => {
+            Problem::bad_request(format!("`{name}`: {refusal}"))
+        }
+        _ => Problem::new(full, refusal.to_string()),
     }
 }

@@ -15,7 +15,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::stream::{Stream, unfold};
-use mqtt_broker::{LocalMessage, LocalSubscriber, SubscribeRefusal};
+use mqtt_broker::{LocalMessage, LocalSubscriber};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -24,7 +24,10 @@ use tokio::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Sent, json, subscriptions::filter_to_watch};
+use super::{
+    Sent, json,
+    subscriptions::{filter_to_watch, refused},
+};
 use crate::{
     admin::Admin,
     clock::rfc3339,
@@ -147,13 +150,9 @@ pub(super) async fn topics(
 impl Watch {
     fn begin(admin: &Admin, query: &Query) -> Result<Self> {
         let filter = filter_to_watch(&query.filter)?;
-        let busy = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         let place = admin.stream()?;
-        let subscriber = admin.broker().subscriber(&[filter]).map_err(|refusal| match refusal {
-            SubscribeRefusal::Filter(error) => Problem::bad_request(format!("`filter`: {error}")),
-            SubscribeRefusal::ShutDown => busy("the broker has shut down"),
-            _ => busy("the broker has as many sessions as it may have"),
-        })?;
+        let refused = |refusal| refused("filter", StatusCode::SERVICE_UNAVAILABLE, refusal);
+        let subscriber = admin.broker().subscriber(&[filter]).map_err(refused)?;
         Ok(Self { subscriber, _place: place })
     }
 

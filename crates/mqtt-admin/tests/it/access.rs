@@ -190,6 +190,30 @@ async fn what_makes_no_sense_is_a_problem_that_says_so() {
     assert!(http.get("/api/v1/config").await.problem(501).contains("no such operation"));
 }
 
+/// Who asked for what cannot be has made a mistake; who reached a limit has not.
+#[tokio::test]
+async fn limits_are_no_mistakes_and_mistakes_no_limits() {
+    let mut limits = mqtt_broker::Limits::default();
+    (limits.max_bans, limits.max_topic_len, limits.max_wildcard_subscriptions_per_client) = (1, 10, 0);
+    let world = World::with(mqtt_broker::Broker::builder().limits(limits), (), AdminOptions::default()).await;
+    let _client = world.connect("a", true).await;
+    let http = world.http();
+    let ban = json!({"client_id": "b", "reason": "x".repeat(257)});
+    assert!(http.post("/api/v1/bans", &ban).await.problem(400).contains("256 bytes"));
+    assert_eq!(http.post("/api/v1/bans", &json!({"client_id": "b"})).await.status, 204);
+    http.post("/api/v1/bans", &json!({"client_id": "c"})).await.problem(409);
+    let subscribe =
+        async |topic: &str| http.post("/api/v1/subscribe", &json!({"topic": topic, "client_id": "a"})).await;
+    assert!(subscribe("long/enough").await.problem(400).contains("`topic`: the topic filter is too long"));
+    assert!(subscribe("#").await.problem(409).contains("with a wildcard"));
+    for path in ["watch/topics?filter=long/enough", "watch/topics?filter=%23/a", "trace?filter=%23/a"] {
+        assert!(http.get(&format!("/api/v1/{path}")).await.problem(400).contains("`filter`"), "{path}");
+    }
+    assert!(http.get("/api/v1/watch/topics?filter=%23").await.problem(503).contains("with a wildcard"));
+    assert!(http.get("/api/v1/retained?filter=%23/a").await.problem(400).contains("`filter`"));
+    assert!(http.get("/api/v1/retained?after=%23").await.problem(400).contains("`after`"));
+}
+
 #[tokio::test]
 async fn a_request_that_comes_too_slowly_is_not_waited_for() {
     use tokio::io::AsyncReadExt;
