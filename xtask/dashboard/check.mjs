@@ -128,6 +128,53 @@ await test("clients: page by page", async () => {
   for (const client of more) client.end();
 });
 
+// The first answer to such a request comes only when it may.
+async function hold(pattern) {
+  let asked;
+  let letGo;
+  let isFirst = true;
+  const isAsked = new Promise((resolve) => { asked = resolve; });
+  const mayGo = new Promise((resolve) => { letGo = resolve; });
+  await page.route(pattern, async (route) => {
+    if (!isFirst) return route.fallback();
+    isFirst = false;
+    const response = await route.fetch();
+    asked();
+    await mayGo;
+    return route.fulfill({ response });
+  });
+  return { isAsked, letGo: async () => {
+    const answered = page.waitForResponse(pattern);
+    letGo();
+    await answered.then((response) => response.finished());
+    await page.unroute(pattern);
+  } };
+}
+
+await test("answers that come too late", async () => {
+  await go("clients");
+  let late = await hold(/clients\?.*client_id=press/);
+  await page.getByLabel("Search").fill("press");
+  await late.isAsked;
+  await page.getByLabel("Search").fill("boiler");
+  const first = () => page.locator("tbody th").first().innerText();
+  await until("what is searched now", async () => await first() === "sensor-boiler-1");
+  await late.letGo();
+  await page.evaluate(() => new Promise((done) => { setTimeout(done, 100); }));
+  expect(await first() === "sensor-boiler-1", "the answer to an earlier search is shown");
+
+  await go("retained?filter=plant/about");
+  await page.locator("[data-topic=plant]").waitFor();
+  late = await hold(/retained\?.*filter=plant%2F%2B%2Fstate/);
+  await page.getByLabel("Topic filter").fill("plant/+/state");
+  await late.isAsked;
+  await page.getByLabel("Topic filter").fill("plant/boiler/firmware");
+  await page.locator("[data-topic='plant/boiler']").waitFor();
+  await late.letGo();
+  await page.evaluate(() => new Promise((done) => { setTimeout(done, 100); }));
+  expect(await page.locator("[data-topic='plant/pack']").count() === 0, "topics of an earlier filter are among these");
+});
+
 await test("client: what waits for it", async () => {
   await go("clients/slow-reader");
   await page.getByRole("button", { name: "Look at its queue" }).click();
@@ -288,7 +335,7 @@ await test("bans: for how long, whose, and why", async () => {
   expect(!await isValid(), "a reason of 258 bytes is taken");
   await reason.fill("ü".repeat(128));
   expect(await isValid(), "a reason of 256 bytes is not taken");
-  await page.getByLabel("For").selectOption({ label: "for ever" });
+  await page.locator("label", { hasText: /^For/ }).locator("select").selectOption({ label: "for ever" });
   await page.getByRole("button", { name: "Ban", exact: true }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Ban" }).click();
   await page.getByRole("row", { name: /nobody.*an operator.*never/ }).waitFor();

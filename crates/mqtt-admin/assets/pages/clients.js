@@ -25,6 +25,8 @@ export function clients(root, { signal, query }) {
     sort: query.get("sort") ?? "client_id", client_id: query.get("client_id") ?? "", what: "clients",
     order: null, cursors: [],
   };
+  // Grows when something else is asked for: answers from before are too late.
+  let turn = 0;
   state.order = DESCENDING.includes(state.sort) ? "desc" : "asc";
   const search = el("input", { type: "search", value: state.client_id, placeholder: "part of a client identifier", spellcheck: "false" });
   const which = select([["clients", "connected"], ["sessions", "all sessions"]], state.what);
@@ -33,13 +35,13 @@ export function clients(root, { signal, query }) {
   root.append(el("div.filters", field("Search", search), field("Show", which)), panel("", [list, pager]));
 
   async function load() {
+    const own = turn;
     const cursor = state.cursors[state.cursors.length - 1];
     const asked = { sort: state.sort, order: state.order, client_id: state.client_id, cursor, "per-page": SIZE };
-    let page;
-    try {
-      page = await get(`/api/v1/${state.what}`, asked, signal);
-    } catch (problem) {
-      if (problem.name !== "AbortError") replace(list, el("p.problem", problem.message));
+    const page = await get(`/api/v1/${state.what}`, asked, signal).catch((problem) => problem);
+    if (own !== turn || page.name === "AbortError") return;
+    if (page instanceof Error) {
+      replace(list, el("p.problem", page.message));
       return;
     }
     const focused = document.activeElement?.closest(".sort")?.textContent;
@@ -53,11 +55,12 @@ export function clients(root, { signal, query }) {
     const from = (page.page - 1) * page.page_size;
     replace(pager,
       el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
-      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => { state.cursors.pop(); load(); } }, "Previous"),
-      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => { state.cursors.push(page.next_cursor); load(); } }, "Next"));
+      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => again(state.cursors.slice(0, -1)) }, "Previous"),
+      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => again([...state.cursors, page.next_cursor]) }, "Next"));
   }
-  function again() {
-    state.cursors = [];
+  function again(cursors = []) {
+    state.cursors = cursors;
+    turn += 1;
     load();
   }
   function onSort(key) {

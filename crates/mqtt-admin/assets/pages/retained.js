@@ -23,6 +23,9 @@ export function retained(root, { signal, query }) {
   let top;
   let known;
   let after;
+  // Each grows with what is asked for: answers to what was asked before are too late.
+  let reading = 0;
+  let showing = 0;
   root.append(el("div.filters", field("Topic filter", filter), el("button", { type: "button", onclick: begin }, "Read again")),
     el("div.side-by-side", panel("Retained messages", [view.element, more], note), panel("Message", detail)));
 
@@ -36,11 +39,11 @@ export function retained(root, { signal, query }) {
   }
 
   async function load() {
-    let page;
-    try {
-      page = await get("/api/v1/retained", { filter: filter.value || "#", after, limit: PAGE }, signal);
-    } catch (problem) {
-      if (problem.name !== "AbortError") replace(more, el("p.problem", problem.message));
+    const own = reading += 1;
+    const page = await get("/api/v1/retained", { filter: filter.value || "#", after, limit: PAGE }, signal).catch((problem) => problem);
+    if (own !== reading || page.name === "AbortError") return;
+    if (page instanceof Error) {
+      replace(more, el("p.problem", page.message));
       return;
     }
     for (const one of page.list) {
@@ -59,12 +62,14 @@ export function retained(root, { signal, query }) {
   }
 
   async function show(node) {
+    const own = showing += 1;
     const below = node.children.size > 0 && el("button.danger", { type: "button", onclick: () => forget(`${node.topic}/#`, node.inside) }, "Delete this and all below");
     if (!node.leaf) {
       replace(detail, facts([["Topic", el("span.mono", node.topic)], ["Retained below it", count(node.inside ?? 0)]]), el("div.form", el("div.actions", below)));
       return;
     }
     const whole = await get("/api/v1/retained/message", { topic: node.topic }, signal).catch((problem) => problem);
+    if (own !== showing || whole.name === "AbortError") return;
     if (whole instanceof Error) {
       replace(detail, el("p.problem", whole.message));
       return;
@@ -81,6 +86,7 @@ export function retained(root, { signal, query }) {
     if (!await confirm(`Delete ${topics}?`, text, "Delete")) return;
     await remove("/api/v1/retained", { filter: topics })
       .then((done) => toast(`${count(done.forgotten)} deleted`), (problem) => toast(problem.message, true));
+    showing += 1;
     replace(detail, el("p.notice", "Choose a topic to see what is retained for it."));
     begin();
   }

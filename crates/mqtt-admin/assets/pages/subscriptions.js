@@ -7,6 +7,8 @@ import { every } from "../timer.js";
 
 export function subscriptions(root, { signal, query }) {
   const state = { name: query.get("name") ?? "", client_id: query.get("client_id") ?? "", cursors: [] };
+  // Grows when something else is asked for: answers from before are too late.
+  let turn = 0;
   const filter = el("input", { type: "search", value: state.name, placeholder: "part of a filter", spellcheck: "false" });
   const client = el("input", { type: "search", value: state.client_id, placeholder: "part of a client identifier", spellcheck: "false" });
   const list = el("div");
@@ -15,12 +17,15 @@ export function subscriptions(root, { signal, query }) {
     panel("", [list, pager]), panel("Subscribe a client", form()));
 
   async function load() {
+    const own = turn;
     const cursor = state.cursors[state.cursors.length - 1];
     const asked = { name: state.name, client_id: state.client_id, cursor, "per-page": 50 };
-    const page = await get("/api/v1/subscriptions", asked, signal).catch((problem) => {
-      if (problem.name !== "AbortError") replace(list, el("p.problem", problem.message));
-    });
-    if (!page) return;
+    const page = await get("/api/v1/subscriptions", asked, signal).catch((problem) => problem);
+    if (own !== turn || page.name === "AbortError") return;
+    if (page instanceof Error) {
+      replace(list, el("p.problem", page.message));
+      return;
+    }
     replace(list, table({
       caption: "Subscriptions",
       columns: [
@@ -36,8 +41,13 @@ export function subscriptions(root, { signal, query }) {
     const from = (page.page - 1) * page.page_size;
     replace(pager,
       el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
-      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => { state.cursors.pop(); load(); } }, "Previous"),
-      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => { state.cursors.push(page.next_cursor); load(); } }, "Next"));
+      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => again(state.cursors.slice(0, -1)) }, "Previous"),
+      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => again([...state.cursors, page.next_cursor]) }, "Next"));
+  }
+  function again(cursors = []) {
+    state.cursors = cursors;
+    turn += 1;
+    load();
   }
 
   async function removeOne(row) {
@@ -62,13 +72,12 @@ export function subscriptions(root, { signal, query }) {
       field("Client identifier", who), field("Filter", what), field("QoS", qos), el("button", "Subscribe")));
   }
 
-  const again = (name, input) => input.addEventListener("input", paused(() => {
+  const follow = (name, input) => input.addEventListener("input", paused(() => {
     state[name] = input.value;
-    state.cursors = [];
-    load();
+    again();
   }));
-  again("name", filter);
-  again("client_id", client);
+  follow("name", filter);
+  follow("client_id", client);
   load();
   every(5000, load, signal);
 }
