@@ -28,6 +28,7 @@ mod rights;
 mod sans_io;
 mod session_limits;
 mod shutdown;
+mod slow_disk;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(unix)]

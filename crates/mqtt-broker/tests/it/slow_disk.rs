@@ -1,0 +1,256 @@
+//! A disk that takes its time, hangs or fails: who waits for it, and who does not.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use mqtt_broker::{
+    QoS,
+    store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
+};
+use mqtt_codec::{Connack, Packet};
+use tokio::runtime;
+
+use crate::{
+    client::{Client, id, persistent, publish},
+    durability::start_on,
+    journal::eventually,
+    message,
+};
+
+/// A store whose disk is as fast as the test says.
+#[derive(Clone, Default)]
+struct SlowDisk {
+    kept: MemoryStore,
+    durable: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+    /// How often somebody wished to be woken.
+    wishes: Arc<AtomicU64>,
+}
+
+impl SlowDisk {
+    /// It begins with a disk that needs no time.
+    fn new() -> Self {
+        let disk = Self::default();
+        disk.durable.store(u64::MAX - 1, Ordering::SeqCst);
+        disk
+    }
+
+    /// What is durable stays so; nothing more becomes it.
+    fn stop(&self) {
+        self.durable.store(self.kept.durable().0, Ordering::SeqCst);
+    }
+
+    fn go_on(&self) {
+        self.durable.store(u64::MAX - 1, Ordering::SeqCst);
+    }
+}
+
+impl Store for SlowDisk {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.kept.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        Mark(self.durable.load(Ordering::SeqCst))
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.wishes.fetch_add(1, Ordering::SeqCst);
+        let (disk, waker) = (self.clone(), waker.clone());
+        std::thread::spawn(move || {
+            while disk.durable() < mark && disk.failure().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            waker.wake();
+        });
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.failed.load(Ordering::SeqCst).then(|| StoreError::new("the disk is gone"))
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.kept.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.kept.read_queue(read, deliver);
+    }
+}
+
+/// Nothing that promises something is sent before it is true; what needs no store does not wait for it.
+#[tokio::test]
+async fn acknowledgements_wait_for_the_disk() {
+    let disk = SlowDisk::new();
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("kept", QoS::AtLeastOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.stop();
+
+    publisher.publish("nobody", "free", QoS::AtLeastOnce).await; // Its PUBACK comes: nobody durable wants it.
+    publisher.send(Packet::Publish(publish("kept", "held", QoS::AtLeastOnce, id(9)))).await;
+    assert_eq!(subscriber.message().await, "kept held", "a delivery promises nothing, and does not wait");
+    publisher.send(Packet::Pingreq).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
+    assert!(early.is_err(), "answered before it was durable: {early:?}");
+    disk.go_on();
+    assert_eq!(publisher.recv().await, Packet::Puback(mqtt_codec::Puback { packet_id: id(9) }));
+    assert_eq!(publisher.recv().await, Packet::Pingresp);
+}
+
+/// A QoS 2 identifier that was used must survive before it is: else a restart would use another, and deliver twice.
+#[tokio::test]
+async fn a_qos_2_delivery_waits_for_its_identifier() {
+    let disk = SlowDisk::new();
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::ExactlyOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.stop();
+    publisher.send(Packet::Publish(publish("t", "held", QoS::ExactlyOnce, id(3)))).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
+    assert!(early.is_err(), "sent before its identifier was durable: {early:?}");
+    disk.go_on();
+    assert_eq!(subscriber.message().await, "t held");
+}
+
+/// [MQTT-3.2.0-1]: CONNACK waits for the store, and what the session has to be sent again does not come before it.
+#[tokio::test]
+async fn connack_is_the_first_packet_however_slow_the_disk_is() {
+    let disk = SlowDisk::new();
+    let (_broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    subscriber.disconnect().await;
+    Client::connected(address, "p").await.publish("t", "waits", QoS::AtLeastOnce).await;
+
+    disk.stop();
+    let mut subscriber = Client::open(address).await;
+    subscriber.send(Packet::Connect(Box::new(persistent("s")))).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
+    assert!(early.is_err(), "sent before CONNACK may be: {early:?}");
+    disk.go_on();
+    assert_eq!(subscriber.recv().await, Packet::Connack(Connack::Accepted { session_present: true }));
+    assert_eq!(subscriber.message().await, "t waits");
+}
+
+/// Nothing more is acknowledged, whoever runs the broker is told, and nobody asks the store again and again.
+#[tokio::test]
+async fn a_store_that_has_failed_is_left_alone() {
+    let disk = SlowDisk::new();
+    let (broker, address) = start_on(disk.clone()).await;
+    let mut subscriber = Client::accepted(address, persistent("s")).await.0;
+    subscriber.subscribe("t", QoS::AtLeastOnce).await;
+    let mut publisher = Client::connected(address, "p").await;
+    disk.stop();
+    publisher.send(Packet::Publish(publish("t", "lost", QoS::AtLeastOnce, id(1)))).await;
+    assert_eq!(subscriber.message().await, "t lost");
+    let wishes = disk.wishes.load(Ordering::SeqCst);
+    disk.failed.store(true, Ordering::SeqCst);
+
+    assert_eq!(broker.store_failed().await.message, "the disk is gone");
+    for _ in 0..100 {
+        subscriber.ping().await; // Needs no store, and gives the others their turns.
+    }
+    assert_eq!(disk.wishes.load(Ordering::SeqCst), wishes);
+    let acknowledged = tokio::time::timeout(Duration::from_millis(200), publisher.recv()).await;
+    assert!(acknowledged.is_err(), "{acknowledged:?}");
+}
+
+/// A disk that hangs with whoever asks it to write.
+#[derive(Clone, Default)]
+struct HungDisk {
+    slow: SlowDisk,
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+    /// So many hang in it.
+    hung: Arc<AtomicU64>,
+}
+
+impl HungDisk {
+    fn hang(&self) {
+        self.slow.stop();
+        *self.hangs.0.lock().unwrap() = true;
+    }
+
+    fn go_on(&self) {
+        self.slow.go_on();
+        *self.hangs.0.lock().unwrap() = false;
+        self.hangs.1.notify_all();
+    }
+}
+
+impl Store for HungDisk {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.slow.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.slow.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        // Who waits for a failure has nothing to write.
+        if mark.0 != u64::MAX {
+            self.hung.fetch_add(1, Ordering::SeqCst);
+            drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+        }
+        self.slow.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.slow.failure()
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.slow.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.slow.read_queue(read, deliver);
+    }
+}
+
+/// Whoever writes waits for a disk that hangs, and nobody else: neither who has something for the same client, nor a shutdown.
+#[test]
+fn a_disk_that_hangs_is_waited_for_by_who_writes_alone() {
+    let runtime =
+        |threads| runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+    let (inside, outside) = (runtime(1), runtime(2));
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let disk = HungDisk::default();
+        disk.go_on();
+        let (broker, address) = inside.block_on(inside.spawn(start_on(disk.clone()))).unwrap();
+        outside.block_on(async {
+            let mut writer = Client::accepted(address, persistent("w")).await.0;
+            writer.subscribe("t", qos).await;
+            disk.hang();
+            writer.send(Packet::Publish(publish("t", "to itself", qos, id(9)))).await;
+            eventually("somebody who writes", || disk.hung.load(Ordering::SeqCst) > 0).await;
+
+            let (told, hears) = mpsc::channel();
+            let inner = (broker.clone(), told.clone());
+            std::thread::spawn(move || {
+                inner.0.publish(&message("t", "beside", QoS::AtMostOnce));
+                let _ = inner.1.send("published");
+            });
+            let patience = Duration::from_secs(5);
+            let published = hears.recv_timeout(patience);
+            tokio::spawn(async move {
+                let _ = broker.shutdown(Duration::from_secs(1)).await;
+                let _ = told.send("shut down");
+            });
+            let shut_down = hears.recv_timeout(patience);
+            disk.go_on();
+            assert_eq!(published, Ok("published"), "to a client whose messages wait for the disk, {qos:?}");
+            assert_eq!(shut_down, Ok("shut down"), "{qos:?}");
+        });
+    }
+}
