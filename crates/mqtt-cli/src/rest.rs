@@ -17,14 +17,15 @@ use tokio::{
 };
 
 /// How often a thread looks whether it rests.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(500);
 /// At work for less than this in that time, it does.
 const REST: Duration = Duration::from_millis(10);
 /// At work for less than this since the last time, it has left nothing worth looking for.
 const LOAD: Duration = Duration::from_millis(200);
-/// What is freed in one look is given back by the next, a while later.
-const LOOKS: u32 = 2;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// What is freed in one look is given back by the next, a while later; and the broker itself lets go of some things, the routes that a
+/// thread remembers, only when nobody has asked for them for a second or two.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = EVERY;
 
 /// How many loads are over, of all threads.
 static LOADS: AtomicU64 = AtomicU64::new(0);

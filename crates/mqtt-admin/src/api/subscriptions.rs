@@ -172,6 +172,7 @@ pub(super) fn refused(name: &str, full: StatusCode, refusal: SubscribeRefusal) -
         SubscribeRefusal::Filter(_) | SubscribeRefusal::TooLong => {
             Problem::bad_request(format!("`{name}`: {refusal}"))
         }
+        SubscribeRefusal::ShutDown => Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
         _ => Problem::new(full, refusal.to_string()),
     }
 }
