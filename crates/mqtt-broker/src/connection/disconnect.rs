@@ -33,6 +33,7 @@ impl Connection {
         }
         if let Some(inbound) = &mut self.inbound {
             inbound.partial = Vec::new();
+            inbound.held = None; // They are inflight, if they have to be sent again.
             inbound.routes.clear();
         }
         burst.now = Some(now);
@@ -45,8 +46,9 @@ impl Connection {
 
 fn leave(core: &Core, attachment: &Attachment, now: Instant, reason: &CloseReason, burst: &mut Burst<'_>) {
     let session = &attachment.session;
-    // Its client may be back already. It is let in when the Will is published, and not before: what it publishes is newer.
-    let _turn = session.turn();
+    // Its client may be back already. It is let in when the Will is published, and not before: what it publishes is newer. Who has the
+    // session no more has nothing to settle, and does not wait for whoever took it.
+    let _turn = attachment.has_session().then(|| session.turn());
     // If the session was taken over, the connection that took it has published the Will already.
     // [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.2-12]
     let is_orderly = *reason == CloseReason::Disconnected;

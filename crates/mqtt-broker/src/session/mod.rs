@@ -316,6 +316,11 @@ impl Attachment {
         }
     }
 
+    /// Whether the session is still this connection's. Once it is not, it never is again.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.lock().belongs_to(&self.info)
+    }
+
     /// Whether this connection may go on.
     pub(crate) fn check(&self) -> Result<(), CloseReason> {
         self.lock().map(drop)

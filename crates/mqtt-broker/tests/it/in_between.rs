@@ -382,6 +382,31 @@ fn a_second_connection_is_told_of_after_the_end_of_the_first() {
     assert_eq!(told.lock().unwrap()[..6], [&one[..], &one[..2]].concat());
 }
 
+/// It has nothing to settle any more. It would keep all connections of its thread waiting for as long as an end takes.
+#[test]
+fn a_connection_whose_session_is_being_ended_does_not_wait_for_that() {
+    let first = Arc::new(Mutex::new(None::<Hand>));
+    let (second, ends) = (Second::default(), Arc::clone(&first));
+    let strikes = second.clone();
+    let broker = Broker::builder()
+        .on_will(move |_, _| {
+            let mut first = ends.lock().unwrap().take().unwrap();
+            strikes.strike(move |_| {
+                first.say();
+                first
+            });
+            WillDecision::Pass
+        })
+        .build();
+    second.knows(&broker);
+    let connect = Connect { will: will("t", b"gone", Q1, true), ..persistent("c") };
+    *first.lock().unwrap() = Some(Hand::join_as(&broker, connect).0);
+    assert!(broker.end_session("c"));
+    assert!(second.0.was_early.load(Ordering::SeqCst));
+    let first = second.0.act.lock().unwrap().take().unwrap().join().unwrap();
+    assert!(first.0.closed().is_some());
+}
+
 /// It is asked in the turn that it would wait for, while the session that is over still has its place.
 #[test]
 fn a_hook_that_is_asked_about_a_will_connects_the_same_client() {
