@@ -31,7 +31,9 @@ use crate::{
     hooks::{HookSet, WillDecision, survive},
     limits::Limits,
     message::{Message, Outgoing},
-    session::{AttachRefusal, Detached, Ended, Registry, SessionRef, SessionSubscriptions, Will, is_shared},
+    session::{
+        AttachRefusal, Detached, Ended, Registry, SessionRef, SessionSubscriptions, Walk, Will, is_shared,
+    },
     store::{Mark, Record},
     trace::Traces,
 };
@@ -67,6 +69,8 @@ pub(crate) struct Core {
     recheck: AtomicU32,
     /// What was counted when the log was last told of refusals.
     told: Mutex<Counts>,
+    /// How far the store has been told anew of absent sessions, if the wall clock was set.
+    to_date_anew: Mutex<Option<Walk>>,
     /// Of no session, and so not gone with any [MQTT-3.1.2-7].
     retained: RwLock<Retained<Message>>,
 }
@@ -158,6 +162,7 @@ impl Core {
             routes: WorkerRoutes::new(),
             recheck: AtomicU32::new(1),
             told: Mutex::default(),
+            to_date_anew: Mutex::default(),
             retained: RwLock::new(retained),
         })
     }

@@ -3,11 +3,12 @@
 use std::{
     mem,
     sync::atomic::Ordering,
+    task::Waker,
     time::{Instant, SystemTime},
 };
 
 use super::Core;
-use crate::{admission::RefusalReason, event::SessionEnd};
+use crate::{admission::RefusalReason, event::SessionEnd, session::Walk};
 
 /// How many sessions or retained messages expire before others have their turn: sessions with many subscriptions sooner.
 pub(super) const EXPIRED_AT_A_TIME: usize = 256;
@@ -16,28 +17,38 @@ impl Core {
     /// One moment on both clocks. If the wall clock was set meanwhile, the store is told anew since when clients are absent: the
     /// next start reckons by it. A retained message keeps the end that it was given.
     pub(crate) fn note_clocks(&self, clocks: (Instant, SystemTime)) {
-        if !self.durability.note_clocks(clocks) {
-            return;
-        }
-        tracing::info!("the wall clock was set: the store is told anew since when clients are absent");
-        for session in self.sessions.in_parts().flatten().filter(|session| !session.clean) {
-            // Under the lock, as when a client comes or goes: the store hears of them in their order.
-            let state = session.lock();
-            if let Some(since) = state.absent_since() {
-                self.durability.write(|| self.durability.detached(session.serial, since));
-            }
+        if self.durability.note_clocks(clocks) {
+            tracing::info!("the wall clock was set: the store is told anew since when clients are absent");
+            *self.to_date_anew.lock() = Some(Walk::default());
         }
     }
 
     /// A part of it; says whether there may be more. What takes no long time is done once, in the last part.
     pub(crate) fn tick(&self, now: Instant) -> bool {
-        if self.expire(now) {
+        if self.expire(now) || self.date_anew() {
             return true;
         }
         self.admission.tick(now, &self.limits);
         self.routes.tidy(self.generation.load(Ordering::Acquire));
         self.tell_of_refusals();
         false
+    }
+
+    /// Tells the store of a few sessions. One that does not keep up hears of them later.
+    fn date_anew(&self) -> bool {
+        let mut walk = self.to_date_anew.lock();
+        let Some(met) = walk.as_mut().map(|walk| self.sessions.walk(walk)) else { return false };
+        for session in met.iter().filter(|session| !session.clean) {
+            // Under the lock, as when a client comes or goes: the store hears of them in their order.
+            let state = session.lock();
+            if let Some(since) = state.absent_since() {
+                self.durability.write(|| self.durability.detached(session.serial, since));
+            }
+        }
+        if met.is_empty() {
+            *walk = None;
+        }
+        !met.is_empty() && self.durability.keeps_up(Waker::noop())
     }
 
     fn expire(&self, now: Instant) -> bool {
@@ -115,6 +126,7 @@ mod tests {
         };
         leave(absent, start);
         core.note_clocks((start + hour, SystemTime::UNIX_EPOCH + 9 * hour));
+        while core.tick(start) {}
         leave(leaves, start + 2 * hour);
         let mut detached = Vec::new();
         let told = store.recover(&mut |record| {
