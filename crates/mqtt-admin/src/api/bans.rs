@@ -94,7 +94,8 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Ban>>> {
 /// Ban a network, a client identifier or a user. Connected clients that it names are disconnected.
 #[utoipa::path(post, path = "/api/v1/bans", tag = "bans", request_body = NewBan,
     responses((status = 204, description = "banned"), (status = 400, body = Problem),
-        (status = 409, body = Problem, description = "there are as many bans as there may be")))]
+        (status = 409, body = Problem, description = "there are as many bans as there may be"),
+        (status = 500, body = Problem, description = "banned, but a restart will undo it")))]
 pub(super) async fn ban(
     State(admin): State<Admin>,
     Extension(noted): Extension<Noted>,
@@ -124,7 +125,8 @@ fn keep(admin: &Admin) -> Result<()> {
 
 /// End a ban.
 #[utoipa::path(delete, path = "/api/v1/bans", tag = "bans", params(Target),
-    responses((status = 204, description = "forgiven"), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 204, description = "forgiven"), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 500, body = Problem, description = "forgiven, but a restart will undo it")))]
 pub(super) async fn forgive(
     State(admin): State<Admin>,
     Extension(noted): Extension<Noted>,

@@ -208,7 +208,7 @@ impl Noted {
     }
 }
 
-/// The line of a change. Its end writes it, because the request may end before its handler does: when whoever asked has gone,
+/// The line of a change. Its end writes it, because the request may end before its handler does: when whoever asked has hung up,
 /// what was begun is done all the same.
 struct AuditLine {
     token: String,
@@ -222,7 +222,7 @@ impl Drop for AuditLine {
     fn drop(&mut self) {
         let Self { token, method, path, noted, status } = self;
         let (what, status) = (noted.0.get().map(String::as_str), status.map(|status| status.as_u16()));
-        let end = if status.is_some() { "change" } else { "change; the asker has gone" };
+        let end = if status.is_some() { "change" } else { "change; not answered" };
         tracing::info!(target: AUDIT, token, %method, path, what, status, "{end}");
     }
 }

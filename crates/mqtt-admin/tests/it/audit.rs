@@ -92,7 +92,7 @@ async fn who_hangs_up_has_his_line_with_what_he_began() {
     let socket = world.http().begin("PUT", "/api/v1/log-level", "application/json", &level).await;
     timeout(STUCK, has_begun.recv()).await.unwrap().unwrap();
     drop(socket);
-    let line = log.line("the asker has gone").await;
+    let line = log.line("not answered").await;
     assert!(line.contains(r#"token="writer""#) && line.contains(r#"path="/api/v1/log-level""#), "{line}");
     assert!(line.contains(r#"what="log \"debug\"""#) && !line.contains("status"), "{line}");
 }
