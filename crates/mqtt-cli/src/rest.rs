@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 
 /// How often a thread looks whether it rests.
@@ -22,10 +22,9 @@ const EVERY: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(10);
 /// At work for less than this since the last time, it has left nothing worth looking for.
 const LOAD: Duration = Duration::from_millis(200);
-/// What is freed in one look is given back by the next, a while later; and the broker itself lets go of some things, the routes that a
-/// thread remembers, only when nobody has asked for them for a second or two.
+/// How often it looks then. What is freed in one look is given back by the next, a while later; and the broker itself lets go of some
+/// things, the routes that a thread remembers, only when nobody has asked for them for a second or two.
 const LOOKS: u32 = 5;
-const BETWEEN_LOOKS: Duration = EVERY;
 
 /// How many loads are over, of all threads.
 static LOADS: AtomicU64 = AtomicU64::new(0);
@@ -39,11 +38,8 @@ pub(crate) async fn give_back_after_load() {
     let mut work = Work::default();
     loop {
         ticks.tick().await;
-        if work.is_over(busy(), &LOADS) {
-            for _ in 0..LOOKS {
-                look();
-                sleep(BETWEEN_LOOKS).await;
-            }
+        if work.leaves_a_look(busy(), &LOADS) {
+            look();
             work.looked(busy());
         }
     }
@@ -56,11 +52,12 @@ struct Work {
     last_look: Duration,
     /// Loads of all threads that were over by then.
     known_loads: u64,
+    looks_left: u32,
 }
 
 impl Work {
-    /// Whether it rests, after a load of its own, which is counted then, or of another thread.
-    fn is_over(&mut self, busy: Duration, loads: &AtomicU64) -> bool {
+    /// Whether it rests, and a load of its own, which is counted when it is over, or of another thread has left a look to be taken.
+    fn leaves_a_look(&mut self, busy: Duration, loads: &AtomicU64) -> bool {
         let since_tick = busy.saturating_sub(mem::replace(&mut self.last_tick, busy));
         if since_tick >= REST {
             return false;
@@ -68,12 +65,16 @@ impl Work {
         if busy.saturating_sub(self.last_look) >= LOAD {
             loads.fetch_add(1, Ordering::Relaxed);
         }
-        let before = mem::replace(&mut self.known_loads, loads.load(Ordering::Relaxed));
-        self.known_loads != before
+        let loads = loads.load(Ordering::Relaxed);
+        if mem::replace(&mut self.known_loads, loads) != loads {
+            self.looks_left = LOOKS;
+        }
+        self.looks_left > 0
     }
 
-    /// What it has left has been looked for. That was work, too.
+    /// That was work, too.
     fn looked(&mut self, busy: Duration) {
+        self.looks_left = self.looks_left.saturating_sub(1);
         (self.last_tick, self.last_look) = (busy, busy);
     }
 }
@@ -92,30 +93,47 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    /// Looks until there is none left, from this moment on; returns how many that were.
+    fn looks(work: &mut Work, loads: &AtomicU64, busy: u64) -> u32 {
+        let mut looks = 0;
+        while work.leaves_a_look(millis(busy), loads) {
+            work.looked(millis(busy));
+            looks += 1;
+        }
+        looks
+    }
+
     #[test]
-    fn it_looks_once_when_a_load_is_over() {
+    fn it_looks_when_a_load_is_over() {
         let (mut work, loads) = (Work::default(), AtomicU64::new(0));
-        assert!(!work.is_over(millis(5), &loads), "there was no load");
-        assert!(!work.is_over(millis(500), &loads), "there is one");
-        assert!(!work.is_over(millis(800), &loads));
-        assert!(work.is_over(millis(801), &loads), "it is over");
-        work.looked(millis(803));
-        assert!(!work.is_over(millis(804), &loads), "once is enough");
-        assert!(!work.is_over(millis(1_003), &loads));
-        assert!(work.is_over(millis(1_004), &loads), "there was another one");
+        assert!(!work.leaves_a_look(millis(5), &loads), "there was no load");
+        assert!(!work.leaves_a_look(millis(500), &loads), "there is one");
+        assert!(!work.leaves_a_look(millis(800), &loads));
+        assert_eq!(looks(&mut work, &loads, 801), LOOKS, "it is over");
+        assert!(!work.leaves_a_look(millis(1_000), &loads));
+        assert!(!work.leaves_a_look(millis(1_000), &loads), "that was no load");
+        assert!(!work.leaves_a_look(millis(1_200), &loads));
+        assert_eq!(looks(&mut work, &loads, 1_201), LOOKS, "there was another one");
+    }
+
+    #[test]
+    fn a_load_that_comes_while_it_looks_is_none_of_the_looks() {
+        let (mut work, loads) = (Work::default(), AtomicU64::new(0));
+        assert!(!work.leaves_a_look(millis(500), &loads) && work.leaves_a_look(millis(501), &loads));
+        work.looked(millis(502));
+        assert!(!work.leaves_a_look(millis(1_000), &loads), "it works again");
+        assert_eq!(looks(&mut work, &loads, 1_001), LOOKS);
     }
 
     /// What that one frees may be of this one's memory.
     #[test]
     fn it_looks_when_a_load_of_another_is_over() {
         let (mut work, mut other, loads) = (Work::default(), Work::default(), AtomicU64::new(0));
-        assert!(!other.is_over(millis(500), &loads));
-        assert!(!work.is_over(millis(5), &loads));
-        assert!(other.is_over(millis(501), &loads));
-        assert!(!work.is_over(millis(105), &loads), "it does not rest");
-        assert!(work.is_over(millis(106), &loads));
-        work.looked(millis(108));
-        other.looked(millis(503));
-        assert!(!work.is_over(millis(109), &loads) && !other.is_over(millis(504), &loads), "once is enough");
+        assert!(!other.leaves_a_look(millis(500), &loads));
+        assert!(!work.leaves_a_look(millis(5), &loads));
+        assert_eq!(looks(&mut other, &loads, 501), LOOKS);
+        assert!(!work.leaves_a_look(millis(105), &loads), "it does not rest");
+        assert_eq!(looks(&mut work, &loads, 106), LOOKS);
+        assert_eq!((looks(&mut work, &loads, 107), looks(&mut other, &loads, 502)), (0, 0));
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 section! {
     /// Keys that stand before all tables.
     TopKeys at "" {
-        /// Time for a shutdown: for clients to take what they are owed, and for the store to finish.
+        /// Time for a shutdown: for clients to take what they are owed. The store is closed after it.
         shutdown_timeout: Finite = Finite(Duration::from_secs(10)), Restart;
         /// Reload when the configuration file, or one that it names, has changed: the broker looks every 2 seconds. SIGHUP
         /// reloads in any case.
