@@ -32,6 +32,7 @@ use measure::Generator;
 use results::{CaseResult, Cell, Results};
 use servers::{Given, Known, Server};
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 /// Measures the release binary beside other brokers and the raw relay.
@@ -145,7 +146,7 @@ fn measure(options: &Options) -> Result<Results> {
         machine: machine::machine(),
         commit: machine::commit(),
         rustc: machine::output("rustc", &["--version"]),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        command: command(std::env::args().skip(1)),
         quick: options.quick,
         rounds,
         load: [machine::load_average(); 2],
@@ -171,6 +172,19 @@ fn servers(options: &Options, binary: &Path) -> Result<Vec<Server>> {
 }
 
 /// A B C, A B C, …: what the machine does meanwhile befalls all alike.
+/// What anyone can run: where the results are kept is of no interest to others.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let mut words = Vec::new();
+    let mut is_file = false;
+    for word in arguments {
+        let names_file = mem::replace(&mut is_file, word == "--json");
+        if !names_file && !word.starts_with("--json") {
+            words.push(word);
+        }
+    }
+    words.join(" ")
+}
+
 fn run_case(case: &Case, servers: &[Server], generator: &Generator, rounds: usize) -> CaseResult {
     let is_ours = |server: &&Server| server.measured.name == servers::GMQTT && !server.measured.defaults;
     let takes_part = |server: &&Server| {
@@ -225,4 +239,16 @@ fn binary(named: Option<&Path>) -> Result<PathBuf> {
     }
     process::run(&mut cargo(&["build", "--release", "--package", "mqtt-cli"]))?;
     Ok(process::target_folder().join("release/gmqtt"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_names_no_file_of_whoever_made_it() {
+        let told = |line: &str| command(line.split(' ').map(str::to_owned));
+        assert_eq!(told("bench --rounds 3 --json /x/y.json --record"), "bench --rounds 3 --record");
+        assert_eq!(told("bench --json=/x/y.json --quick"), "bench --quick");
+    }
 }
