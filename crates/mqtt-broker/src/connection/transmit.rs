@@ -17,7 +17,7 @@ use crate::{
     burst::Burst,
     close_reason::CloseReason,
     core::Core,
-    session::{MOST_WITHHELD, Sent},
+    session::{MOST_WITHHELD, Sent, SessionRef},
     store::Mark,
 };
 
@@ -69,7 +69,9 @@ fn collect(
     burst: &mut Burst<'_>,
 ) -> Result<(), CloseReason> {
     deliver_retained(core, &open.attachment, now, waker, burst)?;
-    let nothing_waits = inbound.as_mut().is_none_or(|inbound| inbound.let_go(core, now, waker, out, burst));
+    let nothing_waits = inbound
+        .as_mut()
+        .is_none_or(|inbound| inbound.let_go(core, &open.attachment.session, now, waker, out, burst));
     let mut state = open.attachment.lock()?;
     let refused = state.refill(&core.limits, &core.hooks);
     if refused.len() == MOST_WITHHELD {
@@ -96,7 +98,6 @@ fn collect(
     } else {
         let mut packets = Vec::new();
         if let Some(sent) = state.outbox.take_pending(waker, &mut packets) {
-            state.traffic.sent(&sent, packets.len());
             inbound.get_or_insert_default().held = Some(Box::new(Held { packets, sent, until }));
         }
     }
@@ -105,7 +106,7 @@ fn collect(
     core.read_queue(&open.attachment.session, read);
     core.withheld(&open.attachment.session.client_id, &refused, burst);
     if !is_free && let Some(inbound) = inbound {
-        inbound.let_go(core, now, waker, out, burst);
+        inbound.let_go(core, &open.attachment.session, now, waker, out, burst);
     }
     // Else it looks again when what waits may leave.
     if is_overdue && nothing_waits && core.durability.is_durable(until, waker) {
@@ -120,6 +121,7 @@ impl Inbound {
     fn let_go(
         &mut self,
         core: &Core,
+        session: &SessionRef,
         now: Instant,
         waker: &Waker,
         out: &mut Vec<u8>,
@@ -130,6 +132,7 @@ impl Inbound {
         self.answers.take_ready(&core.durability, waker, out);
         if let Some(held) = held {
             let Held { mut packets, sent, .. } = *held;
+            session.lock().traffic.sent(&sent, packets.len());
             count_sent(&sent, packets.len(), now, burst);
             if out.is_empty() {
                 *out = packets;

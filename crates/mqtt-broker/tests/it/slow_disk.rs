@@ -32,6 +32,8 @@ struct SlowDisk {
     failed: Arc<AtomicBool>,
     /// How often somebody wished to be woken.
     wishes: Arc<AtomicU64>,
+    /// It hangs with whoever asks it to write.
+    hangs: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl SlowDisk {
@@ -47,8 +49,15 @@ impl SlowDisk {
         self.durable.store(self.kept.durable().0, Ordering::SeqCst);
     }
 
+    fn hang(&self) {
+        self.stop();
+        *self.hangs.0.lock().unwrap() = true;
+    }
+
     fn go_on(&self) {
         self.durable.store(u64::MAX - 1, Ordering::SeqCst);
+        *self.hangs.0.lock().unwrap() = false;
+        self.hangs.1.notify_all();
     }
 }
 
@@ -63,6 +72,10 @@ impl Store for SlowDisk {
 
     fn wake_at(&self, mark: Mark, waker: &Waker) {
         self.wishes.fetch_add(1, Ordering::SeqCst);
+        // Who waits for a failure has nothing to write.
+        if mark.0 != u64::MAX {
+            drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+        }
         let (disk, waker) = (self.clone(), waker.clone());
         std::thread::spawn(move || {
             while disk.durable() < mark && disk.failure().is_none() {
@@ -110,7 +123,7 @@ async fn acknowledgements_wait_for_the_disk() {
 #[tokio::test]
 async fn a_qos_2_delivery_waits_for_its_identifier() {
     let disk = SlowDisk::new();
-    let (_broker, address) = start_on(disk.clone()).await;
+    let (broker, address) = start_on(disk.clone()).await;
     let mut subscriber = Client::accepted(address, persistent("s")).await.0;
     subscriber.subscribe("t", QoS::ExactlyOnce).await;
     let mut publisher = Client::connected(address, "p").await;
@@ -118,8 +131,11 @@ async fn a_qos_2_delivery_waits_for_its_identifier() {
     publisher.send(Packet::Publish(publish("t", "held", QoS::ExactlyOnce, id(3)))).await;
     let early = tokio::time::timeout(Duration::from_millis(200), subscriber.recv()).await;
     assert!(early.is_err(), "sent before its identifier was durable: {early:?}");
+    let sent = || broker.session("s").unwrap().messages_sent;
+    assert_eq!(sent(), 0, "what waits is not with the socket");
     disk.go_on();
     assert_eq!(subscriber.message().await, "t held");
+    assert_eq!(sent(), 1);
 }
 
 /// [MQTT-3.2.0-1]: CONNACK waits for the store, and what the session has to be sent again does not come before it.
@@ -165,59 +181,6 @@ async fn a_store_that_has_failed_is_left_alone() {
     assert!(acknowledged.is_err(), "{acknowledged:?}");
 }
 
-/// A disk that hangs with whoever asks it to write.
-#[derive(Clone, Default)]
-struct HungDisk {
-    slow: SlowDisk,
-    hangs: Arc<(Mutex<bool>, Condvar)>,
-    /// So many hang in it.
-    hung: Arc<AtomicU64>,
-}
-
-impl HungDisk {
-    fn hang(&self) {
-        self.slow.stop();
-        *self.hangs.0.lock().unwrap() = true;
-    }
-
-    fn go_on(&self) {
-        self.slow.go_on();
-        *self.hangs.0.lock().unwrap() = false;
-        self.hangs.1.notify_all();
-    }
-}
-
-impl Store for HungDisk {
-    fn append(&self, group: Vec<Record>) -> Mark {
-        self.slow.append(group)
-    }
-
-    fn durable(&self) -> Mark {
-        self.slow.durable()
-    }
-
-    fn wake_at(&self, mark: Mark, waker: &Waker) {
-        // Who waits for a failure has nothing to write.
-        if mark.0 != u64::MAX {
-            self.hung.fetch_add(1, Ordering::SeqCst);
-            drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
-        }
-        self.slow.wake_at(mark, waker);
-    }
-
-    fn failure(&self) -> Option<StoreError> {
-        self.slow.failure()
-    }
-
-    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        self.slow.recover(visit)
-    }
-
-    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
-        self.slow.read_queue(read, deliver);
-    }
-}
-
 /// Whoever writes waits for a disk that hangs, and nobody else: neither who has something for the same client, nor a shutdown.
 #[test]
 fn a_disk_that_hangs_is_waited_for_by_who_writes_alone() {
@@ -225,15 +188,15 @@ fn a_disk_that_hangs_is_waited_for_by_who_writes_alone() {
         |threads| runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
     let (inside, outside) = (runtime(1), runtime(2));
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let disk = HungDisk::default();
-        disk.go_on();
+        let disk = SlowDisk::new();
         let (broker, address) = inside.block_on(inside.spawn(start_on(disk.clone()))).unwrap();
         outside.block_on(async {
             let mut writer = Client::accepted(address, persistent("w")).await.0;
             writer.subscribe("t", qos).await;
             disk.hang();
+            let wishes = disk.wishes.load(Ordering::SeqCst);
             writer.send(Packet::Publish(publish("t", "to itself", qos, id(9)))).await;
-            eventually("somebody who writes", || disk.hung.load(Ordering::SeqCst) > 0).await;
+            eventually("somebody who writes", || disk.wishes.load(Ordering::SeqCst) > wishes).await;
 
             let (told, hears) = mpsc::channel();
             let inner = (broker.clone(), told.clone());
