@@ -155,16 +155,18 @@ impl ApiClient {
         query: Query<'_>,
         limit: usize,
     ) -> anyhow::Result<Vec<Value>> {
-        self.pages(path, query, limit, ["per-page", "cursor", "next_cursor"]).await
+        let (items, end) = self.pages(path, query, limit, ["per-page", "cursor", "next_cursor"]).await;
+        end.map(|()| items)
     }
 
-    /// The same, where the next page begins behind a topic.
+    /// The same, where the next page begins behind a topic. That may be longer than a request: what came before is handed out then,
+    /// and why there is no more.
     pub(crate) async fn list_by_topic(
         &self,
         path: &[&str],
         query: Query<'_>,
         limit: usize,
-    ) -> anyhow::Result<Vec<Value>> {
+    ) -> (Vec<Value>, anyhow::Result<()>) {
         self.pages(path, query, limit, ["limit", "after", "next_after"]).await
     }
 
@@ -175,13 +177,16 @@ impl ApiClient {
         query: Query<'_>,
         limit: usize,
         [size, from, next]: [&str; 3],
-    ) -> anyhow::Result<Vec<Value>> {
+    ) -> (Vec<Value>, anyhow::Result<()>) {
         let (mut items, mut cursor) = (Vec::new(), None::<String>);
         while items.len() < limit {
             let mut query = query.to_vec();
             query.push((size, (limit - items.len()).min(1_000).to_string()));
             query.extend(cursor.map(|cursor| (from, cursor)));
-            let mut page = self.get(path, &query).await?;
+            let mut page = match self.get(path, &query).await {
+                Ok(page) => page,
+                Err(error) => return (items, Err(error)),
+            };
             if let Some(Value::Array(list)) = page.get_mut("list").map(Value::take) {
                 items.extend(list);
             }
@@ -190,7 +195,7 @@ impl ApiClient {
                 break;
             }
         }
-        Ok(items)
+        (items, Ok(()))
     }
 
     /// Server-sent events, until they end or `each` has had enough.

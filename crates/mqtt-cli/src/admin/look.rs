@@ -1,5 +1,6 @@
 //! The verbs of `gmqtt admin` that change nothing.
 
+use anyhow::Context;
 use clap::value_parser;
 use serde_json::Value;
 
@@ -169,7 +170,12 @@ impl Look {
             }
             Self::Retained { filter, limit } => {
                 let query = [("filter", filter.clone())];
-                output.list(MESSAGES, &api.list_by_topic(&["retained"], &query, limit.limit).await?)
+                let (came, end) = api.list_by_topic(&["retained"], &query, limit.limit).await;
+                if end.is_err() && came.is_empty() {
+                    return end;
+                }
+                output.list(MESSAGES, &came)?;
+                end.context("there is more behind these, which cannot be asked for: narrow the filter")
             }
             Self::Queue { client_id, limit } => {
                 let query = [("limit", limit.to_string())];

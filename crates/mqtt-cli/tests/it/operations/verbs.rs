@@ -77,6 +77,15 @@ fn as_many_retained_messages_are_shown_as_were_asked_for() {
     assert!(complaint.contains("1..=1000"), "{complaint}");
 }
 
+/// Where the next page begins may be longer than a request can be.
+#[test]
+fn retained_messages_that_came_are_shown_though_the_rest_does_not_come() {
+    let answers = &[r#"{"list": [{"topic": "came"}], "next_after": "came"}"#];
+    let (ended, requests) = fake_api::admin(&["retained"], answers);
+    assert!(ended.stdout.join("\n").contains("came"), "{:?}", ended.stdout);
+    assert!(ended.complaint(1).contains("narrow the filter"), "{requests:?}");
+}
+
 #[test]
 fn deleting_ends_when_nothing_is_left() {
     let answers =
