@@ -1,5 +1,6 @@
-//! [`Registry`]: from a client identifier to its session; take-over and expiry.
+//! [`Registry`]: from a client identifier to its session; ends and expiry.
 
+mod attaching;
 mod restoring;
 
 use std::{
@@ -17,17 +18,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub(crate) use self::restoring::Restoring;
-use super::{Attachment, Detached, NewAttachment, Session, SessionRef, SessionState, Will};
-use crate::{
-    client::ClientInfo,
-    close_reason::CloseReason,
-    durability::Durability,
-    hooks::HookSet,
-    limits::Limits,
-    message::Message,
-    store::{Mark, Record},
+pub(crate) use self::{
+    attaching::{AttachRefusal, Attached},
+    restoring::Restoring,
 };
+use super::{Detached, SessionRef, SessionState};
+use crate::{close_reason::CloseReason, limits::Limits};
 
 /// All sessions. Sharded, so that connecting clients do not wait for each other. Lock order: shard, session state, expiry.
 pub(crate) struct Registry {
@@ -58,34 +54,10 @@ pub(crate) struct Walk {
 /// So many sessions of a shard a walk takes under one lock: some microseconds.
 const WALK_STEP: usize = 64;
 
-/// The outcome of a CONNECT.
-pub(crate) struct Attached {
-    pub(crate) attachment: Attachment,
-    /// An earlier session goes on [MQTT-3.2.2-2] [MQTT-3.2.2-3].
-    pub(crate) session_present: bool,
-    /// A live connection that lost its session to this one.
-    pub(crate) taken_over: Option<Detached>,
-    /// An earlier session that CleanSession ended; the router still has to forget it.
-    pub(crate) discarded: Option<SessionRef>,
-    /// Messages that waited in an earlier session, and that this client may not have.
-    pub(crate) withheld: Vec<Message>,
-    /// When all of that survives.
-    pub(crate) mark: Mark,
-}
-
 /// A session that is over.
 pub(crate) struct Ended {
     /// The live connection that it had.
     pub(crate) detached: Option<Detached>,
-}
-
-/// Why nobody gets a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AttachRefusal {
-    /// A new one would be one too many.
-    TooManySessions,
-    /// See [`Registry::close`].
-    ShutDown,
 }
 
 impl Registry {
@@ -103,99 +75,6 @@ impl Registry {
     /// Nobody gets a session from here on: who walks over [`Registry::all`] afterwards meets everybody that has one.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
-    }
-
-    /// Finds or makes the session for this CONNECT, and gives it to the new connection. Who comes for it next waits until what `settle`
-    /// does about it is done.
-    pub(crate) fn attach<T>(
-        &self,
-        info: &Arc<ClientInfo>,
-        will: Option<Message>,
-        limits: &Limits,
-        hooks: &HookSet,
-        durability: &Durability,
-        settle: impl FnOnce(Attached) -> T,
-    ) -> Result<T, AttachRefusal> {
-        let will = will.map(|message| Will { key: self.next_serial(), message });
-        let attach = |shard: &mut Shard, found: Option<SessionRef>| -> Result<Attached, AttachRefusal> {
-            // The shard is locked: who closes the registry, and looks at the shard afterwards, either finds this session or is seen here.
-            if self.is_closed.load(Ordering::Relaxed) {
-                return Err(AttachRefusal::ShutDown);
-            }
-            let is_one_more = found.is_none();
-            // One that is over has its place until its Will is published. Only a hook that is asked about that meets it.
-            let earlier = found.filter(|found| !found.lock().has_ended());
-            // [MQTT-3.1.2-4] [MQTT-3.1.2-6] [MQTT-3.1.4-3]
-            if let Some(session) = earlier.as_ref().filter(|session| !info.clean_session && !session.clean) {
-                self.unschedule(session);
-                let attached = Record::SessionAttached { session: session.serial };
-                let group = group(durability, [attached], info, will.as_ref());
-                let write = || durability.append(group);
-                let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
-                let NewAttachment { attachment, taken_over, withheld, mark } = attached;
-                let session_present = true;
-                return Ok(Attached {
-                    attachment,
-                    session_present,
-                    taken_over,
-                    discarded: None,
-                    withheld,
-                    mark,
-                });
-            }
-            if is_one_more {
-                self.reserve(limits.max_sessions)?;
-            }
-            let serial = self.next_serial();
-            let session =
-                SessionRef::new(Session::new(serial, Arc::clone(&info.client_id), info.clean_session));
-            session.lock().outbox.set_journal(durability.journal(serial, info.clean_session));
-            let started = Record::SessionStarted { session: serial, client_id: Arc::clone(&info.client_id) };
-            // A clean session writes nothing, unless it has a Will.
-            let started = Some(started).filter(|_| !info.clean_session);
-            // Nobody is told of the new one before the end of the old one is kept, too.
-            let ended = earlier.as_ref().filter(|earlier| !earlier.clean);
-            let ended = ended.map(|earlier| Record::SessionEnded { session: earlier.serial });
-            let sessions = ended.into_iter().chain(started);
-            let group = group(durability, sessions, info, will.as_ref());
-            let write = || durability.append(group);
-            let attached = session.attach(Arc::clone(info), will, limits, hooks, write);
-            let NewAttachment { attachment, withheld, mark, .. } = attached;
-            shard.replace(ByClientId(session));
-            let taken_over = earlier.as_ref().and_then(|earlier| earlier.end(CloseReason::TakenOver, limits));
-            if let Some(earlier) = &earlier {
-                self.unschedule(earlier);
-            }
-            let session_present = false;
-            Ok(Attached { attachment, session_present, taken_over, discarded: earlier, withheld, mark })
-        };
-        self.in_turn(&info.client_id, attach, settle)
-    }
-
-    /// Acts on the session of a client identifier, and on its shard, when nobody else is at the packets of that client. Nor is anybody
-    /// before what it leads to is settled.
-    fn in_turn<T>(
-        &self,
-        client_id: &str,
-        attach: impl FnOnce(&mut Shard, Option<SessionRef>) -> Result<Attached, AttachRefusal>,
-        settle: impl FnOnce(Attached) -> T,
-    ) -> Result<T, AttachRefusal> {
-        loop {
-            let awaited = self.get(client_id);
-            // Before the shard is locked: who has a turn may lock that.
-            let _turn = awaited.as_ref().map(|session| session.turn());
-            let mut shard = self.shard(client_id).lock();
-            let found = shard.get(client_id).map(|found| found.0.clone());
-            if found.as_ref().map(|session| session.serial) == awaited.as_ref().map(|session| session.serial)
-            {
-                let attached = attach(&mut shard, found)?;
-                let session = attached.attachment.session.clone();
-                // It may be a new one, with turns of its own.
-                let _turn = session.begin_turn();
-                drop(shard);
-                return Ok(settle(attached));
-            }
-        }
     }
 
     /// An absent persistent session will end at this moment, unless its client comes back.
@@ -324,14 +203,6 @@ impl Registry {
         }
     }
 
-    fn reserve(&self, max_sessions: usize) -> Result<(), AttachRefusal> {
-        let grown = |sessions| (sessions < max_sessions).then_some(sessions + 1);
-        match self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(AttachRefusal::TooManySessions),
-        }
-    }
-
     fn next_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
@@ -371,30 +242,18 @@ impl Ord for ByClientId {
     }
 }
 
-/// What the store has to know of a CONNECT.
-fn group(
-    durability: &Durability,
-    sessions: impl IntoIterator<Item = Record>,
-    info: &ClientInfo,
-    will: Option<&Will>,
-) -> Vec<Record> {
-    if !durability.is_on() {
-        return Vec::new();
-    }
-    let will = will.map(|Will { key, message }| Record::WillSet {
-        key: *key,
-        client_id: Arc::clone(&info.client_id),
-        will: message.clone(),
-    });
-    sessions.into_iter().chain(will).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::{client::Peer, net};
+    use crate::{
+        client::{ClientInfo, Peer},
+        durability::Durability,
+        hooks::HookSet,
+        net,
+        session::Attachment,
+    };
 
     fn info() -> ClientInfo {
         ClientInfo {
