@@ -1,5 +1,7 @@
 // Elements out of text. Nothing here reads markup: what clients send is put into the page as text, whatever it is.
 
+import { count } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // el("button.primary", { type: "button", onclick }, "Text", child, ...)
@@ -110,6 +112,17 @@ export function table({ caption, columns, rows, sort, onSort, empty = "Nothing h
   if (!rows.length) body.push(el("tr", el("td.empty", { colspan: columns.length }, empty)));
   return el("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
     el("table", el("caption.hidden", caption), el("thead", el("tr", heads)), el("tbody", body)));
+}
+
+// What stands below a page of a list: where it is, and the ways to the one before and the next. `cursors` led here; `again` shows
+// the page to which others lead.
+export function pages(page, cursors, again) {
+  const from = (page.page - 1) * page.page_size;
+  return [
+    el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
+    el("button", { type: "button", disabled: !cursors.length, onclick: () => again(cursors.slice(0, -1)) }, "Previous"),
+    el("button", { type: "button", disabled: !page.next_cursor, onclick: () => again([...cursors, page.next_cursor]) }, "Next"),
+  ];
 }
 
 export function facts(pairs) {

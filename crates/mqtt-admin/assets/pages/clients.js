@@ -1,7 +1,7 @@
 // Who is connected: a list, and one of them in full.
 
 import { get, named, remove } from "../api.js";
-import { confirm, el, facts, field, panel, paused, replace, select, table, toast } from "../dom.js";
+import { confirm, el, facts, field, pages, panel, paused, replace, select, table, toast } from "../dom.js";
 import { bytes, count, fromBase64, glimpse, moment, reason, sentence, since } from "../format.js";
 import { every } from "../timer.js";
 
@@ -52,11 +52,7 @@ export function clients(root, { signal, query }) {
     }));
     list.firstElementChild.scrollLeft = scrolled;
     if (focused) [...list.querySelectorAll(".sort")].find((one) => one.textContent === focused)?.focus();
-    const from = (page.page - 1) * page.page_size;
-    replace(pager,
-      el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
-      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => again(state.cursors.slice(0, -1)) }, "Previous"),
-      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => again([...state.cursors, page.next_cursor]) }, "Next"));
+    replace(pager, ...pages(page, state.cursors, again));
   }
   function again(cursors = []) {
     state.cursors = cursors;

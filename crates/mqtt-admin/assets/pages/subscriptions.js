@@ -1,8 +1,8 @@
 // Who subscribes to what; to make and remove a subscription for a client.
 
 import { get, post } from "../api.js";
-import { confirm, el, field, panel, paused, replace, select, table, toast } from "../dom.js";
-import { count, moment } from "../format.js";
+import { confirm, el, field, pages, panel, paused, replace, select, table, toast } from "../dom.js";
+import { moment } from "../format.js";
 import { every } from "../timer.js";
 
 export function subscriptions(root, { signal, query }) {
@@ -38,11 +38,7 @@ export function subscriptions(root, { signal, query }) {
       rows: page.list,
       empty: "No subscription is like this.",
     }));
-    const from = (page.page - 1) * page.page_size;
-    replace(pager,
-      el("span", page.total_count ? `${count(from + 1)}–${count(from + page.current_count)} of ${count(page.total_count)}` : "0"),
-      el("button", { type: "button", disabled: !state.cursors.length, onclick: () => again(state.cursors.slice(0, -1)) }, "Previous"),
-      el("button", { type: "button", disabled: !page.next_cursor, onclick: () => again([...state.cursors, page.next_cursor]) }, "Next"));
+    replace(pager, ...pages(page, state.cursors, again));
   }
   function again(cursors = []) {
     state.cursors = cursors;
