@@ -2,11 +2,15 @@
 //! threads.
 //!
 //! A message that was queued, sent and done with before the engine was told leaves nothing behind: what becomes of it goes
-//! into the place of its [`Record::Queued`], and its end empties the place.
+//! into the place of its [`Record::Queued`], and its end empties the place. Empty places go at once where nothing stands before
+//! them, and else when they are more than the others: what is at work is to stay in the processor's cache.
 
 use std::{collections::VecDeque, mem};
 
-use mqtt_broker::store::{MessageKey, Record, SessionKey};
+use mqtt_broker::{
+    Message,
+    store::{MessageKey, Record, SessionKey},
+};
 use mqtt_codec::PacketId;
 use rustc_hash::FxHashMap;
 
@@ -14,12 +18,17 @@ use rustc_hash::FxHashMap;
 const RECORD_BYTES: usize = mem::size_of::<Record>();
 /// What becomes of a message for more sessions than this is left to the ledger: here each of them would be looked at.
 const MOST_RECEIVERS: u64 = 8;
+/// So many empty places may stand between others, however few those are.
+const EMPTY_PLACES: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Inbox {
+    /// In the order of their numbers.
     slots: VecDeque<Slot>,
-    /// How many slots went before these.
-    gone: u64,
+    /// How many of them are empty.
+    empty: usize,
+    /// The number of the next slot.
+    next: u64,
     /// Where new messages are, in the order of their keys.
     places: VecDeque<Place>,
     /// No message with a greater key has come in, or is in the engine; `None` as long as nobody has looked.
@@ -31,6 +40,8 @@ pub(crate) struct Inbox {
 
 /// The place of one record.
 pub(crate) struct Slot {
+    /// How many were there before it, ever.
+    number: u64,
     /// Its group's.
     mark: u64,
     /// `None` if it is a message that was done with.
@@ -49,7 +60,7 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy)]
 struct Place {
     key: MessageKey,
-    /// Counted from the first slot that ever was.
+    /// The first slot's number.
     first: u64,
     receivers: u64,
 }
@@ -61,7 +72,7 @@ struct Spoken {
     queued: (MessageKey, MessageKey),
     /// The greatest key of those of which is said what became of them, but in the place of a new one.
     acted: MessageKey,
-    /// The last slot of this session, counted from the first that ever was. Once it is gone, so are those before it.
+    /// The number of this session's last slot. Once all up to it are gone, nothing is said any more.
     last: u64,
 }
 
@@ -90,7 +101,7 @@ impl Inbox {
     /// none at all.
     pub(crate) fn silent_until(&self, session: SessionKey, after: MessageKey) -> MessageKey {
         let next = after.saturating_add(1);
-        match self.spoken.get(&session).filter(|spoken| spoken.last >= self.gone) {
+        match self.spoken.get(&session).filter(|spoken| spoken.last >= self.gone()) {
             // Which keys after it, nobody has noted.
             Some(spoken) if spoken.acted > after => next,
             Some(spoken) if spoken.queued.1 > after => spoken.queued.0.max(next),
@@ -98,8 +109,8 @@ impl Inbox {
         }
     }
 
-    /// Takes a record of the group with this mark. What it returns is to be dropped: elsewhere, as others wait for this inbox.
-    pub(crate) fn push(&mut self, mark: u64, record: Record) -> Option<Record> {
+    /// Takes a record of the group with this mark. A message that it is the end of is to be dropped: elsewhere, as others wait for this inbox.
+    pub(crate) fn push(&mut self, mark: u64, record: Record) -> Option<Message> {
         let place = match record {
             Record::Sent { session, key, .. }
             | Record::Released { session, key }
@@ -111,30 +122,46 @@ impl Inbox {
             _ => None,
         };
         let Some((at, slot)) = place.and_then(|at| Some((at, self.slots.get_mut(at)?))) else {
-            self.note(&record);
-            let is_counted_before = self.slots.back().is_some_and(|before| before.has_message_of(&record));
-            let bytes = size(&record);
-            let slot =
-                Slot { mark, record: Some(record), bytes, is_counted_before, sent: None, released: false };
-            self.bytes += slot.counted();
-            self.slots.push_back(slot);
+            self.add(mark, record);
             return None;
         };
         match record {
             Record::Sent { packet_id, .. } => slot.sent = Some(packet_id),
             Record::Released { .. } => slot.released = true,
             _ => {
-                let done = slot.record.take();
+                let done = match slot.record.take() {
+                    Some(Record::Queued { message, .. }) => Some(message),
+                    _ => None,
+                };
                 self.bytes -= slot.counted() - RECORD_BYTES;
                 slot.bytes = RECORD_BYTES;
                 if !slot.is_counted_before {
                     self.count_after(at);
                 }
+                self.empty += 1;
                 self.shrink();
                 return done;
             }
         }
         None
+    }
+
+    fn add(&mut self, mark: u64, record: Record) {
+        self.note(&record);
+        let is_counted_before = self.slots.back().is_some_and(|before| before.has_message_of(&record));
+        let (number, bytes) = (self.next, size(&record));
+        let slot = Slot {
+            number,
+            mark,
+            record: Some(record),
+            bytes,
+            is_counted_before,
+            sent: None,
+            released: false,
+        };
+        self.bytes += slot.counted();
+        self.slots.push_back(slot);
+        self.next += 1;
     }
 
     /// The message that was counted here is counted in the next slot that still has it.
@@ -155,8 +182,7 @@ impl Inbox {
     pub(crate) fn take_until(&mut self, mark: u64, most: usize, slots: &mut VecDeque<Slot>) -> bool {
         for _ in 0..most {
             let Some(slot) = self.slots.pop_front_if(|slot| slot.mark <= mark) else { return true };
-            self.bytes -= slot.counted();
-            self.uncount();
+            self.uncount(&slot);
             slots.push_back(slot);
         }
         false
@@ -165,10 +191,9 @@ impl Inbox {
     /// Takes all there is, and leaves an empty buffer.
     pub(crate) fn take(&mut self, slots: &mut VecDeque<Slot>) {
         mem::swap(&mut self.slots, slots);
-        self.gone += slots.len() as u64;
         self.places.clear();
         self.spoken.clear();
-        self.bytes = 0;
+        (self.empty, self.bytes) = (0, 0);
     }
 
     /// Gives back what memory it has for more places than this.
@@ -191,10 +216,10 @@ impl Inbox {
             _ => return,
         };
         self.forget_gone();
-        let last = self.gone + self.slots.len() as u64;
+        let (gone, last) = (self.gone(), self.next);
         let nothing = Spoken { queued: (MessageKey::MAX, 0), acted: 0, last };
         let spoken = self.spoken.entry(session).or_insert(nothing);
-        if spoken.last < self.gone {
+        if spoken.last < gone {
             *spoken = nothing;
         }
         if let Some(key) = queued {
@@ -211,30 +236,50 @@ impl Inbox {
         if self.spoken.len() < room {
             return;
         }
-        self.spoken.retain(|_, spoken| spoken.last >= self.gone);
+        let gone = self.gone();
+        self.spoken.retain(|_, spoken| spoken.last >= gone);
         if self.spoken.len() > room / 2 {
             self.spoken.reserve(room);
         }
     }
 
-    /// Lets go of the empty places at the front.
+    /// Lets go of empty places: of those at the front, and of all when they are more than the others.
     fn shrink(&mut self) {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.record.is_none()) {
-            self.bytes -= slot.counted();
-            self.uncount();
+            self.uncount(&slot);
+        }
+        if self.empty > EMPTY_PLACES && self.empty > self.slots.len() / 2 {
+            self.close_gaps();
         }
     }
 
-    /// A slot is gone from the front.
-    fn uncount(&mut self) {
-        self.gone += 1;
-        let gone = self.gone;
-        self.places.pop_front_if(|place| place.first + place.receivers <= gone);
+    fn close_gaps(&mut self) {
+        self.bytes -= self.empty * RECORD_BYTES;
+        self.empty = 0;
+        self.slots.retain(|slot| slot.record.is_some());
+        let mut slots = self.slots.iter().peekable();
+        self.places.retain(|place| {
+            while slots.next_if(|slot| slot.number < place.first).is_some() {}
+            slots.peek().is_some_and(|slot| slot.number < place.end())
+        });
+    }
+
+    /// This slot is gone from the front.
+    fn uncount(&mut self, slot: &Slot) {
+        self.bytes -= slot.counted();
+        self.empty -= usize::from(slot.record.is_none());
+        let gone = self.gone();
+        while self.places.pop_front_if(|place| place.end() <= gone).is_some() {}
+    }
+
+    /// Slots with smaller numbers are gone.
+    fn gone(&self) -> u64 {
+        self.slots.front().map_or(self.next, |slot| slot.number)
     }
 
     /// Notes where a message will be, if what becomes of it need not be left to the ledger.
     fn add_place(&mut self, session: SessionKey, key: MessageKey) {
-        let first = self.gone + self.slots.len() as u64;
+        let first = self.next;
         let Some(newest) = self.newest else { return };
         if key > newest {
             self.newest = Some(key);
@@ -243,7 +288,7 @@ impl Inbox {
         }
         let is_known = self.find(session, key).is_some();
         match self.places.back_mut() {
-            Some(place) if place.key == key && place.first + place.receivers == first && !is_known => {
+            Some(place) if place.key == key && place.end() == first && !is_known => {
                 place.receivers += 1;
             }
             // An earlier one of that key may be anywhere.
@@ -253,23 +298,32 @@ impl Inbox {
 
     /// Which slot has this message for this session.
     fn find(&self, session: SessionKey, key: MessageKey) -> Option<usize> {
-        // Keys without gaps are the rule.
-        let guess = key.checked_sub(self.places.front()?.key)?;
-        let guessed = self.places.get(usize::try_from(guess).ok()?).filter(|place| place.key == key);
-        let place = match guessed {
-            Some(place) => place,
-            None => self.places.get(self.places.binary_search_by_key(&key, |place| place.key).ok()?)?,
-        };
+        let place = self.places.get(find_by(&self.places, key, |place| place.key).ok()?)?;
         if place.receivers > MOST_RECEIVERS {
             return None;
         }
-        let mut slots = place.first.max(self.gone)..place.first + place.receivers;
-        let is_it =
-            |slot: &Slot| matches!(slot.record, Some(Record::Queued { session: of, .. }) if of == session);
-        slots.find_map(|slot| {
-            let at = usize::try_from(slot - self.gone).ok()?;
-            self.slots.get(at).is_some_and(is_it).then_some(at)
-        })
+        let (Ok(at) | Err(at)) = find_by(&self.slots, place.first, |slot| slot.number);
+        let receivers = self.slots.range(at..).take_while(|slot| slot.number < place.end());
+        let mut numbered = (at..).zip(receivers);
+        numbered.find_map(|(at, slot)| slot.is_message_for(session).then_some(at))
+    }
+}
+
+/// Where what has this number is, or would be. Numbers grow; among the latest they do so without gaps as a rule.
+fn find_by<T>(all: &VecDeque<T>, number: u64, number_of: impl Fn(&T) -> u64) -> Result<usize, usize> {
+    let Some(last) = all.len().checked_sub(1) else { return Err(0) };
+    let before_last = all.get(last).and_then(|last| number_of(last).checked_sub(number));
+    let guess = before_last.and_then(|before| last.checked_sub(usize::try_from(before).ok()?));
+    match guess {
+        Some(guess) if all.get(guess).is_some_and(|found| number_of(found) == number) => Ok(guess),
+        _ => all.binary_search_by_key(&number, number_of),
+    }
+}
+
+impl Place {
+    /// The number of the slot behind its last.
+    fn end(&self) -> u64 {
+        self.first + self.receivers
     }
 }
 
@@ -285,6 +339,10 @@ impl Slot {
     /// What of it is counted here.
     fn counted(&self) -> usize {
         if self.is_counted_before { RECORD_BYTES } else { self.bytes }
+    }
+
+    fn is_message_for(&self, session: SessionKey) -> bool {
+        matches!(self.record, Some(Record::Queued { session: of, .. }) if of == session)
     }
 
     /// Whether this is the same message, for another session.

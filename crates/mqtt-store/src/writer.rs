@@ -93,7 +93,7 @@ impl<M: Medium> Writer<M> {
     }
 
     pub(crate) fn append_one(&self, record: Record) -> Mark {
-        self.desk.append([record])
+        self.desk.append_one(record)
     }
 
     /// No message that is in the engine has a greater key.

@@ -7,7 +7,7 @@ mod keeper;
 
 use std::{
     collections::VecDeque,
-    mem,
+    mem, slice,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -176,26 +176,49 @@ impl<M: Medium> Desk<M> {
     }
 
     /// Takes a group, which is not empty.
-    pub(crate) fn append(&self, group: impl AsRef<[Record]> + IntoIterator<Item = Record>) -> Mark {
+    pub(crate) fn append(&self, group: Vec<Record>) -> Mark {
+        let (mut tray, mark) = match self.enter(&group) {
+            Ok(entered) => entered,
+            Err(never) => return never,
+        };
+        let gone: Vec<_> = group.into_iter().filter_map(|record| tray.inbox.push(mark, record)).collect();
+        self.call_if_needed(tray, mark);
+        drop(gone); // Memory is given back while nobody waits.
+        Mark(mark)
+    }
+
+    /// A group of one record, as most are. It is moved once, into its place: every copy would cost as much as its lock.
+    pub(crate) fn append_one(&self, record: Record) -> Mark {
+        let (mut tray, mark) = match self.enter(slice::from_ref(&record)) {
+            Ok(entered) => entered,
+            Err(never) => return never,
+        };
+        let gone = tray.inbox.push(mark, record);
+        self.call_if_needed(tray, mark);
+        drop(gone);
+        Mark(mark)
+    }
+
+    /// Waits for room, and notes a group in the log's frame. The mark is one that is never durable if it came too late.
+    fn enter(&self, group: &[Record]) -> Result<(MutexGuard<'_, Tray>, u64), Mark> {
         let mut tray = self.tray.lock();
         while tray.inbox.bytes() >= self.max_pending_bytes && !tray.closed {
             self.room.wait(&mut tray);
         }
+        let mark = tray.appended + 1;
         if tray.closed {
-            return Mark(tray.appended + 1); // It is never durable.
+            return Err(Mark(mark));
         }
-        tray.appended += 1;
-        let mark = tray.appended;
-        tray.frame.push(group.as_ref());
-        // Most groups have one record.
-        let (mut gone, mut others_gone) = (None, Vec::new());
-        for record in group {
-            tray.records += 1;
-            tray.is_urgent |= !matches!(record, Record::Done { .. }); // Nobody waits to hear of it.
-            if let Some(record) = tray.inbox.push(mark, record) {
-                others_gone.extend(gone.replace(record));
-            }
-        }
+        tray.appended = mark;
+        tray.frame.push(group);
+        tray.records += group.len();
+        // Nobody waits to hear of an end.
+        tray.is_urgent |= group.iter().any(|record| !matches!(record, Record::Done { .. }));
+        Ok((tray, mark))
+    }
+
+    /// Calls whoever has something to do now that this group is in the inbox.
+    fn call_if_needed(&self, mut tray: MutexGuard<'_, Tray>, mark: u64) {
         let is_congested = self.is_congested(&tray);
         if is_congested || tray.frame.len() > self.max_pending_bytes / 2 {
             self.congested_until.store(mark, Ordering::Relaxed);
@@ -207,9 +230,6 @@ impl<M: Medium> Desk<M> {
             tray.keeper = Rest::None;
             self.keep.notify_one();
         }
-        drop(tray);
-        drop((gone, others_gone)); // Memory is given back while nobody waits.
-        Mark(mark)
     }
 
     /// So much waits for the engine, here or in the log, that nothing more is acknowledged until it has been told of it.

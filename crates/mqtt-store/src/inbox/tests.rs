@@ -101,7 +101,6 @@ fn a_message_for_several_is_counted_until_all_are_done_with_it() {
     assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
 }
 
-/// Behind a message that nobody is done with, empty places may be many.
 #[test]
 fn an_empty_place_takes_memory_until_it_is_gone() {
     let mut inbox = inbox([queued(1, 5)]);
@@ -113,6 +112,57 @@ fn an_empty_place_takes_memory_until_it_is_gone() {
     assert_eq!(inbox.bytes(), before + 100 * RECORD_BYTES);
     inbox.push(1, done(1, 5));
     assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
+}
+
+/// Behind who has just connected, or a message that nobody is done with, 131,072 empty places went through the cache.
+#[test]
+fn empty_places_are_never_many() {
+    let (absent, group) = (queued(9, 1), [3, 4].map(|session| queued(session, 2)));
+    let mut inbox = inbox([absent.clone()].into_iter().chain(group.clone()));
+    let mut bytes = inbox.bytes();
+    for key in 3..10_000 {
+        for record in [queued(1, key), queued(2, key), sent(2, key), sent(1, key)] {
+            inbox.push(1, record);
+        }
+        for session in [1, 2] {
+            assert!(inbox.push(1, done(session, key)).is_some(), "{session}, {key}");
+        }
+        assert!(inbox.len() <= EMPTY_PLACES + 7 && inbox.places.len() <= inbox.len(), "{key}");
+    }
+    bytes += (inbox.len() - 3) * RECORD_BYTES;
+    assert_eq!(inbox.bytes(), bytes);
+    inbox.push(1, done(3, 2));
+    inbox.push(1, sent(4, 2));
+    assert_eq!(all(inbox), [absent, group[1].clone(), sent(4, 2)]);
+}
+
+/// Whatever goes and wherever it stands, the others are found.
+#[test]
+fn gaps_close_around_what_stays() {
+    let (mut inbox, mut slots, mut waiting) = (Inbox::new(Some(0)), VecDeque::new(), Vec::new());
+    let mut random = 1_usize;
+    for key in 1..20_000 {
+        for session in 0..key % 4 {
+            inbox.push(key, queued(session, key));
+            waiting.push((session, key));
+        }
+        while waiting.len() > 300 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (session, key) = waiting.remove((random >> 40) % waiting.len());
+            assert!(inbox.push(key, done(session, key)).is_some(), "{session}, {key}");
+        }
+        assert!(inbox.len() <= 2 * (EMPTY_PLACES + waiting.len()), "{key}");
+        if key % 1_000 == 0 {
+            assert!(inbox.take_until(key - 200, usize::MAX, &mut slots));
+            let is_taken = |(_, queued): &mut (SessionKey, MessageKey)| *queued <= key - 200;
+            let expected: Vec<_> =
+                waiting.extract_if(.., is_taken).map(|(session, key)| queued(session, key)).collect();
+            assert_eq!(unpacked(std::mem::take(&mut slots)), expected);
+            assert!(inbox.places.len() <= inbox.len(), "{key}");
+        }
+    }
+    let expected: Vec<_> = waiting.into_iter().map(|(session, key)| queued(session, key)).collect();
+    assert_eq!(all(inbox), expected);
 }
 
 #[test]

@@ -63,9 +63,9 @@ fn the_engine_is_not_told_for_the_sake_of_what_it_has() {
     let desk = Desk::new(wal, Inbox::new(Some(1_000)), &options);
     let mut told = 0;
     for after in 1..=100 {
-        desk.append([queued(1_000 + after)]);
-        desk.append([sent(after)]);
-        desk.append([done(after)]);
+        desk.append_one(queued(1_000 + after));
+        desk.append_one(sent(after));
+        desk.append_one(done(after));
         desk.read(read(after), Box::new(|_| {}));
         let taken = desk.next(VecDeque::new(), false).unwrap();
         told += u32::from(taken.mark.is_some());
@@ -82,7 +82,7 @@ fn the_engine_is_told_of_what_it_is_asked_for() {
     for appended in [queued(6), done(6), sent(7), started(), Record::SessionEnded { session: 1 }] {
         let wal = Wal::new(Disk::default(), 0, u64::MAX, Durability::Os);
         let desk = Desk::new(wal, Inbox::new(Some(1_000)), &options);
-        desk.append([appended]);
+        desk.append_one(appended);
         desk.read(read(5), Box::new(|_| {}));
         let taken = desk.next(VecDeque::new(), false).unwrap();
         assert_eq!((taken.mark, taken.slots.len()), (Some(1), 1));

@@ -28,14 +28,14 @@ fn a_frame_that_is_not_written_holds_publishers_back() {
     let message = Message::new(&"t".try_into().unwrap(), &[7; 200], QoS::AtLeastOnce);
     for key in 1..=3 {
         let (qos, message) = (QoS::AtLeastOnce, message.clone());
-        desk.append([Record::Queued { session: 1, key, qos, retain: false, message }]);
-        desk.append([Record::Done { session: 1, key }]);
+        desk.append_one(Record::Queued { session: 1, key, qos, retain: false, message });
+        desk.append_one(Record::Done { session: 1, key });
     }
     assert_eq!(desk.congested_until(), Mark(0));
     for key in 4..=8 {
         let (qos, message) = (QoS::AtLeastOnce, message.clone());
-        desk.append([Record::Queued { session: 1, key, qos, retain: false, message }]);
-        desk.append([Record::Done { session: 1, key }]);
+        desk.append_one(Record::Queued { session: 1, key, qos, retain: false, message });
+        desk.append_one(Record::Done { session: 1, key });
     }
     assert_eq!(desk.congested_until(), Mark(16));
 }
@@ -67,7 +67,7 @@ fn a_full_log_holds_publishers_back_until_the_engine_has_followed() {
         let waker = Waker::from(Arc::new(Sender(sender)));
         let mut marks = (1..1_000).map(|key| {
             desk.append(passing(key));
-            let mark = desk.append([Record::Done { session: 1, key }]);
+            let mark = desk.append_one(Record::Done { session: 1, key });
             let is_full = desk.congested_until() == mark;
             desk.wake_at(mark, &waker);
             while !is_full && desk.durable() < mark {
@@ -122,7 +122,7 @@ fn taken_while(act: impl FnOnce(&Desk<Disk>)) -> Option<(u64, u64, usize)> {
     let wal = Wal::new(Disk::default(), 0, u64::MAX, Durability::Os);
     let desk = Arc::new(Desk::new(wal, Inbox::new(Some(0)), &options.durability(Durability::Os)));
     for _ in 0..MANY {
-        desk.append([Record::WillCleared { key: 1 }]);
+        desk.append_one(Record::WillCleared { key: 1 });
     }
     let theirs = Arc::clone(&desk);
     let keeper = thread::spawn(move || {
@@ -154,13 +154,13 @@ fn a_read_is_not_served_before_what_it_asks_for() {
         let taken = taken_while(|desk| {
             thread::sleep(Duration::from_micros(100 + round * 450));
             let message = Message::new(&"t".try_into().unwrap(), b"a payload", QoS::AtLeastOnce);
-            desk.append([Record::Queued {
+            desk.append_one(Record::Queued {
                 session: 1,
                 key: 1,
                 qos: QoS::AtLeastOnce,
                 retain: false,
                 message,
-            }]);
+            });
             let read = QueueRead { session: 1, after: 0, most_bytes: 1 };
             desk.read(read, Box::new(|_| {}));
         });
