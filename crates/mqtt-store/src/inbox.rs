@@ -349,18 +349,52 @@ impl Slot {
     fn has_message_of(&self, record: &Record) -> bool {
         matches!((&self.record, record), (Some(Record::Queued { key: own, .. }), Record::Queued { key, .. }) if own == key)
     }
+}
 
-    /// What the engine is to be told.
-    pub(crate) fn unpack(self) -> impl Iterator<Item = Record> {
-        let about = match self.record {
-            Some(Record::Queued { session, key, .. }) => Some((session, key)),
-            _ => None,
-        };
-        let sent =
-            about.zip(self.sent).map(|((session, key), packet_id)| Record::Sent { session, key, packet_id });
-        let released =
-            about.filter(|_| self.released).map(|(session, key)| Record::Released { session, key });
-        self.record.into_iter().chain(sent).chain(released)
+/// What the engine is to be told of these: of each message also what became of it.
+pub(crate) fn unpacked(slots: impl Iterator<Item = Slot>) -> impl Iterator<Item = Record> {
+    Unpacked { slots, became: None }
+}
+
+/// One record after the other, and not the records of one slot after those of another: these are moved three times less.
+struct Unpacked<I> {
+    slots: I,
+    became: Option<Became>,
+}
+
+/// What is still to be told of a message.
+struct Became {
+    session: SessionKey,
+    key: MessageKey,
+    sent: Option<PacketId>,
+    released: bool,
+}
+
+impl<I: Iterator<Item = Slot>> Iterator for Unpacked<I> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        if let Some(became) = &mut self.became {
+            let Became { session, key, .. } = *became;
+            if let Some(packet_id) = became.sent.take() {
+                return Some(Record::Sent { session, key, packet_id });
+            }
+            if mem::take(&mut became.released) {
+                return Some(Record::Released { session, key });
+            }
+            self.became = None;
+        }
+        loop {
+            let Slot { record, sent, released, .. } = self.slots.next()?;
+            if let Some(Record::Queued { session, key, .. }) = record
+                && (sent.is_some() || released)
+            {
+                self.became = Some(Became { session, key, sent, released });
+            }
+            if record.is_some() {
+                return record;
+            }
+        }
     }
 }
 

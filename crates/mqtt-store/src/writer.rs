@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use crate::{
     desk::{Ask, Desk},
     engine::{Engine, Reads},
-    inbox::{Inbox, Slot},
+    inbox::{self, Inbox, Slot},
     ledger::Ledger,
     options::{Durability, StoreOptions},
     pages::{self, Job},
@@ -204,7 +204,7 @@ fn keep<E: Engine, M: Medium, V: Reads>(
             let mark = mark.or(taken.mark);
             let groups = mark.map_or(ledger.groups(), |mark| first + mark);
             let is_logged = mark.is_some_and(|mark| mark <= desk.durable().0);
-            let records = slots.drain(..places).flat_map(Slot::unpack);
+            let records = inbox::unpacked(slots.drain(..places));
             let written = desk.engine_steps.count(|| ledger.write(records, groups, durability, is_logged));
             if let Err(error) = written {
                 desk.fail(error);

@@ -30,15 +30,15 @@ fn speaks_of(inbox: &Inbox, session: SessionKey, after: MessageKey) -> bool {
     inbox.silent_until(session, after) < MessageKey::MAX
 }
 
-fn unpacked(slots: VecDeque<Slot>) -> Vec<Record> {
-    slots.into_iter().flat_map(Slot::unpack).collect()
+fn told(slots: VecDeque<Slot>) -> Vec<Record> {
+    unpacked(slots.into_iter()).collect()
 }
 
 fn all(mut inbox: Inbox) -> Vec<Record> {
     let mut slots = VecDeque::new();
     inbox.take(&mut slots);
     assert_eq!((inbox.bytes(), inbox.len()), (0, 0));
-    unpacked(slots)
+    told(slots)
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn gaps_close_around_what_stays() {
             let is_taken = |(_, queued): &mut (SessionKey, MessageKey)| *queued <= key - 200;
             let expected: Vec<_> =
                 waiting.extract_if(.., is_taken).map(|(session, key)| queued(session, key)).collect();
-            assert_eq!(unpacked(std::mem::take(&mut slots)), expected);
+            assert_eq!(told(std::mem::take(&mut slots)), expected);
             assert!(inbox.places.len() <= inbox.len(), "{key}");
         }
     }
@@ -176,7 +176,7 @@ fn what_is_old_goes_by_itself() {
     assert_eq!(inbox.middle(), 2);
     assert!(!inbox.take_until(2, 1, &mut slots), "one at a time");
     assert!(inbox.take_until(2, 9, &mut slots));
-    assert_eq!(unpacked(slots), [queued(1, 5), queued(2, 5)]);
+    assert_eq!(told(slots), [queued(1, 5), queued(2, 5)]);
     inbox.push(5, done(2, 5));
     inbox.push(6, sent(1, 7));
     assert_eq!(all(inbox), [queued(1, 7), sent(1, 7), done(2, 5)]);

@@ -21,7 +21,7 @@ use crate::{
     Durability,
     encoding::Table,
     engine::double::{Disk, Fault},
-    inbox::{Inbox, Slot},
+    inbox::{self, Inbox},
     ledger::Ledger,
     reader::recover,
     wal::{Frame, Wal},
@@ -102,7 +102,7 @@ impl World {
         let mut slots = VecDeque::new();
         while !self.inbox.take_until(mark, usize::MAX, &mut slots) {}
         let groups = (self.groups_before + mark).max(self.ledger.groups());
-        self.ledger.write(slots.into_iter().flat_map(Slot::unpack), groups, Durability::Os, true)
+        self.ledger.write(inbox::unpacked(slots.into_iter()), groups, Durability::Os, true)
     }
 
     fn check(&self, model: &MemoryStore, after: MessageKey) {
