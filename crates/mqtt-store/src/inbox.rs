@@ -5,17 +5,19 @@
 //! into the place of its [`Record::Queued`], and its end empties the place. Empty places go at once where nothing stands before
 //! them, and else when they are more than the others: what is at work is to stay in the processor's cache.
 
+mod slot;
+
 use std::{collections::VecDeque, mem};
 
 use mqtt_broker::{
     Message,
     store::{MessageKey, Record, SessionKey},
 };
-use mqtt_codec::PacketId;
 use rustc_hash::FxHashMap;
 
-/// What a record costs in memory besides its message.
-const RECORD_BYTES: usize = mem::size_of::<Record>();
+use self::slot::RECORD_BYTES;
+pub(crate) use self::slot::{Slot, size, unpacked};
+
 /// What becomes of a message for more sessions than this is left to the ledger: here each of them would be looked at.
 const MOST_RECEIVERS: u64 = 8;
 /// So many empty places may stand between others, however few those are.
@@ -36,24 +38,6 @@ pub(crate) struct Inbox {
     /// What is said here of each session's messages. Of some who are spoken of no more it is still here.
     spoken: FxHashMap<SessionKey, Spoken>,
     bytes: usize,
-}
-
-/// The place of one record.
-pub(crate) struct Slot {
-    /// How many were there before it, ever.
-    number: u64,
-    /// Its group's.
-    mark: u64,
-    /// `None` if it is a message that was done with.
-    record: Option<Record>,
-    /// What it takes in memory, roughly, empty or not. Here, because to ask a message means to fetch it from where another
-    /// processor has left it.
-    bytes: usize,
-    /// Its message is one that a slot before this has, too, and that is counted there.
-    is_counted_before: bool,
-    /// What became of the message.
-    sent: Option<PacketId>,
-    released: bool,
 }
 
 /// Where the records of a new message are: side by side, one for each receiver.
@@ -325,92 +309,6 @@ impl Place {
     fn end(&self) -> u64 {
         self.first + self.receivers
     }
-}
-
-impl Slot {
-    pub(crate) fn mark(&self) -> u64 {
-        self.mark
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// What of it is counted here.
-    fn counted(&self) -> usize {
-        if self.is_counted_before { RECORD_BYTES } else { self.bytes }
-    }
-
-    fn is_message_for(&self, session: SessionKey) -> bool {
-        matches!(self.record, Some(Record::Queued { session: of, .. }) if of == session)
-    }
-
-    /// Whether this is the same message, for another session.
-    fn has_message_of(&self, record: &Record) -> bool {
-        matches!((&self.record, record), (Some(Record::Queued { key: own, .. }), Record::Queued { key, .. }) if own == key)
-    }
-}
-
-/// What the engine is to be told of these: of each message also what became of it.
-pub(crate) fn unpacked(slots: impl Iterator<Item = Slot>) -> impl Iterator<Item = Record> {
-    Unpacked { slots, became: None }
-}
-
-/// One record after the other, and not the records of one slot after those of another: these are moved three times less.
-struct Unpacked<I> {
-    slots: I,
-    became: Option<Became>,
-}
-
-/// What is still to be told of a message.
-struct Became {
-    session: SessionKey,
-    key: MessageKey,
-    sent: Option<PacketId>,
-    released: bool,
-}
-
-impl<I: Iterator<Item = Slot>> Iterator for Unpacked<I> {
-    type Item = Record;
-
-    fn next(&mut self) -> Option<Record> {
-        if let Some(became) = &mut self.became {
-            let Became { session, key, .. } = *became;
-            if let Some(packet_id) = became.sent.take() {
-                return Some(Record::Sent { session, key, packet_id });
-            }
-            if mem::take(&mut became.released) {
-                return Some(Record::Released { session, key });
-            }
-            self.became = None;
-        }
-        loop {
-            let Slot { record, sent, released, .. } = self.slots.next()?;
-            if let Some(Record::Queued { session, key, .. }) = record
-                && (sent.is_some() || released)
-            {
-                self.became = Some(Became { session, key, sent, released });
-            }
-            if record.is_some() {
-                return record;
-            }
-        }
-    }
-}
-
-/// What a record takes in memory, roughly.
-pub(crate) fn size(record: &Record) -> usize {
-    RECORD_BYTES
-        + match record {
-            Record::Queued { message, .. } | Record::Retained { message, .. } => message.size(),
-            Record::WillSet { will, client_id, .. } => will.size() + client_id.len(),
-            Record::Subscribed { filter, .. } | Record::Unsubscribed { filter, .. } => {
-                filter.as_bytes().len()
-            }
-            Record::RetainedCleared { topic } => topic.as_bytes().len(),
-            Record::SessionStarted { client_id, .. } => client_id.len(),
-            _ => 0,
-        }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What comes in, what becomes of it, and what is left of it.
 
-use mqtt_broker::{Message, QoS};
+use mqtt_broker::{Message, PacketId, QoS};
 
 use super::*;
 
