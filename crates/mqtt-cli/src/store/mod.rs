@@ -1,6 +1,7 @@
 //! `gmqtt store`: look at, check and copy what a broker keeps. What it does is done by mqtt-store; here it is told.
 
 mod output;
+mod owner;
 mod progress;
 
 use std::{
@@ -17,7 +18,8 @@ use crate::{exit, private_files, serve::ban_file};
 
 /// Look at, check and copy a data directory
 ///
-/// The directory is that of a broker that is not running: one process at a time has it. Progress is shown on a terminal.
+/// The directory is that of a broker that is not running: one process at a time has it, and only its owner, as a look writes
+/// too. Progress is shown on a terminal.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -77,6 +79,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Act::Export { store, output } => export(&store.open()?, output.as_deref()),
         Act::Import { store, input } => import(&store, input.as_deref()),
         Act::Backup { store, to } => {
+            owner::check(&to)?;
             store.open()?.backup(&to, &mut Bar::new("copying").show())?;
             ban_file::copy(&store.dir, &to)
         }
@@ -85,6 +88,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 
 impl Place {
     fn open(&self) -> anyhow::Result<FjallStore> {
+        owner::check(&self.dir)?;
         Ok(FjallStore::open_existing(StoreOptions::new(&self.dir).durability(Durability::Os))?)
     }
 }
@@ -146,6 +150,7 @@ fn export_to(store: &FjallStore, path: &Path) -> anyhow::Result<PassedOver> {
 }
 
 fn import(place: &Place, input: Option<&Path>) -> anyhow::Result<()> {
+    owner::check(&place.dir)?;
     let options = StoreOptions::new(&place.dir);
     let mut bar = Bar::new("importing");
     match input {

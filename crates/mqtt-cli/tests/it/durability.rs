@@ -165,6 +165,50 @@ fn a_store_can_be_described_checked_copied_and_exported() {
     }
 }
 
+/// A look writes too. What root left there the broker's own user could not read, and no start came through.
+#[cfg(unix)]
+#[test]
+fn a_store_is_for_its_owner_to_look_at() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    fn owners(directory: &Path) -> Vec<(PathBuf, u32)> {
+        let entries = fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let below = entries.flat_map(|path| owners(&path));
+        let own = (directory.to_owned(), fs::symlink_metadata(directory).unwrap().uid());
+        [own].into_iter().chain(below).collect()
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let (original, lines) = (folder.path().join("original"), folder.path().join("lines"));
+    broker_on(&original).process.kill();
+    store(&["export", original.to_str().unwrap(), "-o", lines.to_str().unwrap()]).output();
+    let foreign = if rustix::process::geteuid().is_root() {
+        for (path, _) in owners(&original) {
+            chown(path, Some(65_534), Some(65_534)).unwrap();
+        }
+        original
+    } else {
+        // Root's, as this is not.
+        PathBuf::from("/")
+    };
+    let foreign = foreign.to_str().unwrap();
+    let copy = folder.path().join("copy");
+    for arguments in [
+        &["info", foreign][..],
+        &["check", foreign],
+        &["export", foreign],
+        &["backup", foreign, copy.to_str().unwrap()],
+        &["import", foreign, "-i", lines.to_str().unwrap()],
+    ] {
+        let complaint = store(arguments).complaint(1);
+        assert!(complaint.contains("belongs to user ") && complaint.contains("sudo -u '#"), "{complaint}");
+    }
+    if foreign != "/" {
+        let owners = owners(Path::new(foreign));
+        assert!(owners.len() > 5 && owners.iter().all(|(_, owner)| *owner == 65_534), "{owners:?}");
+    }
+}
+
 /// Changes a byte of a row in the engine's journal, and the checksum of the batch that it is in.
 #[cfg(unix)]
 fn damage_row(directory: &Path, of: &[u8]) {
