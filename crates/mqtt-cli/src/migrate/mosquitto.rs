@@ -100,6 +100,8 @@ struct Reader {
     default_address: String,
     anonymous: Option<bool>,
     in_bridge: bool,
+    /// The smallest bound of a packet so far.
+    packet: Option<u64>,
     /// Of [`LEVELS`], the one that tells all that was asked for.
     level: Option<usize>,
 }
@@ -115,6 +117,7 @@ pub(super) fn migrate(lines: Lines) -> Migrated {
         default_address: String::new(),
         anonymous: None,
         in_bridge: false,
+        packet: None,
         level: None,
     };
     // What mosquitto does when no line says otherwise.
@@ -149,6 +152,17 @@ const OF_BRIDGES: [&str; 19] = [
     "connection",
 ];
 const OF_DEFAULT: &str = "before a `listener` of its file it is about the default one, on port 1883";
+/// Those that say something here; others are unknown whatever their value.
+const SWITCHES: [&str; 8] = [
+    "allow_anonymous",
+    "allow_duplicate_messages",
+    "per_listener_settings",
+    "persistence",
+    "queue_qos0_messages",
+    "require_certificate",
+    "use_identity_as_username",
+    "use_subject_as_username",
+];
 /// Switches that gmqtt has not, because it does this anyway.
 const ALWAYS_ON: [&str; 3] = ["set_tcp_nodelay", "log_timestamp", "connection_messages"];
 /// Of the log, from few lines to many.
@@ -165,12 +179,11 @@ impl Reader {
             self.in_bridge = true;
             return self.note(line, "gmqtt has no bridges");
         }
-        let is_known = self.listener_line(line) || self.limit_line(line) || self.other_line(line);
-        if ALWAYS_ON.contains(&option) {
-            if line.value != "true" {
-                self.note(line, "gmqtt does that in any case");
-            }
-        } else if !is_known {
+        let is_known = self.switch_line(line)
+            || self.listener_line(line)
+            || self.limit_line(line)
+            || self.other_line(line);
+        if !is_known {
             self.note(line, "gmqtt has no such option");
         }
     }
@@ -179,6 +192,40 @@ impl Reader {
         // The value may be a secret.
         let what = format!("{}: {why}", line.option);
         self.migrated.notes.push(Note { place: line.place.clone(), what });
+    }
+
+    /// Switches; `false` if it is none of them.
+    fn switch_line(&mut self, line: &Line) -> bool {
+        let option = line.option.as_str();
+        if !SWITCHES.contains(&option) && !ALWAYS_ON.contains(&option) {
+            return false;
+        }
+        let Some(is_on) = switch(&line.value) else {
+            self.note(line, "neither true nor false");
+            return true;
+        };
+        match option {
+            "require_certificate" => {
+                self.listener(line).asks_for_certificates = is_on.then(|| line.clone());
+            }
+            "use_identity_as_username" if is_on => {
+                self.listener(line).tls.set("user_name", "common-name");
+            }
+            "use_subject_as_username" if is_on => {
+                self.listener(line).tls.set("user_name", "distinguished-name");
+            }
+            "allow_anonymous" if self.has_settings_per_listener => {
+                self.listener(line).keys.set("allow_anonymous", is_on);
+            }
+            "allow_anonymous" => self.anonymous = Some(is_on),
+            "per_listener_settings" => self.has_settings_per_listener = is_on,
+            "queue_qos0_messages" => self.migrated.limits.set("queue_qos0_messages", is_on),
+            "allow_duplicate_messages" if is_on => self.migrated.limits.set("delivery_mode", "overlap"),
+            "persistence" => self.migrated.storage.set("durability", if is_on { "sync" } else { "memory" }),
+            _ if !is_on && ALWAYS_ON.contains(&option) => self.note(line, "gmqtt does that in any case"),
+            _ => {}
+        }
+        true
     }
 
     /// Options of a listener; `false` if it is none of them.
@@ -196,27 +243,12 @@ impl Reader {
             "keyfile" => self.listener(line).tls.set("private_key", value),
             "cafile" => self.listener(line).authorities = Some(value.to_owned()),
             "crlfile" => self.listener(line).tls.set("revocation_lists", vec![value.to_owned()]),
-            "require_certificate" => {
-                self.listener(line).asks_for_certificates = (value == "true").then(|| line.clone());
-            }
-            "use_identity_as_username" if value == "true" => {
-                self.listener(line).tls.set("user_name", "common-name");
-            }
-            "use_subject_as_username" if value == "true" => {
-                self.listener(line).tls.set("user_name", "distinguished-name");
-            }
-            "use_identity_as_username" | "use_subject_as_username" => {}
             "max_connections" => match value.parse::<i64>() {
                 Ok(-1) => {}
                 Ok(most) if most >= 0 => self.listener(line).keys.set("max_connections", most),
                 _ => self.note(line, "no number"),
             },
             "websockets_origin" => self.listener(line).origins.push(value.to_owned()),
-            "allow_anonymous" if self.has_settings_per_listener => {
-                self.listener(line).keys.set("allow_anonymous", value == "true");
-            }
-            "allow_anonymous" => self.anonymous = Some(value == "true"),
-            "per_listener_settings" => self.has_settings_per_listener = value == "true",
             _ => return false,
         }
         true
@@ -283,9 +315,6 @@ impl Reader {
         let limits = &mut self.migrated.limits;
         let number = line.value.parse::<u64>().ok();
         match (line.option.as_str(), number) {
-            ("queue_qos0_messages", _) => limits.set(key, line.value == "true"),
-            ("allow_duplicate_messages", _) if line.value == "true" => limits.set(key, "overlap"),
-            ("allow_duplicate_messages", _) => {}
             ("persistent_client_expiration", _) => match expiry(&line.value) {
                 Some(expiry) => limits.set(key, expiry),
                 None => self.note(line, "no time, such as 14d"),
@@ -297,12 +326,16 @@ impl Reader {
             ("max_queued_messages" | "max_queued_bytes" | "max_inflight_bytes", Some(0)) => {
                 self.note(line, "gmqtt bounds what waits for a client: the default is in force");
             }
-            ("message_size_limit" | "max_packet_size", Some(0)) => {
-                limits.set(key, i64::try_from(LARGEST_PACKET).unwrap_or(i64::MAX));
-            }
-            ("message_size_limit", Some(bytes)) => {
-                let packet = bytes.saturating_add(AROUND_A_PAYLOAD).min(LARGEST_PACKET);
-                limits.set(key, i64::try_from(packet).unwrap_or(i64::MAX));
+            ("message_size_limit" | "max_packet_size", Some(number)) => {
+                let packet = match line.option.as_str() {
+                    _ if number == 0 => LARGEST_PACKET,
+                    "message_size_limit" => number.saturating_add(AROUND_A_PAYLOAD).min(LARGEST_PACKET),
+                    _ => number,
+                };
+                // There both are in force.
+                let smaller = self.packet.map_or(packet, |earlier| earlier.min(packet));
+                self.packet = Some(smaller);
+                limits.set(key, i64::try_from(smaller).unwrap_or(i64::MAX));
             }
             (_, Some(number)) => limits.set(key, i64::try_from(number).unwrap_or(i64::MAX)),
         }
@@ -323,8 +356,6 @@ impl Reader {
                     self.migrated.access.set(key, value);
                 }
             }
-            "persistence" if value == "true" => self.migrated.storage.set("durability", "sync"),
-            "persistence" => self.migrated.storage.set("durability", "memory"),
             "persistence_location" | "persistence_file" | "autosave_interval" | "autosave_on_changes" => {
                 self.note(
                     line,
@@ -398,6 +429,15 @@ impl Reader {
     }
 }
 
+/// What mosquitto reads: the first word. It does not start on another than these.
+fn switch(value: &str) -> Option<bool> {
+    match value.split_whitespace().next()? {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// The key of a limit.
 fn limit_of(option: &str) -> Option<&'static str> {
     Some(match option {
@@ -406,11 +446,9 @@ fn limit_of(option: &str) -> Option<&'static str> {
         "sys_interval" => "sys_interval",
         "max_queued_messages" => "max_queued_messages",
         "max_queued_bytes" => "max_queued_bytes",
-        "queue_qos0_messages" => "queue_qos0_messages",
         "message_size_limit" | "max_packet_size" => "max_packet_size",
         "max_keepalive" => "max_keep_alive",
         "persistent_client_expiration" => "session_expiry",
-        "allow_duplicate_messages" => "delivery_mode",
         _ => return None,
     })
 }

@@ -230,14 +230,43 @@ fn where_certificates_mean_something_else_it_is_said() {
     assert!(migrated.to_toml().contains("client_certificates = \"required\"\nclient_authorities = []"));
 }
 
+/// All of mosquitto.conf(5).
+const SWITCHES: &str = "allow_anonymous allow_duplicate_messages allow_zero_length_clientid \
+    auth_plugin_deny_special_chars autosave_on_changes check_retain_source connection_messages log_timestamp \
+    per_listener_settings persistence queue_qos0_messages retain_available set_tcp_nodelay upgrade_outgoing_qos \
+    use_username_as_clientid require_certificate use_identity_as_username use_subject_as_username cleansession \
+    local_cleansession notifications round_robin try_private bridge_insecure";
+
+/// mosquitto takes numbers for switches too, the first word alone, and does not start on anything else.
+#[test]
+fn a_switch_is_on_or_off_in_every_spelling_of_mosquitto_s_and_named_in_others() {
+    let said = |option: &str, value: &str| {
+        let tls = "certfile /a.pem\nkeyfile /b.pem\ncafile /c.pem";
+        read(&format!("{option} {value}\nlistener 1883\n{option} {value}\npassword_file /p\n{tls}\n"))
+    };
+    for option in SWITCHES.split(' ') {
+        for (one, other) in [("true", "1"), ("false", "0"), ("true", "true # or not"), ("false", "0 1")] {
+            assert_eq!(said(option, one).to_toml(), said(option, other).to_toml(), "{option} {other}");
+        }
+        for neither in ["maybe", "TRUE", "01", ""] {
+            assert!(!said(option, neither).notes.is_empty(), "{option} {neither}");
+        }
+    }
+    let tls = "listener 8883\ncertfile /a.pem\nkeyfile /b.pem\ncafile /c.pem\nrequire_certificate 1\n";
+    assert!(read(tls).to_toml().contains("client_certificates = \"required\""));
+}
+
+#[test]
+fn of_two_bounds_of_a_packet_the_smaller_is_in_force() {
+    let size = |text: &str| migrated(text).0.limits.max_packet_size;
+    assert_eq!(size("max_packet_size 300\nmessage_size_limit 1000"), 300);
+    assert_eq!(size("message_size_limit 1000\nmax_packet_size 300"), 300);
+    assert_eq!(size("message_size_limit 0\nmax_packet_size 300"), 300);
+}
+
 /// All that mosquitto.conf(5) has: each line changes something, or is named. Where it does neither, gmqtt does so anyway.
 #[test]
 fn no_line_is_lost() {
-    const SWITCHES: &str = "allow_anonymous allow_duplicate_messages allow_zero_length_clientid \
-        auth_plugin_deny_special_chars autosave_on_changes check_retain_source connection_messages log_timestamp \
-        per_listener_settings persistence queue_qos0_messages retain_available set_tcp_nodelay upgrade_outgoing_qos \
-        use_username_as_clientid require_certificate use_identity_as_username use_subject_as_username cleansession \
-        local_cleansession notifications round_robin try_private bridge_insecure";
     const NUMBERS: &str = "autosave_interval max_inflight_bytes max_inflight_messages max_keepalive max_packet_size \
         max_queued_bytes max_queued_messages memory_limit message_size_limit sys_interval max_connections max_qos \
         max_topic_alias port listener websockets_log_level websockets_headers_size keepalive_interval idle_timeout \
