@@ -13,7 +13,10 @@ use std::{
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// A file as it was seen; `None` if it was not there.
-type Seen = Option<(Option<SystemTime>, u64, u64)>;
+type Seen = Option<Facts>;
+
+/// When it was written, how long it is, which it is, and when its owner or its rights changed.
+type Facts = (Option<SystemTime>, u64, u64, (i64, i64));
 
 /// Files, and how they were when what they hold came into force.
 pub(super) struct Watch {
@@ -65,15 +68,15 @@ fn look(file: &Path) -> Seen {
 }
 
 #[cfg(unix)]
-fn seen(file: &Metadata) -> (Option<SystemTime>, u64, u64) {
+fn seen(file: &Metadata) -> Facts {
     use std::os::unix::fs::MetadataExt;
 
-    (file.modified().ok(), file.len(), file.ino())
+    (file.modified().ok(), file.len(), file.ino(), (file.ctime(), file.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn seen(file: &Metadata) -> (Option<SystemTime>, u64, u64) {
-    (file.modified().ok(), file.len(), 0)
+fn seen(file: &Metadata) -> Facts {
+    (file.modified().ok(), file.len(), 0, (0, 0))
 }
 
 #[cfg(test)]
@@ -106,6 +109,20 @@ mod tests {
         watch.look_again();
         assert!(!watch.has_changed() && !watch.has_changed());
         fs::write(&new, "22").unwrap();
+        assert!(!watch.has_changed() && watch.has_changed());
+    }
+
+    /// What could not be read at a reload may be readable now.
+    #[cfg(unix)]
+    #[test]
+    fn other_rights_are_a_change() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users");
+        fs::write(&file, "1").unwrap();
+        let mut watch = Watch::new(vec![file.clone()]);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(!watch.has_changed() && watch.has_changed());
     }
 
