@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
 use anyhow::Context;
 
 use super::{
-    key::{Change, Section},
+    key::{Change, Key, Section},
     raw::{Raw, RawListener},
     value::Kind,
 };
@@ -13,9 +13,7 @@ use super::{
 /// A section with what its keys hold.
 struct Part {
     heading: String,
-    keys: Vec<(&'static str, Change, Option<toml::Value>)>,
-    /// What its keys hold of paths.
-    paths: Vec<PathBuf>,
+    keys: Vec<(Key, Option<toml::Value>)>,
 }
 
 fn paths(value: &toml::Value) -> Vec<PathBuf> {
@@ -39,16 +37,11 @@ impl Part {
             (path, true) => format!("[[{path}]]"),
             (path, false) => format!("[{path}]"),
         };
-        let shown: Vec<_> = S::keys().into_iter().zip(section.shown()).collect();
-        let of_paths =
-            shown.iter().filter(|(key, _)| matches!(key.kind, Kind::Path | Kind::List(Kind::Path)));
-        let paths = of_paths.flat_map(|(_, value)| value.iter().flat_map(paths)).collect();
-        let keys = shown.into_iter().map(|(key, value)| (key.name, key.change, value)).collect();
-        Self { heading, keys, paths }
+        Self { heading, keys: S::keys().into_iter().zip(section.shown()).collect() }
     }
 
     fn listener_name(&self) -> String {
-        let name = self.keys.iter().find(|(key, ..)| *key == "name").and_then(|(.., value)| value.as_ref());
+        let name = self.keys.iter().find(|(key, _)| key.name == "name").and_then(|(_, value)| value.as_ref());
         name.and_then(toml::Value::as_str).unwrap_or_default().to_owned()
     }
 }
@@ -65,10 +58,10 @@ impl Raw {
                 text.push_str(&part.heading);
                 text.push('\n');
             }
-            for (name, _, value) in part.keys {
+            for (key, value) in part.keys {
                 if let Some(value) = value {
                     // Writing to a string cannot fail.
-                    let _ = writeln!(text, "{name} = {value}");
+                    let _ = writeln!(text, "{} = {value}", key.name);
                 }
             }
         }
@@ -96,26 +89,42 @@ impl Raw {
 
     /// The files that it names, and that may change while the broker runs.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let values =
-            self.parts().into_iter().filter(|part| part.heading != "[storage]").flat_map(|part| part.paths);
-        values.collect()
+        self.files_by_key().map(|(_, file)| file).collect()
+    }
+
+    /// The same, each with the key that names it.
+    pub(crate) fn files_by_key(&self) -> impl Iterator<Item = (String, PathBuf)> {
+        self.by_key()
+            .into_iter()
+            .filter(|(name, key, _)| {
+                matches!(key.kind, Kind::Path | Kind::List(Kind::Path)) && !name.starts_with("storage.")
+            })
+            .flat_map(|(name, _, value)| {
+                let files = value.iter().flat_map(paths).collect::<Vec<_>>();
+                files.into_iter().map(move |file| (name.clone(), file))
+            })
     }
 
     fn by_name(&self) -> BTreeMap<String, (Change, Option<toml::Value>)> {
+        self.by_key().into_iter().map(|(name, key, value)| (name, (key.change, value))).collect()
+    }
+
+    /// All keys in their order, each by its name in the whole configuration.
+    fn by_key(&self) -> Vec<(String, Key, Option<toml::Value>)> {
         let mut listener = String::new();
-        let mut all = BTreeMap::new();
+        let mut all = Vec::new();
         for part in self.parts() {
             if part.heading == "[[listener]]" {
                 listener = part.listener_name();
             }
             let path = part.heading.trim_matches(['[', ']']);
-            for (name, change, value) in part.keys {
-                let key = match path.strip_prefix("listener") {
-                    Some(below) => format!("listener {listener}{below}: {name}"),
-                    None if path.is_empty() => name.to_owned(),
-                    None => format!("{path}.{name}"),
+            for (key, value) in part.keys {
+                let name = match path.strip_prefix("listener") {
+                    Some(below) => format!("listener {listener}{below}: {}", key.name),
+                    None if path.is_empty() => key.name.to_owned(),
+                    None => format!("{path}.{}", key.name),
                 };
-                all.insert(key, (change, value));
+                all.push((name, key, value));
             }
         }
         all

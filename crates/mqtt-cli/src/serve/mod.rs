@@ -4,6 +4,7 @@ mod access;
 pub(crate) mod address;
 pub(crate) mod admin;
 pub(crate) mod ban_file;
+mod contents;
 mod key_arguments;
 mod listeners;
 mod open_files;
@@ -26,7 +27,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    access::Rules, admin::AdminAddress, ban_file::BanFile, key_arguments::KeyArguments,
+    access::Rules, admin::AdminAddress, ban_file::BanFile, contents::Contents, key_arguments::KeyArguments,
     listeners::ListenerArguments, operations::Program, reload::Reloader, watch::Watch,
 };
 pub(crate) use crate::config::default_data_dir;
@@ -86,6 +87,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (config, raw) = Config::of(&sources)?;
     let path = sources.file.as_ref().map(|file| file.path.clone());
     let watch = Watch::new(reload::watched(path.as_ref(), &raw));
+    let contents = Contents::of(&raw);
     let files = config.load_files()?;
     if let Some(path) = &path {
         say(&format!("configuration: {}", path.display()));
@@ -93,7 +95,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let levels = logging::start(&config.log);
     private_files::from_here_on();
     let runtime = runtime::for_broker().context("cannot start the runtime")?;
-    let started = Started { file: path, config, raw, files, levels, watch };
+    let started = Started { file: path, config, raw, files, levels, watch, contents };
     let outcome = runtime.block_on(serve(options, started));
     // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
     runtime.shutdown_background();
@@ -110,6 +112,7 @@ struct Started {
     levels: LogLevels,
     /// The files, as they were seen before they were read.
     watch: Watch,
+    contents: Contents,
 }
 
 async fn serve(options: &Options, mut started: Started) -> anyhow::Result<()> {

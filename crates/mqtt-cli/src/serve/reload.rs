@@ -12,6 +12,7 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use super::{
     Options, Started,
     access::Rules,
+    contents::Contents,
     open_files,
     watch::{self, Watch},
 };
@@ -35,6 +36,8 @@ pub(super) struct Reload {
     started: Raw,
     /// What was read last.
     last: Raw,
+    /// Of the files that it names.
+    contents: Contents,
     /// Those that listen, each as the file has last named it.
     listeners: Vec<Listener>,
     /// Of each listener that has one, by its name.
@@ -63,7 +66,7 @@ pub(super) struct Report {
 impl Reloader {
     /// Within the runtime that is to hold clients against new rules.
     pub(super) fn new(broker: &Broker, options: &Options, started: Started, rules: Option<Rules>) -> Self {
-        let Started { file, config, raw, files, levels, watch } = started;
+        let Started { file, config, raw, files, levels, watch, contents } = started;
         let names = config.listeners.iter().map(|listener| listener.name.clone());
         let tls = names.zip(files.tls).filter_map(|(name, tls)| Some((name, tls?))).collect();
         Self(Arc::new(Mutex::new(Reload {
@@ -80,6 +83,7 @@ impl Reloader {
             data_dir: config.admin.data_dir,
             levels,
             watch,
+            contents,
             file,
         })))
     }
@@ -131,16 +135,17 @@ impl Reload {
     }
 
     fn reload_now(&mut self) -> Result<Report, Mistakes> {
-        let (config, raw, files) = self.read()?;
-        Ok(self.put_into_force(&config, raw, files))
+        let (config, raw, files, contents) = self.read()?;
+        Ok(self.put_into_force(&config, raw, files, contents))
     }
 
     /// All that can fail.
-    fn read(&mut self) -> Result<(Config, Raw, Files), Mistakes> {
+    fn read(&mut self) -> Result<(Config, Raw, Files, Contents), Mistakes> {
         self.watch.look_again();
         let (mut config, raw) = Config::of(&self.options.sources()?)?;
         // Whether they are good or not: those that are missing may come yet.
         self.watch.look_at(watched(self.file.as_ref(), &raw));
+        let contents = Contents::of(&raw);
         let mut files = config.load_files()?;
         // Another directory takes a restart.
         config.admin.data_dir.clone_from(&self.data_dir);
@@ -148,10 +153,10 @@ impl Reload {
             let tokens = config.admin.tokens(files.admin_tokens.take());
             files.admin_tokens = tokens.map_err(|error| Mistakes::one(format!("{error:#}")))?;
         }
-        Ok((config, raw, files))
+        Ok((config, raw, files, contents))
     }
 
-    fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files) -> Report {
+    fn put_into_force(&mut self, config: &Config, raw: Raw, files: Files, contents: Contents) -> Report {
         for (listener, tls) in config.listeners.iter().zip(&files.tls) {
             let is_it = |open: &&mut Listener| open.name == listener.name && open.address == listener.address;
             // What is said of another place is not for the one where it listens until the next start.
@@ -184,7 +189,7 @@ impl Reload {
         {
             tracing::error!(error = format!("{error:#}"), "the log");
         }
-        let changed = raw.changes_since(&self.last);
+        let changed = self.changes(&raw, &contents);
         tracing::info!(
             changed = list(&changed),
             "reloaded: configuration, certificates, passwords and access lists"
@@ -197,8 +202,21 @@ impl Reload {
         if !waiting.is_empty() {
             tracing::warn!(keys = list(&waiting), "a restart is needed for what has changed of these keys");
         }
-        self.last = raw;
+        (self.last, self.contents) = (raw, contents);
         Report { changed, waiting }
+    }
+
+    /// Which keys hold something else than what was read last, or name a file that does.
+    fn changes(&self, now: &Raw, contents: &Contents) -> Vec<Changed> {
+        let mut all = now.changes_since(&self.last);
+        let is_known = |key: &str| all.iter().any(|changed| changed.key == key);
+        let inside: Vec<String> = contents
+            .changes_since(&self.contents)
+            .filter(|key| !is_known(key))
+            .map(|key| format!("{key} (its content)"))
+            .collect();
+        all.extend(inside.into_iter().map(|key| Changed { key, change: Change::Reload }));
+        all
     }
 
     /// A listener keeps the sessions that its clients may resume, and takes what was read now.

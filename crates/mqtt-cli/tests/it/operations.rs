@@ -108,6 +108,28 @@ fn the_configuration_is_shown_without_a_secret_and_reloaded() {
     assert_eq!(world.json(&["config"])["limits"]["max_inflight"], 9);
 }
 
+/// Whoever took a user away, and was told that nothing has changed, would look for what went wrong.
+#[test]
+fn a_reload_names_the_key_whose_file_holds_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, rights) = (folder.path().join("users"), folder.path().join("rights"));
+    for user in ["ann", "bob"] {
+        Gmqtt::start_with_input(&["passwd", "--stdin", path(&users), user], b"x").ended().output();
+    }
+    fs::write(&rights, "topic a\n").unwrap();
+    let text = "[access]\npassword_file = \"users\"\nacl_file = \"rights\"\n";
+    let world = World::start_in(folder, text, "http");
+    let reload = || world.admin(&["reload"]).output().join("\n");
+    assert_eq!(reload(), "reloaded; changed: nothing");
+    Gmqtt::start(&["passwd", path(&users), "bob", "--delete"]).ended().output();
+    // What was not reloaded is not in force, and is a change still.
+    fs::write(&rights, "topik a\n").unwrap();
+    world.admin(&["reload"]).complaint(1);
+    fs::write(&rights, "topic a\n").unwrap();
+    assert_eq!(reload(), "reloaded; changed: access.password_file (its content)");
+    assert_eq!(reload(), "reloaded; changed: nothing");
+}
+
 #[test]
 fn the_log_says_more_and_less_at_once_and_a_reload_leaves_it_alone() {
     let world = World::start("");
