@@ -18,7 +18,7 @@ use super::{
     mistake::{Mistakes, Origin},
     resolved::{Config, Storage},
     source::{Reader, Sources, Table},
-    value::{Finite, KeepAlive, PacketSize, Protocol, UnixMode},
+    value::{Deadline, Finite, KeepAlive, PacketSize, Protocol, UnixMode, WebOrigin, WebPath},
 };
 use crate::{
     logging::{Directives, LogFormat},
@@ -61,7 +61,7 @@ section! {
         /// Connections of this listener at a time, within [limits] max_connections. In place of max_connections_per_listener there.
         max_connections: Option<usize> = None, Reload;
         /// In place of the one in [limits], as the following.
-        connect_timeout: Option<Finite> = None, Reload;
+        connect_timeout: Option<Deadline> = None, Reload;
         /// In place of the one in [limits].
         max_connect_packet_size: Option<PacketSize> = None, Reload;
         /// In place of the one in [limits].
@@ -94,9 +94,9 @@ section! {
     /// What a listener whose protocol is ws or wss grants.
     WebSocketKeys at "listener.websocket" {
         /// The paths that are served; another one is answered with 404.
-        paths: Vec<String> = vec!["/mqtt".into(), "/".into()], Reload;
+        paths: Vec<WebPath> = vec![WebPath("/mqtt".into()), WebPath("/".into())], Reload;
         /// The web pages that may connect, as browsers spell them: "https://example.org". Empty is all of them.
-        origins: Vec<String> = Vec::new(), Reload;
+        origins: Vec<WebOrigin> = Vec::new(), Reload;
         /// The proxies whose X-Forwarded-For is believed, as in proxy_protocol_from.
         forwarded_for_from: TrustedSources = TrustedSources::default(), Reload;
     }

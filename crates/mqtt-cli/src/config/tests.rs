@@ -377,6 +377,49 @@ fn who_is_named_has_to_be_there_to_be_asked() {
     one_mistake(two, 2, "needs `connect_url`");
 }
 
+/// With each of these nobody could connect.
+#[test]
+fn what_leaves_no_time_to_connect_is_refused() {
+    for (text, line) in [
+        ("[limits]\nhook_timeout = \"0s\"", 2),
+        ("[limits]\nconnect_timeout = \"0s\"", 2),
+        ("[[listener]]\naddress = \"[::1]:1\"\nconnect_timeout = \"0s\"", 3),
+        ("[access.http]\nconnect_url = \"http://x\"\ntimeout = \"0s\"", 3),
+    ] {
+        one_mistake(text, line, "a time of nothing at all");
+    }
+}
+
+#[test]
+fn what_no_browser_sends_is_refused() {
+    let with = |line: &str| {
+        let listener = "[[listener]]\naddress = \"localhost:1\"\nprotocol = \"ws\"\n[listener.websocket]";
+        format!("{listener}\n{line}\n")
+    };
+    one_mistake(&with("paths = []"), 5, "nobody could connect");
+    for path in ["mqtt", "", "/mqtt?a", "/a b", "/ä"] {
+        one_mistake(&with(&format!("paths = [\"/mqtt\", \"{path}\"]")), 5, "a path begins with `/`");
+    }
+    for origin in [
+        "example.org",
+        "https://x.org/",
+        "https://x.org/a",
+        "https://x.org:443",
+        "HTTP://x.org:80",
+        "https://a@x.org",
+        "https://x.org,https://y.org b",
+        "wss://x.org",
+        "*",
+        "",
+    ] {
+        one_mistake(&with(&format!("origins = [\"{origin}\"]")), 5, "as browsers do it");
+    }
+    // The case does not matter where they are compared; not all pages are from the web.
+    for origin in ["https://x.org", "HTTPS://X.org", "http://[::1]:8080", "null", "app://a-b.c", "file://"] {
+        config(&with(&format!("origins = [\"{origin}\"]")));
+    }
+}
+
 #[test]
 fn behind_proxies_a_loopback_address_is_open_to_others() {
     let at = |more: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{more}");

@@ -185,6 +185,7 @@ scalar!(String, Kind::Text, |text| Ok(text.to_owned()), |value| value.clone().in
 scalar!(Size, Kind::Size, size, |value| value.to_string().into());
 scalar!(Span, Kind::Time, span, |value| value.to_string().into());
 scalar!(Finite, Kind::Time, finite, |value| Span(Some(value.0)).to_string().into());
+scalar!(Deadline, Kind::Time, deadline, |value| Span(Some(value.0)).to_string().into());
 scalar!(Interval, Kind::Time, interval, |value| Span(value.0).to_string().into());
 scalar!(KeepAlive, Kind::Time, keep_alive, |value| value.to_string().into());
 scalar!(PacketSize, Kind::Size, packet_size, |value| Size(value.0).to_string().into());
@@ -196,6 +197,8 @@ scalar!(PrefixLen, Kind::Number, prefix_len, |value| i64::from(value.0).into());
 scalar!(AdminAddress, Kind::Text, address, |value| value.to_string().into());
 scalar!(Directives, Kind::Text, str::parse, |value| value.to_string().into());
 scalar!(Network, Kind::Text, network, |value| value.to_string().into());
+scalar!(WebPath, Kind::Text, web_path, |value| value.0.clone().into());
+scalar!(WebOrigin, Kind::Text, web_origin, |value| value.0.clone().into());
 scalar!(ServerUrl, Kind::Text, server_url, |value| value.0.clone().into());
 
 /// A relative path in a file starts from where that file is, so that they can be moved together.
@@ -233,6 +236,10 @@ impl Value for TrustedSources {
 /// A time that has an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Finite(pub(crate) Duration);
+
+/// A time in which something can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(pub(crate) Duration);
 
 /// How often something is done; never is possible, all the time is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +285,14 @@ pub(crate) struct TokenKind(pub(crate) &'static str);
 /// A web server that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl(pub(crate) String);
+
+/// The path of a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WebPath(pub(crate) String);
+
+/// Where a page in a browser is from, as the browser says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WebOrigin(pub(crate) String);
 
 /// The permissions of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,6 +346,13 @@ fn finite(text: &str) -> Result<Finite, String> {
     }
 }
 
+fn deadline(text: &str) -> Result<Deadline, String> {
+    match finite(text)? {
+        Finite(Duration::ZERO) => Err("is a time of nothing at all, in which nobody could connect".into()),
+        Finite(time) => Ok(Deadline(time)),
+    }
+}
+
 fn interval(text: &str) -> Result<Interval, String> {
     match span(text)? {
         Span(Some(Duration::ZERO)) => Err("is a time of nothing at all: say never, or a time".into()),
@@ -370,6 +392,41 @@ fn network(text: &str) -> Result<Network, String> {
 
 fn server_url(text: &str) -> Result<ServerUrl, String> {
     Http::check_url(text).map(|()| ServerUrl(text.to_owned())).map_err(|wrong| format!("is {wrong}"))
+}
+
+fn web_path(text: &str) -> Result<WebPath, String> {
+    let is_path = text.starts_with('/') && is_part_of_url(text, b"?#");
+    if is_path {
+        Ok(WebPath(text.to_owned()))
+    } else {
+        Err(format!(
+            "names `{text}`, and a path begins with `/`, is spelled as in a URL, and ends before `?`"
+        ))
+    }
+}
+
+fn web_origin(text: &str) -> Result<WebOrigin, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let can_be_sent = match scheme.to_ascii_lowercase().as_str() {
+        "" => text == "null",
+        // What opens the connection, and not where the page is from.
+        "ws" | "wss" => false,
+        "http" => !rest.ends_with(":80"),
+        "https" => !rest.ends_with(":443"),
+        _ => true,
+    };
+    if can_be_sent && is_part_of_url(rest, b"/?#@") {
+        Ok(WebOrigin(text.to_owned()))
+    } else {
+        Err(format!(
+            "names `{text}`, and a page has to be named as browsers do it: https://example.org, without a path, and \
+             with a port only if it is another than the usual one"
+        ))
+    }
+}
+
+fn is_part_of_url(text: &str, ends: &[u8]) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !ends.contains(&byte))
 }
 
 fn unix_mode(text: &str) -> Result<UnixMode, String> {

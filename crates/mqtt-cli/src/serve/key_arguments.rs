@@ -219,7 +219,7 @@ mod tests {
             ("--max-failures-per-user=4", "failures_per_user: 4"),
             ("--max-failures-remembered=5", "most_remembered: 5"),
             ("--token-leeway=6s", "leeway: 6s"),
-            ("--http-timeout=1s", "timeout: Setting { value: Finite(1s)"),
+            ("--http-timeout=1s", "timeout: Setting { value: Deadline(1s)"),
             ("--http-max-concurrent=8", "max_concurrent: Setting { value: 8"),
             ("--http-cache-ttl=9s", "cache_ttl: Setting { value: Finite(9s)"),
             ("--http-cache-entries=10", "cache_entries: Setting { value: 10"),

@@ -9,7 +9,7 @@ use mqtt_access::{HttpOptions, ThrottleLimits, TokenOptions};
 
 use crate::config::{
     key::section,
-    value::{Authority, Finite, Interval, Provider, ServerUrl, TokenKind},
+    value::{Authority, Deadline, Finite, Interval, Provider, ServerUrl, TokenKind},
 };
 
 section! {
@@ -74,7 +74,7 @@ section! {
         /// Whom to ask what a client may do.
         acl_url: Option<ServerUrl> = None, Reload;
         /// How long an answer may take, the wait for a turn included. Less than [limits] hook_timeout.
-        timeout: Finite = Finite(http().timeout), Reload;
+        timeout: Deadline = Deadline(http().timeout), Reload;
         /// Questions at a time, to each of the two; 64 wait for each, and further ones are not asked.
         max_concurrent: NonZeroUsize = http().max_concurrent, Reload;
         /// How long an answer is remembered; "0s" is not at all.

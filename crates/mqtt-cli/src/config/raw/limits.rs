@@ -10,7 +10,7 @@ use mqtt_broker::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, Shar
 use crate::{
     config::{
         key::section,
-        value::{ByteRate, Finite, Interval, KeepAlive, NotEmpty, PacketSize, PrefixLen},
+        value::{ByteRate, Deadline, Finite, Interval, KeepAlive, NotEmpty, PacketSize, PrefixLen},
     },
     quantity::{Size, Span},
 };
@@ -41,7 +41,7 @@ section! {
         /// How long a client identifier that flaps is banned.
         flapping_ban: Finite = Finite(limits().flapping_ban), Restart;
         /// Time from a connection's beginning to its whole CONNECT.
-        connect_timeout: Finite = Finite(limits().connect_timeout), Reload;
+        connect_timeout: Deadline = Deadline(limits().connect_timeout), Reload;
         /// Largest packet before the CONNECT is accepted, fixed header included. Never more than max_packet_size.
         max_connect_packet_size: PacketSize = PacketSize(limits().max_connect_packet_size), Reload;
         /// Largest packet, fixed header included; what sends a larger one is disconnected.
@@ -120,7 +120,7 @@ section! {
         /// How often the topics below $SYS are published, a second at least, or never.
         sys_interval: Span = Span(Some(Duration::from_secs(10))), Restart;
         /// How long a decision that is asked of others may take: of a password's check, say.
-        hook_timeout: Finite = Finite(limits().hook_timeout), Reload;
+        hook_timeout: Deadline = Deadline(limits().hook_timeout), Reload;
     }
 }
 

@@ -88,7 +88,7 @@ fn resolve_one(raw: &RawListener, access: ListenerAccess, mistakes: &mut Mistake
         unix_mode: keys.unix_mode.value.0,
         protocol,
         tls,
-        websocket: protocol.is_websocket().then(|| websocket(raw)),
+        websocket: protocol.is_websocket().then(|| websocket(raw, mistakes)),
         websocket_path: protocol.is_websocket().then(|| websocket_path(raw)),
         limits: limits(raw),
         proxy_protocol_from: keys.proxy_protocol_from.value.clone(),
@@ -132,17 +132,22 @@ fn complain_of_open_door(raw: &RawListener, address: &ListenAddress, mistakes: &
     mistakes.add(origin, what);
 }
 
-fn websocket(raw: &RawListener) -> WebSocketOptions {
+fn websocket(raw: &RawListener, mistakes: &mut Mistakes) -> WebSocketOptions {
     let Some(keys) = &raw.websocket else { return WebSocketOptions::default() };
+    if keys.paths.value.is_empty() {
+        mistakes
+            .add(&keys.paths.origin, "nobody could connect: `paths` needs one at least, such as \"/mqtt\"");
+    }
     let options = WebSocketOptions::default()
-        .paths(keys.paths.value.clone())
+        .paths(keys.paths.value.iter().map(|path| path.0.as_str()))
         .forwarded_for(keys.forwarded_for_from.value.clone());
-    if keys.origins.value.is_empty() { options } else { options.origins(keys.origins.value.clone()) }
+    let origins = keys.origins.value.iter().map(|origin| origin.0.as_str());
+    if origins.len() == 0 { options } else { options.origins(origins) }
 }
 
 fn websocket_path(raw: &RawListener) -> String {
     let keys = raw.websocket.clone().unwrap_or_default();
-    keys.paths.value.into_iter().next().unwrap_or_else(|| "/".to_owned())
+    keys.paths.value.into_iter().next().map_or_else(|| "/".to_owned(), |path| path.0)
 }
 
 fn tls(raw: &RawListener, mistakes: &mut Mistakes) -> Option<TlsOptions> {
