@@ -37,6 +37,11 @@ pub struct LineError {
     pub what: String,
 }
 
+/// Editors on Windows begin a file with it. It is no part of the first line.
+pub(crate) fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 impl FileError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -8,7 +8,7 @@ use super::{
     Acl, Section, Sections,
     rule::{Rights, Rule},
 };
-use crate::file_error::LineError;
+use crate::file_error::{LineError, without_byte_order_mark};
 
 /// Which section the lines that follow belong to.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ struct Parser {
 pub(super) fn file(text: &str) -> Result<Acl, Vec<LineError>> {
     let mut parser = Parser::default();
     let mut place = Place::Anonymous;
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in without_byte_order_mark(text).lines().enumerate() {
         let (number, line) = (index + 1, line.trim());
         if !line.is_empty()
             && !line.starts_with('#')

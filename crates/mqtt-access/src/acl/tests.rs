@@ -258,3 +258,9 @@ mod fuzz {
         }
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let acl = Acl::parse("\u{feff}topic a\n").unwrap();
+    assert_eq!(decided(&acl, anonymous("c"), publish("a")), (true, 1));
+}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{PasswordFile, check_user_name, hash::PasswordHash, is_comment};
-use crate::file_error::FileError;
+use crate::file_error::{FileError, without_byte_order_mark};
 
 /// What to do with a user.
 #[derive(Clone, Copy)]
@@ -88,7 +88,7 @@ fn changed(old: &str, user_name: &str, new: Option<&str>) -> String {
         |line: &str| !is_comment(line) && line.split_once(':').is_some_and(|(name, _)| name == user_name);
     let mut lines: Vec<&str> = Vec::new();
     let mut unplaced = new;
-    for line in old.lines() {
+    for line in without_byte_order_mark(old).lines() {
         if is_his(line) { lines.extend(unplaced.take()) } else { lines.push(line) }
     }
     lines.extend(unplaced);
@@ -223,6 +223,21 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["users"]);
+    }
+
+    /// As editors on Windows put it at the beginning. It was a part of the first user's name.
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        set(&path, "anna", "one");
+        fs::write(&path, format!("\u{feff}{}", fs::read_to_string(&path).unwrap())).unwrap();
+        assert_eq!(PasswordFile::load(&path).unwrap().verify("anna", b"one"), Some(true));
+        set(&path, "anna", "two");
+        let file = PasswordFile::load(&path).unwrap();
+        assert_eq!((file.len(), file.verify("anna", b"two")), (1, Some(true)));
+        let in_the_middle = fs::read_to_string(&path).unwrap().replace("anna", "\u{feff}anna");
+        assert!(PasswordFile::parse(&format!("# users\n{in_the_middle}")).unwrap().contains("\u{feff}anna"));
     }
 
     #[cfg(unix)]

@@ -11,7 +11,7 @@ pub use self::{
     check::{PasswordChecks, Passwords},
     edit::{Edit, EditError, edit},
 };
-use crate::file_error::{FileError, LineError};
+use crate::file_error::{FileError, LineError, without_byte_order_mark};
 
 /// The longest user name that MQTT can spell, in bytes.
 const LONGEST_USER_NAME: usize = 65_535;
@@ -35,7 +35,7 @@ impl PasswordFile {
     /// Reads the text of a file.
     pub fn parse(text: &str) -> Result<Self, Vec<LineError>> {
         let (mut users, mut errors, mut decoy) = (HashMap::new(), Vec::new(), None);
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in without_byte_order_mark(text).lines().enumerate() {
             if is_comment(line) {
                 continue;
             }
