@@ -41,6 +41,7 @@ pub(super) struct Target {
 
 /// A ban to make.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewBan {
     /// An address, or a network: `192.0.2.0/24`. Exactly one of this and the next two.
     network: Option<String>,
@@ -49,7 +50,7 @@ pub(super) struct NewBan {
     /// Why, for whoever reads the list.
     #[serde(default)]
     reason: String,
-    /// How long; unless given, for ever.
+    /// How long, 1 at least; unless given, for ever.
     seconds: Option<u64>,
 }
 
@@ -102,6 +103,12 @@ pub(super) async fn ban(
     Body(wanted): Body<NewBan>,
 ) -> Result<StatusCode> {
     let NewBan { network, client_id, username, reason, seconds } = wanted;
+    if client_id.as_deref() == Some("") {
+        return Err(Problem::bad_request("`client_id` is empty: no client has such a one"));
+    }
+    if seconds == Some(0) {
+        return Err(Problem::bad_request("`seconds` must be 1 or more"));
+    }
     let target = Target { network, client_id, username }.resolve()?;
     noted.say(format!("ban {target}"));
     let ban = move |admin: &Admin| {

@@ -18,6 +18,7 @@ use crate::{
 
 /// A message to publish.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Publish {
     /// A topic name.
     topic: String,

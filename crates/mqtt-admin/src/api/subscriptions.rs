@@ -77,6 +77,7 @@ pub(super) async fn of_client(
 
 /// A subscription to make.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Subscribe {
     #[serde(default)]
     qos: u8,
@@ -89,6 +90,7 @@ pub(super) struct Subscribe {
 
 /// A subscription to remove.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Unsubscribe {
     /// The filter.
     topic: String,

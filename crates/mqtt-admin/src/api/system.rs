@@ -95,6 +95,7 @@ pub(super) async fn reload(State(admin): State<Admin>) -> Result<Json<Report>> {
 
 /// What is logged.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogLevel {
     /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or a level for a part: `info,mqtt_broker=debug`.
     level: String,
@@ -128,6 +129,7 @@ pub(super) async fn set_log_level(
 
 /// Where to put a backup.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Backup {
     /// The name of a new directory: letters, digits, `-` and `_`.
     name: String,

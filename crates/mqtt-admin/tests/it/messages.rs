@@ -89,6 +89,8 @@ async fn what_cannot_be_published_is_refused() {
     ] {
         assert!(http.post("/api/v1/publish", &wrong).await.problem(400).contains(what), "{what}");
     }
+    let mistyped = json!({"topic": "a", "retained": true});
+    assert!(http.post("/api/v1/publish", &mistyped).await.problem(422).contains("`retained`"));
     let half = json!([{"topic": "a", "retain": true, "payload": "x"}, {"topic": "+"}]);
     http.post("/api/v1/publish/batch", &half).await.problem(400);
     assert_eq!(world.broker.snapshot().retained_messages, 0);

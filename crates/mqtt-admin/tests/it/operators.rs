@@ -142,6 +142,24 @@ async fn who_is_banned_is_gone_until_he_is_forgiven() {
     assert_eq!(http.post("/api/v1/bans", &json!({"network": "192.0.2.0/24"})).await.status, 204);
 }
 
+/// A mistyped field was dropped, and the ban was one for ever.
+#[tokio::test]
+async fn a_ban_that_cannot_be_meant_is_refused() {
+    let world = World::start().await;
+    let http = world.http();
+    for (wrong, status, what) in [
+        (json!({"client_id": "a", "second": 60}), 422, "`second`"),
+        (json!({"client_id": "a", "seconds": 0}), 400, "`seconds`"),
+        (json!({"client_id": ""}), 400, "`client_id`"),
+    ] {
+        let problem = http.post("/api/v1/bans", &wrong).await.problem(status);
+        assert!(problem.contains(what), "{problem}");
+    }
+    assert_eq!(http.get("/api/v1/bans").await.json(), json!([]));
+    // A client may say that this is its user.
+    assert_eq!(http.post("/api/v1/bans", &json!({"username": ""})).await.status, 204);
+}
+
 #[tokio::test]
 async fn what_happened_to_a_client_can_be_read() {
     let events = ClientEvents::default();

@@ -1,6 +1,6 @@
 //! Reading a configuration: what is taken from where, and what is said of mistakes.
 
-use mqtt_broker::ClientCertificates;
+use mqtt_broker::{BanTarget, ClientCertificates};
 
 use super::*;
 
@@ -388,6 +388,13 @@ fn what_leaves_no_time_to_connect_is_refused() {
     ] {
         one_mistake(text, line, "a time of nothing at all");
     }
+}
+
+/// A client may give an empty user name; its identifier is one that the broker makes where it gives none.
+#[test]
+fn an_empty_name_is_that_of_a_user_and_of_no_client() {
+    one_mistake("[bans]\nclient_ids = [\"\"]", 2, "a name that no client can have");
+    assert_eq!(config("[bans]\nusers = [\"\"]").bans, [BanTarget::User("".into())]);
 }
 
 #[test]

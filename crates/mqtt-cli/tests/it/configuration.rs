@@ -92,9 +92,10 @@ fn who_is_banned_in_the_file_is_let_in_again_once_it_says_so() {
 
 #[test]
 fn bans_that_cannot_be_are_found() {
-    let file = File::new(
-        "[limits]\nmax_bans = 1\n[bans]\nnetworks = [\"192.0.2.0/33\"]\nclient_ids = [\"a\", \"b\"]\nusers = [\"\"]\n",
-    );
+    let too_long = "x".repeat(65_536);
+    let file = File::new(&format!(
+        "[limits]\nmax_bans = 1\n[bans]\nnetworks = [\"192.0.2.0/33\"]\nclient_ids = [\"a\", \"b\"]\nusers = [\"{too_long}\"]\n",
+    ));
     let ended = check(&[&file.path()]);
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(2), 3), "{ended:?}");
     let found = [

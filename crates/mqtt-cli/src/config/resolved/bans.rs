@@ -7,6 +7,9 @@ use crate::config::{key::Setting, mistake::Mistakes, raw::BanKeys};
 pub(super) fn resolve(keys: &BanKeys, max_bans: usize, mistakes: &mut Mistakes) -> Vec<BanTarget> {
     let networks = keys.networks.value.iter().copied().map(BanTarget::Network);
     let client_ids = names(&keys.client_ids, mistakes);
+    if client_ids.iter().any(String::is_empty) {
+        mistakes.add(&keys.client_ids.origin, "bans a name that no client can have: it is empty");
+    }
     let client_ids = client_ids.iter().map(|name| BanTarget::ClientId(name.as_str().into()));
     let users = names(&keys.users, mistakes).iter().map(|name| BanTarget::User(name.as_str().into()));
     let mut targets: Vec<BanTarget> = networks.chain(client_ids).chain(users).collect();
@@ -27,13 +30,10 @@ pub(super) fn resolve(keys: &BanKeys, max_bans: usize, mistakes: &mut Mistakes) 
     targets
 }
 
-/// Names that a client can have.
+/// As MQTT can spell them.
 fn names<'a>(list: &'a Setting<Vec<String>>, mistakes: &mut Mistakes) -> &'a [String] {
-    if list.value.iter().any(|name| name.is_empty() || name.len() > usize::from(u16::MAX)) {
-        mistakes.add(
-            &list.origin,
-            "bans a name that no client can have: it is empty, or of more than 65535 bytes",
-        );
+    if list.value.iter().any(|name| name.len() > usize::from(u16::MAX)) {
+        mistakes.add(&list.origin, "bans a name that no client can have: it is of more than 65535 bytes");
     }
     &list.value
 }
