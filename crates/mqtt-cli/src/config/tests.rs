@@ -428,6 +428,18 @@ fn what_no_browser_sends_is_refused() {
 }
 
 #[test]
+fn revocation_lists_need_somebody_whose_certificate_is_asked_for() {
+    let tls = |more: &str| {
+        let keys = "[listener.tls]\ncertificate = \"a\"\nprivate_key = \"b\"\nrevocation_lists = [\"r\"]";
+        format!("[[listener]]\naddress = \"localhost:1\"\nprotocol = \"tls\"\n{keys}\n{more}\n")
+    };
+    let authorities = "client_authorities = [\"c\"]";
+    one_mistake(&tls(""), 7, "`revocation_lists`");
+    one_mistake(&tls(&format!("{authorities}\nclient_certificates = \"none\"")), 7, "`revocation_lists`");
+    config(&tls(authorities));
+}
+
+#[test]
 fn behind_proxies_a_loopback_address_is_open_to_others() {
     let at = |more: &str| format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{more}");
     let proxy = at("proxy_protocol_from = [\"127.0.0.1\", \"unix\"]\n");

@@ -34,7 +34,7 @@ pub(super) struct Line {
     file: usize,
     place: String,
     option: String,
-    value: String,
+    pub(super) value: String,
 }
 
 impl Lines {
@@ -242,7 +242,7 @@ impl Reader {
             "certfile" => self.listener(line).tls.set("certificate", value),
             "keyfile" => self.listener(line).tls.set("private_key", value),
             "cafile" => self.listener(line).authorities = Some(value.to_owned()),
-            "crlfile" => self.listener(line).tls.set("revocation_lists", vec![value.to_owned()]),
+            "crlfile" => self.listener(line).revocations = Some(line.clone()),
             "max_connections" => match value.parse::<i64>() {
                 Ok(-1) => {}
                 Ok(most) if most >= 0 => self.listener(line).keys.set("max_connections", most),
@@ -417,7 +417,12 @@ impl Reader {
     }
 
     fn note_certificates(&mut self, listener: &Listener) {
-        let Some(line) = &listener.asks_for_certificates else { return };
+        let Some(line) = &listener.asks_for_certificates else {
+            if let Some(line) = &listener.revocations {
+                self.note(line, "no client is asked for a certificate: there is nothing to revoke");
+            }
+            return;
+        };
         if listener.authorities.is_none() {
             self.note(line, "name the files of the authorities: client_authorities");
         }

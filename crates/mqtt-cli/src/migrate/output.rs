@@ -30,6 +30,8 @@ pub(super) struct Listener {
     pub(super) speaks_websocket: bool,
     /// Used only where clients show certificates.
     pub(super) authorities: Option<String>,
+    /// Likewise: the line that names the file.
+    pub(super) revocations: Option<Line>,
     /// The line that says so.
     pub(super) asks_for_certificates: Option<Line>,
     pub(super) origins: Vec<String>,
@@ -65,6 +67,9 @@ impl Listener {
             // Without authorities it is a mistake, and not an open door.
             self.tls.set("client_certificates", "required");
             self.tls.set("client_authorities", self.authorities.iter().cloned().collect::<Vec<_>>());
+            if let Some(line) = &self.revocations {
+                self.tls.set("revocation_lists", vec![line.value.clone()]);
+            }
         }
         if !self.origins.is_empty() {
             self.websocket.set("origins", self.origins.clone());

@@ -264,6 +264,19 @@ fn of_two_bounds_of_a_packet_the_smaller_is_in_force() {
     assert_eq!(size("message_size_limit 0\nmax_packet_size 300"), 300);
 }
 
+/// Without certificates of clients there is nothing to revoke.
+#[test]
+fn revocation_lists_are_for_those_who_are_asked_for_certificates() {
+    let tls = "certfile /a.pem\nkeyfile /b.pem\ncafile /c.pem\ncrlfile /d.pem\n";
+    let (config, notes) = migrated(tls);
+    assert!(config.listeners[0].tls.as_ref().unwrap().revocation_lists.is_empty());
+    assert!(notes.len() == 1 && notes[0].starts_with("mosquitto.conf:4: crlfile: "), "{notes:#?}");
+    let (config, notes) =
+        migrated(&format!("{tls}require_certificate true\nuse_identity_as_username true\n"));
+    assert_eq!(config.listeners[0].tls.as_ref().unwrap().revocation_lists, [PathBuf::from("/d.pem")]);
+    assert_eq!(notes, [""; 0]);
+}
+
 /// All that mosquitto.conf(5) has: each line changes something, or is named. Where it does neither, gmqtt does so anyway.
 #[test]
 fn no_line_is_lost() {

@@ -187,6 +187,11 @@ fn client_certificates(keys: &TlsKeys, mistakes: &mut Mistakes) -> ClientCertifi
         let what = "`client_certificates` needs `client_authorities`: who signs them?";
         mistakes.add(&keys.client_certificates.origin, what);
     }
+    if wanted == ClientCertificates::None && !keys.revocation_lists.value.is_empty() {
+        let what = "`revocation_lists` would not even be read: no client is asked for a certificate; add \
+                    `client_authorities`";
+        mistakes.add(&keys.revocation_lists.origin, what);
+    }
     wanted
 }
 
