@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use mqtt_broker::{Ban, BanOrigin, BanTarget, Broker};
+use mqtt_broker::{Ban, BanError, BanOrigin, BanTarget, Broker};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -29,8 +29,7 @@ impl BanFile {
     pub(super) fn in_force(broker: &Broker, data_dir: Option<&Path>) -> anyhow::Result<Option<Self>> {
         let Some(path) = data_dir.map(|directory| directory.join(NAME)) else { return Ok(None) };
         match fs::read_to_string(&path) {
-            Ok(text) => ban_all(broker, &text)
-                .with_context(|| format!("{}: mend it, or delete it to end all bans", path.display()))?,
+            Ok(text) => ban_all(broker, &path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -93,19 +92,38 @@ fn spelled(ban: &Ban, now: Duration) -> Option<Value> {
     Some(json!({kind: name, "reason": &*ban.reason, "until": until}))
 }
 
-fn ban_all(broker: &Broker, text: &str) -> anyhow::Result<()> {
+fn ban_all(broker: &Broker, path: &Path, text: &str) -> anyhow::Result<()> {
+    let wrong = || format!("{}: mend it, or delete it to end all bans", path.display());
+    let bans = read(text).with_context(wrong)?;
+    let count = bans.len();
+    for (target, reason, left) in bans {
+        broker.ban(target.clone(), &reason, left).map_err(|error| match error {
+            // The file is good, and those in it are to stay banned.
+            BanError::ListFull => anyhow::anyhow!(
+                "{}: there are {count} bans, and room for {} in all: raise [limits] max_bans",
+                path.display(),
+                broker.limits().max_bans
+            ),
+            error => anyhow::Error::new(error).context(format!("a ban of {target}")).context(wrong()),
+        })?;
+    }
+    Ok(())
+}
+
+/// Whom, why and for how long, but for what is over.
+fn read(text: &str) -> anyhow::Result<Vec<(BanTarget, String, Option<Duration>)>> {
     let file: Value = serde_json::from_str(text)?;
     let now = unix_now();
+    let mut bans = Vec::new();
     for ban in file.get("bans").and_then(Value::as_array).context("there is no list `bans` in it")? {
         let reason = ban.get("reason").and_then(Value::as_str).unwrap_or_default();
         let until = ban.get("until").and_then(Value::as_u64).map(Duration::from_secs);
         let left = until.map(|until| until.saturating_sub(now));
-        if left.is_some_and(|left| left.is_zero()) {
-            continue;
+        if !left.is_some_and(|left| left.is_zero()) {
+            bans.push((target_of(ban)?, reason.to_owned(), left));
         }
-        broker.ban(target_of(ban)?, reason, left).with_context(|| format!("{ban}"))?;
     }
-    Ok(())
+    Ok(bans)
 }
 
 fn target_of(ban: &Value) -> anyhow::Result<BanTarget> {
@@ -163,6 +181,21 @@ mod tests {
         let after = Broker::builder().build();
         BanFile::in_force(&after, Some(directory.path())).unwrap();
         assert_eq!((broker.bans().len(), after.bans().len()), (1, 0));
+    }
+
+    /// There is nothing to mend in the file, and nobody to forgive.
+    #[test]
+    fn more_bans_than_there_may_be_are_no_mistake_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let bans = r#"{"bans": [{"client_id": "a"}, {"client_id": "b"}, {"client_id": "c", "until": 1}]}"#;
+        fs::write(directory.path().join(NAME), bans).unwrap();
+        let mut limits = mqtt_broker::Limits::default();
+        limits.max_bans = 1;
+        let broker = Broker::builder().limits(limits).build();
+        let error = BanFile::in_force(&broker, Some(directory.path())).err().unwrap();
+        let error = format!("{error:#}");
+        assert!(error.contains("raise [limits] max_bans") && !error.contains("delete"), "{error}");
+        assert!(error.contains("2 bans") && error.contains("bans.json"), "{error}");
     }
 
     #[test]
