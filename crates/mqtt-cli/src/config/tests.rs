@@ -1,5 +1,7 @@
 //! Reading a configuration: what is taken from where, and what is said of mistakes.
 
+use std::time::Duration;
+
 use mqtt_broker::{BanTarget, ClientCertificates};
 
 use super::*;
@@ -388,6 +390,16 @@ fn what_leaves_no_time_to_connect_is_refused() {
     ] {
         one_mistake(text, line, "a time of nothing at all");
     }
+}
+
+/// Those who come from mosquitto write 0 for never, and got the most that there is.
+#[test]
+fn the_broker_s_own_topics_are_published_each_second_at_most() {
+    for time in ["0s", "999ms"] {
+        one_mistake(&format!("[limits]\nsys_interval = \"{time}\""), 2, "say never, or a second or more");
+    }
+    let interval = |time: &str| config(&format!("[limits]\nsys_interval = \"{time}\"")).limits.sys_interval;
+    assert_eq!((interval("1s"), interval("never")), (Some(Duration::from_secs(1)), None));
 }
 
 /// A client may give an empty user name; its identifier is one that the broker makes where it gives none.

@@ -187,6 +187,7 @@ scalar!(Span, Kind::Time, span, |value| value.to_string().into());
 scalar!(Finite, Kind::Time, finite, |value| Span(Some(value.0)).to_string().into());
 scalar!(Deadline, Kind::Time, deadline, |value| Span(Some(value.0)).to_string().into());
 scalar!(Interval, Kind::Time, interval, |value| Span(value.0).to_string().into());
+scalar!(Seldom, Kind::Time, seldom, |value| Span(value.0).to_string().into());
 scalar!(KeepAlive, Kind::Time, keep_alive, |value| value.to_string().into());
 scalar!(PacketSize, Kind::Size, packet_size, |value| Size(value.0).to_string().into());
 scalar!(UnixMode, Kind::Text, unix_mode, |value| format!("{:04o}", value.0).into());
@@ -244,6 +245,10 @@ pub(crate) struct Deadline(pub(crate) Duration);
 /// How often something is done; never is possible, all the time is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interval(pub(crate) Option<Duration>);
+
+/// How often something is done, each second at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seldom(pub(crate) Option<Duration>);
 
 /// The longest keep alive, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +362,15 @@ fn interval(text: &str) -> Result<Interval, String> {
     match span(text)? {
         Span(Some(Duration::ZERO)) => Err("is a time of nothing at all: say never, or a time".into()),
         Span(time) => Ok(Interval(time)),
+    }
+}
+
+fn seldom(text: &str) -> Result<Seldom, String> {
+    match span(text)? {
+        Span(Some(time)) if time < Duration::from_secs(1) => {
+            Err("is less than a second: say never, or a second or more".into())
+        }
+        Span(time) => Ok(Seldom(time)),
     }
 }
 

@@ -10,7 +10,7 @@ use mqtt_broker::{DeliveryMode, Limits, PublishRatePolicy, QueueFullPolicy, Shar
 use crate::{
     config::{
         key::section,
-        value::{ByteRate, Deadline, Finite, Interval, KeepAlive, NotEmpty, PacketSize, PrefixLen},
+        value::{ByteRate, Deadline, Finite, Interval, KeepAlive, NotEmpty, PacketSize, PrefixLen, Seldom},
     },
     quantity::{Size, Span},
 };
@@ -118,7 +118,7 @@ section! {
         /// How long a retained message is kept.
         retained_expiry: Span = Span(limits().retained_expiry), Restart;
         /// How often the topics below $SYS are published, a second at least, or never.
-        sys_interval: Span = Span(Some(Duration::from_secs(10))), Restart;
+        sys_interval: Seldom = Seldom(Some(Duration::from_secs(10))), Restart;
         /// How long a decision that is asked of others may take: of a password's check, say.
         hook_timeout: Deadline = Deadline(limits().hook_timeout), Reload;
     }
