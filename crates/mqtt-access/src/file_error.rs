@@ -1,4 +1,5 @@
-//! [`FileError`]: why a password file or an access list cannot be used, by line, and what to do about it.
+//! [`FileError`]: why a password file or an access list cannot be used, by line, and what to do about it; and the mark that both may
+//! begin with.
 
 use std::{
     fmt, io,
@@ -71,14 +72,8 @@ impl fmt::Display for FileError {
     }
 }
 
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Lines { .. } => None,
-        }
-    }
-}
+/// It has no source: whoever prints a chain of errors would say twice what it says itself.
+impl std::error::Error for FileError {}
 
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

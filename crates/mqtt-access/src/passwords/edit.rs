@@ -187,14 +187,8 @@ impl fmt::Display for EditError {
     }
 }
 
-impl std::error::Error for EditError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+/// As with [`FileError`], it says all itself.
+impl std::error::Error for EditError {}
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,24 @@ fn publish(broker: &Broker, who: &[&str], topic: &str) -> Gmqtt {
 }
 
 #[test]
+fn a_complaint_of_a_file_says_why_once() {
+    let files = Files::new("topik a\n");
+    fs::write(files.path("users"), "anna\n").unwrap();
+    let (users, rights, nowhere) = (files.path("users"), files.path("rights"), files.path("nowhere"));
+    for (arguments, part) in [
+        (&["passwd", "check", &nowhere][..], "os error 2"),
+        (&["passwd", "check", &users], "users:1"),
+        (&["passwd", "--delete", &users, "bob"], "users:1"),
+        (&["passwd", "--delete", &files.path(""), "bob"], "os error 21"),
+        (&["acl", "explain", "--acl-file", &nowhere, "publish", "a"], "os error 2"),
+        (&["acl", "explain", "--acl-file", &rights, "publish", "a"], "rights:1"),
+    ] {
+        let complaint = Gmqtt::start(arguments).ended().complaint(1);
+        assert_eq!(complaint.matches(part).count(), 1, "{complaint}");
+    }
+}
+
+#[test]
 fn clients_need_the_right_password_and_rights() {
     let files = Files::new("user anna\ntopic a/#\nuser berta\ntopic read a/#\n");
     files.set_password("anna", "secret");
