@@ -3,7 +3,7 @@
 //!
 //! A message that was queued, sent and done with before the engine was told leaves nothing behind: what becomes of it goes
 //! into the place of its [`Record::Queued`], and its end empties the place. Empty places go at once where nothing stands before
-//! them, and else when they are more than the others: what is at work is to stay in the processor's cache.
+//! them, and else, unless there are very many, when they are more than the others: what is at work is to stay in the processor's cache.
 
 mod slot;
 
@@ -22,6 +22,8 @@ pub(crate) use self::slot::{Slot, size, unpacked};
 const MOST_RECEIVERS: u64 = 8;
 /// So many empty places may stand between others, however few those are.
 const EMPTY_PLACES: usize = 256;
+/// Among more than so many places gaps are not closed: it would take long while others wait, and so many leave the cache in any case.
+const MOST_CLOSED: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Inbox {
@@ -232,7 +234,8 @@ impl Inbox {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.record.is_none()) {
             self.uncount(&slot);
         }
-        if self.empty > EMPTY_PLACES && self.empty > self.slots.len() / 2 {
+        let enough = EMPTY_PLACES.max(self.slots.len() / 2);
+        if self.empty > enough && self.slots.len() <= MOST_CLOSED {
             self.close_gaps();
         }
     }

@@ -51,6 +51,7 @@ pub(super) struct NewBan {
     #[serde(default)]
     reason: String,
     /// How long, 1 at least; unless given, for ever.
+    #[schema(minimum = 1)]
     seconds: Option<u64>,
 }
 
@@ -103,13 +104,13 @@ pub(super) async fn ban(
     Body(wanted): Body<NewBan>,
 ) -> Result<StatusCode> {
     let NewBan { network, client_id, username, reason, seconds } = wanted;
-    if client_id.as_deref() == Some("") {
-        return Err(Problem::bad_request("`client_id` is empty: no client has such a one"));
-    }
     if seconds == Some(0) {
         return Err(Problem::bad_request("`seconds` must be 1 or more"));
     }
     let target = Target { network, client_id, username }.resolve()?;
+    if matches!(&target, BanTarget::ClientId(client_id) if client_id.is_empty()) {
+        return Err(Problem::bad_request("`client_id` is empty: no client has such a one"));
+    }
     noted.say(format!("ban {target}"));
     let ban = move |admin: &Admin| {
         let time = seconds.map(Duration::from_secs);

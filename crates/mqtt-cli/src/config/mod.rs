@@ -28,7 +28,7 @@ pub(crate) use self::{
     resolved::{Config, Files, Listener, ListenerAccess, Servers, Storage, default_data_dir},
     shown::Changed,
     source::{Argument, File, Sources},
-    value::{Authority, Kind, Protocol, Provider},
+    value::{Authority, Kind, Protocol, Provider, web_origin},
 };
 
 /// Where a packaged broker has its configuration.

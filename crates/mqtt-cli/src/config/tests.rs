@@ -428,6 +428,9 @@ fn what_no_browser_sends_is_refused() {
         "https://a@x.org",
         "https://x.org,https://y.org b",
         "wss://x.org",
+        "https://*.x.org",
+        "https://",
+        "https://x.org:0443",
         "*",
         "",
     ] {

@@ -419,17 +419,17 @@ fn web_path(text: &str) -> Result<WebPath, String> {
     }
 }
 
-fn web_origin(text: &str) -> Result<WebOrigin, String> {
+pub(crate) fn web_origin(text: &str) -> Result<WebOrigin, String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let can_be_sent = match scheme.to_ascii_lowercase().as_str() {
         "" => text == "null",
         // What opens the connection, and not where the page is from.
         "ws" | "wss" => false,
-        "http" => !rest.ends_with(":80"),
-        "https" => !rest.ends_with(":443"),
+        "http" => !rest.is_empty() && !rest.ends_with(":80"),
+        "https" => !rest.is_empty() && !rest.ends_with(":443"),
         _ => true,
     };
-    if can_be_sent && is_part_of_url(rest, b"/?#@") {
+    if can_be_sent && is_part_of_url(rest, b"/?#@*") && !rest.contains(":0") {
         Ok(WebOrigin(text.to_owned()))
     } else {
         Err(format!(

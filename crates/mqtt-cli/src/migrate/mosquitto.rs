@@ -13,6 +13,7 @@ use super::{
     Note,
     output::{Listener, Migrated},
 };
+use crate::config::web_origin;
 
 /// What there is to a CONNECT or PUBLISH beside its payload, at most: mosquitto's limit is of the payload.
 const AROUND_A_PAYLOAD: u64 = 65_535 + 9;
@@ -248,10 +249,18 @@ impl Reader {
                 Ok(most) if most >= 0 => self.listener(line).keys.set("max_connections", most),
                 _ => self.note(line, "no number"),
             },
-            "websockets_origin" => self.listener(line).origins.push(value.to_owned()),
+            "websockets_origin" => self.origin(line, value),
             _ => return false,
         }
         true
+    }
+
+    /// Kept in any case: a listener without any is open to the pages of all.
+    fn origin(&mut self, line: &Line, value: &str) {
+        self.listener(line).origins.push(value.to_owned());
+        if let Err(why) = web_origin(value) {
+            self.note(line, &why);
+        }
     }
 
     /// The one that a line is about.

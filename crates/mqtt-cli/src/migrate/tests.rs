@@ -208,6 +208,15 @@ fn what_is_said_several_times_is_carried_over_as_a_whole() {
     assert_eq!(config.limits.max_inflight_bytes, 5_000);
 }
 
+/// Left out it would let the pages of all in; `gmqtt check-config` refuses it, and the note says where it is from.
+#[test]
+fn an_origin_that_no_browser_sends_is_kept_and_noted() {
+    let migrated = read("listener 9001\nprotocol websockets\nwebsockets_origin https://x.org/\n");
+    assert!(migrated.to_toml().contains("https://x.org/"));
+    let [note] = &migrated.notes[..] else { panic!("{:?}", migrated.notes) };
+    assert!(note.place.ends_with(":3") && note.what.starts_with("websockets_origin"), "{note:?}");
+}
+
 /// There a certificate may be asked for beside a password; here it takes its place.
 #[test]
 fn where_certificates_mean_something_else_it_is_said() {

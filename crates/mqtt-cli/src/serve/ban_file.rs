@@ -100,7 +100,7 @@ fn ban_all(broker: &Broker, path: &Path, text: &str) -> anyhow::Result<()> {
         broker.ban(target.clone(), &reason, left).map_err(|error| match error {
             // The file is good, and those in it are to stay banned.
             BanError::ListFull => anyhow::anyhow!(
-                "{}: there are {count} bans, and room for {} in all: raise [limits] max_bans",
+                "{}: its {count} bans do not all fit beside those of [bans], for there is room for {} in all: raise [limits] max_bans",
                 path.display(),
                 broker.limits().max_bans
             ),

@@ -1,5 +1,5 @@
 //! [`Contents`]: what the files that a configuration names held when they came into force. The configuration itself may be as it
-//! was when a user or a right is gone, and a reload has to tell that too.
+//! was when a user or a right is gone, and a reload has to tell that too. The API's own token, which no key names, is not among them.
 
 use std::{
     collections::BTreeMap,

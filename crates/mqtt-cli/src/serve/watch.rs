@@ -15,8 +15,8 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// A file as it was seen; `None` if it was not there.
 type Seen = Option<Facts>;
 
-/// When it was written, how long it is, which it is, and when its owner or its rights changed.
-type Facts = (Option<SystemTime>, u64, u64, (i64, i64));
+/// When it was written, how long it is, which it is, its rights, and its owner and group.
+type Facts = (Option<SystemTime>, u64, u64, u32, (u32, u32));
 
 /// Files, and how they were when what they hold came into force.
 pub(super) struct Watch {
@@ -71,12 +71,12 @@ fn look(file: &Path) -> Seen {
 fn seen(file: &Metadata) -> Facts {
     use std::os::unix::fs::MetadataExt;
 
-    (file.modified().ok(), file.len(), file.ino(), (file.ctime(), file.ctime_nsec()))
+    (file.modified().ok(), file.len(), file.ino(), file.mode(), (file.uid(), file.gid()))
 }
 
 #[cfg(not(unix))]
 fn seen(file: &Metadata) -> Facts {
-    (file.modified().ok(), file.len(), 0, (0, 0))
+    (file.modified().ok(), file.len(), 0, 0, (0, 0))
 }
 
 #[cfg(test)]

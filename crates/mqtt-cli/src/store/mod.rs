@@ -79,7 +79,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Act::Export { store, output } => export(&store.open()?, output.as_deref()),
         Act::Import { store, input } => import(&store, input.as_deref()),
         Act::Backup { store, to } => {
-            owner::check(&to)?;
+            owner::check_target(&to)?;
             store.open()?.backup(&to, &mut Bar::new("copying").show())?;
             ban_file::copy(&store.dir, &to)
         }

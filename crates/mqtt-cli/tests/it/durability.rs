@@ -171,6 +171,8 @@ fn a_store_can_be_described_checked_copied_and_exported() {
 fn a_store_is_for_its_owner_to_look_at() {
     use std::os::unix::fs::{MetadataExt, chown};
 
+    const NOBODY: Option<u32> = Some(65_534);
+
     fn owners(directory: &Path) -> Vec<(PathBuf, u32)> {
         let entries = fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path());
         let below = entries.flat_map(|path| owners(&path));
@@ -179,34 +181,39 @@ fn a_store_is_for_its_owner_to_look_at() {
     }
 
     let folder = tempfile::tempdir().unwrap();
-    let (original, lines) = (folder.path().join("original"), folder.path().join("lines"));
-    broker_on(&original).process.kill();
-    store(&["export", original.to_str().unwrap(), "-o", lines.to_str().unwrap()]).output();
-    let foreign = if rustix::process::geteuid().is_root() {
-        for (path, _) in owners(&original) {
-            chown(path, Some(65_534), Some(65_534)).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (original, lines, copy, empty) = (path("original"), path("lines"), path("copy"), path("empty"));
+    broker_on(Path::new(&original)).process.kill();
+    store(&["export", &original, "-o", &lines]).output();
+    fs::create_dir(&empty).unwrap();
+    if chown(&original, NOBODY, NOBODY).is_err() {
+        // Nobody may give anything away but root; what is root's is another's then.
+        if fs::metadata("/").unwrap().uid() != rustix::process::geteuid().as_raw() {
+            assert!(store(&["info", "/"]).complaint(1).contains("belongs to user "));
         }
-        original
-    } else {
-        // Root's, as this is not.
-        PathBuf::from("/")
-    };
-    let foreign = foreign.to_str().unwrap();
-    let copy = folder.path().join("copy");
+        return;
+    }
+    store(&["info", &original]).output(); // Its directory alone is another's: the broker that made it was root's.
+    chown(&empty, NOBODY, NOBODY).unwrap();
+    assert!(store(&["backup", &original, &empty]).complaint(1).contains("or make it user 0's"));
+    for (path, _) in owners(Path::new(&original)) {
+        chown(path, NOBODY, NOBODY).unwrap();
+    }
     for arguments in [
-        &["info", foreign][..],
-        &["check", foreign],
-        &["export", foreign],
-        &["backup", foreign, copy.to_str().unwrap()],
-        &["import", foreign, "-i", lines.to_str().unwrap()],
+        &["info", &original][..],
+        &["check", &original],
+        &["export", &original],
+        &["backup", &original, &copy],
+        &["import", &original, "-i", &lines],
     ] {
         let complaint = store(arguments).complaint(1);
-        assert!(complaint.contains("belongs to user ") && complaint.contains("sudo -u '#"), "{complaint}");
+        assert!(
+            complaint.contains("belongs to user 65534") && complaint.contains("sudo -u '#"),
+            "{complaint}"
+        );
     }
-    if foreign != "/" {
-        let owners = owners(Path::new(foreign));
-        assert!(owners.len() > 5 && owners.iter().all(|(_, owner)| *owner == 65_534), "{owners:?}");
-    }
+    let owners = owners(Path::new(&original));
+    assert!(owners.len() > 5 && owners.iter().all(|(_, owner)| Some(*owner) == NOBODY), "{owners:?}");
 }
 
 /// Changes a byte of a row in the engine's journal, and the checksum of the batch that it is in.

@@ -12,7 +12,7 @@ use crate::{inbox::Slot, options::Durability, wal::Medium};
 const TICK: Duration = Duration::from_millis(25);
 /// After so many ticks in which nothing came in, the engine is told of everything.
 const QUIET_TICKS: u32 = 4;
-/// So many places of the inbox, most of them empty, are enough.
+/// So many places of the inbox are enough.
 const MOST_PLACES: usize = 128 * 1024;
 /// So many are taken before others have their turn.
 const PLACES_A_TURN: usize = 1024;
