@@ -121,7 +121,9 @@ pub struct Limits {
     pub max_inflight_bytes: usize,
     /// QoS 2 messages received from a client and not yet released by PUBREL. Default 65,535.
     pub max_unreleased: usize,
-    /// Messages that wait for one client, besides those inflight. Default 2,048.
+    /// Messages that wait for one client, besides those inflight. Retained ones drive nothing out: they come when there is room. A
+    /// [`LocalSubscriber`](crate::LocalSubscriber) gets all of its messages by this way, so it hears nothing if this is 0. Default
+    /// 2,048.
     pub max_queued_messages: usize,
     /// Bytes (topic and payload) that wait for one client. Default 64 MiB.
     pub max_queued_bytes: usize,

@@ -23,7 +23,8 @@ use crate::{
 
 /// Receives what is published to its filters, until it is dropped.
 ///
-/// Bounded like every client: if it falls behind, [`crate::Limits::max_queued_messages`] says what is dropped.
+/// Bounded like every client: if it falls behind, [`crate::Limits::max_queued_messages`] and
+/// [`crate::Limits::max_queued_bytes`] say what is dropped; at most half of each is filled with retained messages.
 pub struct LocalSubscriber {
     core: Arc<Core>,
     attachment: Attachment,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, task::Waker, time::Instant};
 
 use mqtt_codec::{Frame, PacketId, PacketType, QoS, Suback, Subscribe, SubscribeReturnCode, TopicFilter};
+use mqtt_router::RetainedScan;
 
 use super::{
     Connection,
@@ -12,11 +13,12 @@ use super::{
 };
 use crate::{
     burst::Burst,
-    client::ClientInfo,
+    client::{ClientInfo, Peer},
     close_reason::CloseReason,
     core::Core,
     event::DropReason,
     hooks::{HookFuture, SubscribeDecision, SubscribeRequest},
+    message::Message,
     session::{Attachment, Gate, Lookup},
 };
 
@@ -29,7 +31,7 @@ pub(crate) struct Filters {
     return_codes: Vec<SubscribeReturnCode>,
 }
 
-/// How many retained messages are looked up at a time: few, so that a queue has room for them whatever their size.
+/// How many retained messages are looked up at a time: few, for those that find no room are looked up again.
 const RETAINED_CHUNK: usize = 16;
 /// How many such look-ups are made before others have their turn: a filter may match nothing among millions of topics.
 const CHUNKS_A_TURN: usize = 16;
@@ -195,7 +197,7 @@ impl Filters {
 }
 
 /// Hands retained messages of new subscriptions over, as far as there is room: they never crowd a queue, however many
-/// they are. What does not fit now is looked up when there is room again; what takes too long, after others had their turn.
+/// they are, and however large. What does not fit now is looked up when there is room again; what takes too long, after others had their turn.
 pub(crate) fn deliver_retained(
     core: &Core,
     attachment: &Attachment,
@@ -217,23 +219,55 @@ pub(crate) fn deliver_retained(
             let Some(due) = next else { return Ok(()) };
             (due, room)
         };
-        for (topic, message) in core.next_retained(now, &mut due.scan, room) {
-            // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
-            let qos = message.qos().min(due.granted);
-            // Before the store hears of it: there may be very many that this client may not have.
-            if !Gate::new(&core.hooks, Some(&attachment.info)).lets_pass(&message, qos, true) {
-                attachment.session.lock().lose(DropReason::Withheld, Some(now));
-                core.dropped(&attachment.session.client_id, &message, DropReason::Withheld, burst);
-                continue;
-            }
-            core.hand_over_retained(&attachment.session, (&topic, &message), qos, now, burst);
-        }
+        let had_room = hand_over_chunk(core, attachment, now, &mut due, room, burst);
         if !due.scan.is_finished() && attachment.session.subscriptions.lock().contains(&due.filter) {
             keep_due(attachment, due);
+        }
+        if !had_room {
+            return Ok(()); // Something is on its way out then, and this is called again behind it.
         }
     }
     waker.wake_by_ref();
     Ok(())
+}
+
+/// Hands the next few messages of a look-up over; `false` if one of them finds no room, and then the look-up goes on with that one.
+fn hand_over_chunk(
+    core: &Core,
+    attachment: &Attachment,
+    now: Instant,
+    due: &mut Lookup,
+    room: usize,
+    burst: &mut Burst<'_>,
+) -> bool {
+    let begun_at = due.scan.clone();
+    let mut last = None;
+    for (topic, message) in core.next_retained(now, &mut due.scan, room) {
+        // [MQTT-3.3.1-6] [MQTT-3.3.1-8] [MQTT-3.8.4-6]
+        let qos = message.qos().min(due.granted);
+        // Before the store hears of it: there may be very many that this client may not have.
+        if let Some(reason) = never_gets(core, attachment, &message, qos) {
+            attachment.session.lock().lose(reason, Some(now));
+            core.dropped(&attachment.session.client_id, &message, reason, burst);
+        } else if !core.hand_over_retained(&attachment.session, (&topic, &message), qos, now, burst) {
+            let behind = |topic| RetainedScan::new_after(&due.filter, Some(topic));
+            due.scan = last.as_ref().map_or(begun_at, behind);
+            return false;
+        }
+        last = Some(topic);
+    }
+    true
+}
+
+/// Why a retained message is not handed over, nor will be. In the process there is no other way than the queue, and one that this has no
+/// room for is treated as if it were published now; but that nobody is ended for it, who has only subscribed.
+fn never_gets(core: &Core, attachment: &Attachment, message: &Message, qos: QoS) -> Option<DropReason> {
+    let client = &attachment.info;
+    if !Gate::new(&core.hooks, Some(client)).lets_pass(message, qos, true) {
+        return Some(DropReason::Withheld);
+    }
+    let has_no_room = client.peer == Peer::InProcess && message.size() > core.limits.max_queued_bytes;
+    has_no_room.then_some(DropReason::QueueFull)
 }
 
 /// Puts back what is still due. If this connection has lost the session or has to end, the next one delivers it.

@@ -319,13 +319,12 @@ fn a_connection_that_is_told_to_end_while_it_connects_gives_its_session_back() {
     assert!(!client.core.sessions.get("client").unwrap().lock().is_connected());
 }
 
-/// The second retained message found the queue full, which ended the connection; the others were forgotten with it.
+/// A retained message found the queue full, which ended the connection; the others were forgotten with it.
 #[test]
 fn retained_messages_that_are_due_outlive_the_connection() {
     let mut client = Fixture::new(Limits {
-        max_pending_bytes: 1,
-        max_queued_messages: 2,
-        max_queued_bytes: 1,
+        max_inflight: 1,
+        max_queued_messages: 0,
         queue_full: QueueFullPolicy::Disconnect,
         ..Limits::default()
     });
@@ -336,6 +335,9 @@ fn retained_messages_that_are_due_outlive_the_connection() {
     }
     let filters = vec![(TopicFilter::try_from("r/#").unwrap(), QoS::AtLeastOnce)];
     client.hear(&Packet::Subscribe(Subscribe { packet_id: PacketId::FIRST, filters }));
+    client.say();
+    assert_eq!(client.connection.closed(), None, "they wait where they are");
+    client.publish("live", QoS::AtLeastOnce);
     client.say();
     assert_eq!(client.connection.closed(), Some(&CloseReason::SlowConsumer));
     assert!(client.core.sessions.get("client").unwrap().lock().has_retained_due());

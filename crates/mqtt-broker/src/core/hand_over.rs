@@ -1,6 +1,6 @@
 //! The hand-over of a message to one receiver: what the store keeps of it, what is dropped for it, who is told.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use mqtt_codec::{QoS, TopicName};
 
@@ -11,9 +11,12 @@ use crate::{
     event::{DropReason, Event},
     limits::QueueFullPolicy,
     message::{Message, Outgoing},
-    session::{Detached, Dropped, PendingRead, Pushed, SessionRef},
+    session::{Detached, Dropped, PendingRead, Pushed, SessionRef, SessionState},
     store::{Mark, Record},
 };
+
+/// Keeps a retained message, if it still is the one of its topic and there is room for it.
+type KeepRetained<'a> = dyn Fn(&SessionState, &Outgoing<'_>) -> bool + 'a;
 
 impl Core {
     /// Writes a message to the store for those receivers that are to have it after a crash too. Before anybody gets it: what
@@ -62,7 +65,8 @@ impl Core {
     }
 
     /// Hands over a retained message that was looked up, and that this client may have: unless another has taken its place
-    /// since. That one goes the way of all others, and its predecessor must not come behind it.
+    /// since. That one goes the way of all others, and its predecessor must not come behind it. `false` if there is no room for it now:
+    /// nothing is dropped for its sake, so it has to come later.
     pub(crate) fn hand_over_retained(
         &self,
         receiver: &SessionRef,
@@ -70,8 +74,13 @@ impl Core {
         qos: QoS,
         now: Instant,
         burst: &mut Burst<'_>,
-    ) {
-        let keep = |outgoing: &Outgoing<'_>| {
+    ) -> bool {
+        let has_room = Cell::new(true);
+        let keep = |state: &SessionState, outgoing: &Outgoing<'_>| {
+            has_room.set(state.outbox.has_room_for_retained(outgoing.size(), qos, &self.limits));
+            if !has_room.get() {
+                return false; // Before the store hears of it.
+            }
             // Until its place in the store is taken nobody else takes its place here, and the session's lock is held until it is in
             // the outbox: its successor comes behind it in both.
             let retained = self.retained.read();
@@ -82,20 +91,21 @@ impl Core {
             is_current
         };
         self.hand_over(receiver, &Outgoing::of(message), qos, Some(&keep), burst);
+        has_room.get()
     }
 
-    /// Puts a message into one receiver's outbox; one that is `retained`, if it still is when it has been kept.
+    /// Puts a message into one receiver's outbox; one that is `retained`, if that could be kept.
     pub(super) fn hand_over(
         &self,
         receiver: &SessionRef,
         outgoing: &Outgoing<'_>,
         qos: QoS,
-        retained: Option<&dyn Fn(&Outgoing<'_>) -> bool>,
+        retained: Option<&KeepRetained<'_>>,
         burst: &mut Burst<'_>,
     ) {
         let retain = retained.is_some();
         let mut state = receiver.lock();
-        if state.has_ended() || retained.is_some_and(|keep| !keep(outgoing)) {
+        if state.has_ended() || retained.is_some_and(|keep| !keep(&state, outgoing)) {
             return;
         }
         // A retained message was read long ago.

@@ -110,7 +110,7 @@ impl Outbox {
             self.queue.count_read(outgoing.size());
             return Pushed::default();
         }
-        if self.may_send(qos, limits) && self.queue.is_empty(Row::of(qos)) {
+        if self.lets_go_at_once(qos, limits) {
             if !gate.lets_outgoing_pass(outgoing, qos, retain) {
                 return self.refuse(DropReason::Withheld, key, Vec::new());
             }
@@ -180,15 +180,26 @@ impl Outbox {
         withheld
     }
 
-    /// How many more messages may be handed over right now without crowding out others.
+    /// How many more retained messages may be handed over right now without crowding out others. In the process, where the queue is the
+    /// only way, they leave half of it to what is published meanwhile.
     pub(crate) fn room(&self, limits: &Limits) -> usize {
         if self.owner == Owner::InProcess {
-            return limits.max_queued_messages.saturating_sub(self.queued_messages());
+            return limits.max_queued_messages.div_ceil(2).saturating_sub(self.queued_messages());
         }
         if !self.may_send(QoS::AtLeastOnce, limits) || self.queued_messages() > 0 {
             return 0;
         }
         (usize::from(limits.max_inflight) - self.inflight_messages()).min(limits.max_queued_messages.max(1))
+    }
+
+    /// Whether there is room for a retained message of this size, so that nothing is dropped for it. Where nothing waits there is, unless
+    /// no queue has room for it.
+    pub(crate) fn has_room_for_retained(&self, size: usize, qos: QoS, limits: &Limits) -> bool {
+        if self.owner == Owner::InProcess {
+            let leaves_half = self.queued_bytes() + size <= limits.max_queued_bytes / 2;
+            return self.queued_messages() == 0 || leaves_half && self.room(limits) > 0;
+        }
+        self.lets_go_at_once(qos, limits) || !self.queue.is_full_for(size, limits)
     }
 
     /// Hands all packets to the owner's task: by swapping buffers if `out` is empty. None of them may leave before
@@ -337,6 +348,11 @@ impl Outbox {
 
     fn take_wake(&mut self) -> Option<Waker> {
         if mem::take(&mut self.asleep) { self.waker.clone() } else { None }
+    }
+
+    /// Whether a message that comes now need not wait, nor overtakes any that does.
+    fn lets_go_at_once(&self, qos: QoS, limits: &Limits) -> bool {
+        self.may_send(qos, limits) && self.queue.is_empty(Row::of(qos))
     }
 
     fn may_send(&self, qos: QoS, limits: &Limits) -> bool {

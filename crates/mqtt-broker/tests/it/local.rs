@@ -1,6 +1,7 @@
 //! A subscriber inside the process: a session like any other, without a socket.
 
 use std::{
+    iter,
     pin::pin,
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use mqtt_broker::{Broker, DropReason, Page, Peer};
+use mqtt_broker::{Broker, DropReason, LocalMessage, LocalSubscriber, Page, Peer, QueueFullPolicy};
 
 use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, local_message, message, start};
 
@@ -63,6 +64,70 @@ async fn what_is_published_comes_behind_what_was_retained() {
     for expected in ["old", "other", "new"] {
         assert_eq!(local_message(&mut local).await.message.payload(), expected.as_bytes());
     }
+}
+
+/// What is there now, and nothing that has to be waited for.
+fn received(local: &mut LocalSubscriber) -> Vec<LocalMessage> {
+    let mut context = Context::from_waker(Waker::noop());
+    let next = || match local.poll_recv(&mut context) {
+        Poll::Ready(message) => message,
+        Poll::Pending => None,
+    };
+    iter::from_fn(next).collect()
+}
+
+/// Only their number was looked at: beyond the bytes of a queue the later ones drove the earlier ones out, or ended who had asked for
+/// them.
+#[test]
+fn retained_messages_wait_for_room_instead_of_driving_each_other_out() {
+    for policy in [QueueFullPolicy::DropOldest, QueueFullPolicy::DropNewest, QueueFullPolicy::Disconnect] {
+        let limits = limits(|limits| (limits.max_queued_bytes, limits.queue_full) = (1_000, policy));
+        let broker = Broker::builder().limits(limits).build();
+        for n in 0..10 {
+            broker.publish(&message(&format!("r/{n}"), &"x".repeat(300), Q1).retained());
+        }
+        let mut local = broker.subscriber(&[filter("r/+")]).unwrap();
+        let topics: Vec<_> = received(&mut local).iter().map(|got| got.message.topic().to_owned()).collect();
+        assert_eq!(topics, (0..10).map(|n| format!("r/{n}")).collect::<Vec<_>>(), "{policy:?}");
+        assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 0);
+    }
+}
+
+/// As a message that is published it would not wait here either; but it ends nobody, and keeps nothing up.
+#[test]
+fn a_retained_message_that_no_queue_has_room_for_is_passed_over() {
+    let limits = limits(|limits| {
+        (limits.max_queued_bytes, limits.queue_full) = (1_000, QueueFullPolicy::Disconnect);
+    });
+    let broker = Broker::builder().limits(limits).build();
+    for (topic, len) in [("r/1", 1), ("r/2", 1_000), ("r/3", 997)] {
+        broker.publish(&message(topic, &"x".repeat(len), Q1).retained());
+    }
+    let mut local = broker.subscriber(&[filter("r/+")]).unwrap();
+    let topics: Vec<_> = received(&mut local).iter().map(|got| got.message.topic().to_owned()).collect();
+    assert_eq!(topics, ["r/1", "r/3"]);
+    assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 1);
+}
+
+/// They filled the queue to the brim with each message that was taken, and what was published drove something out.
+#[test]
+fn what_is_retained_leaves_room_for_what_is_published() {
+    let broker = Broker::builder().build();
+    for n in 0..5_000 {
+        broker.publish(&message(&format!("r/{n:04}"), "old", Q1).retained());
+    }
+    let mut local = broker.subscriber(&[filter("#")]).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    for n in 0..100 {
+        for _ in 0..2 {
+            broker.publish(&message("live", &n.to_string(), Q1));
+        }
+        for _ in 0..20 {
+            assert!(local.poll_recv(&mut context).is_ready());
+        }
+    }
+    assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 0);
+    assert_eq!(received(&mut local).len(), 5_200 - 100 * 20);
 }
 
 /// Without a listener, and without a tick, nothing removes it: it must not be handed out all the same.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mqtt_broker::{
-    Broker, CloseReason, ConnectDecision, Limits, Message, PublishDecision, QoS, RefusalReason,
+    Broker, CloseReason, ConnectDecision, DropReason, Limits, Message, PublishDecision, QoS, RefusalReason,
     SansIoConnection, SubscribeDecision, SubscribeRefusal,
 };
 use mqtt_codec::{TopicFilter, TopicName};
@@ -118,6 +118,29 @@ fn a_retained_message_that_was_replaced_does_not_come_behind_its_successor() {
     let said = transmitted(&mut subscriber, now);
     replaces.join().unwrap();
     assert_eq!(said, b"\x90\x03\x00\x01\x01\x32\x08\x00\x01t\x00\x01new");
+}
+
+/// Room was asked for once, and by their number, and the later ones drove the earlier ones out [MQTT-3.3.1-6].
+#[test]
+fn retained_messages_wait_for_room_in_bytes() {
+    let mut limits = Limits::default();
+    (limits.max_pending_bytes, limits.max_queued_bytes) = (1, 1_000);
+    let (broker, now) = (Broker::builder().limits(limits).build(), Instant::now());
+    for (n, len) in [300; 9].into_iter().chain([1_500]).chain([300; 10]).enumerate() {
+        let topic = TopicName::try_from(&*format!("r/{n:02}")).unwrap();
+        broker.publish(&Message::new(&topic, &vec![b'x'; len], QoS::AtLeastOnce).retained());
+    }
+    for granted in [0, 1] {
+        let mut subscriber = connected(&broker, b's', now);
+        subscriber.handle_bytes(now, &[&b"\x82\x06\x00\x01\x00\x01#"[..], &[granted]].concat());
+        let said = transmitted(&mut subscriber, now);
+        let places: Vec<_> = (0..20)
+            .map(|n| format!("r/{n:02}"))
+            .map(|topic| said.windows(4).position(|bytes| bytes == topic.as_bytes()))
+            .collect();
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "QoS {granted}: {places:?}");
+        assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 0);
+    }
 }
 
 /// No listener does it, so nobody does unless he is told the time.
