@@ -1,6 +1,7 @@
 //! Every task of a broker: started here, and joined here at its shutdown.
 
 use std::{
+    future::Future,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -44,14 +45,37 @@ impl Tasks {
         Self { crew: Crew::new(workers, &tracker), tracker, ..Self::default() }
     }
 
-    /// Starts the task that lets things expire, once.
+    /// Starts the task that lets things expire, unless it runs.
     pub(super) fn keep_house(&self, core: &Arc<Core>) {
-        if !self.has_housekeeping.swap(true, Ordering::Relaxed) {
-            self.tracker.spawn(keep_house(Arc::clone(core), self.stop.clone()));
-            if let Some(every) = core.limits.sys_interval.map(|every| every.max(Duration::from_secs(1))) {
-                self.tracker.spawn(publish_sys_topics(Arc::clone(core), every, self.stop.clone()));
-            }
+        if self.has_housekeeping.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let kept = HouseKept(Arc::clone(&self.has_housekeeping));
+        let keeps = keep_house(Arc::clone(core), self.stop.clone());
+        self.spawn(async move {
+            let _kept = kept;
+            keeps.await;
+        });
+        if let Some(every) = core.limits.sys_interval.map(|every| every.max(Duration::from_secs(1))) {
+            self.spawn(publish_sys_topics(Arc::clone(core), every, self.stop.clone()));
+        }
+    }
+
+    /// Where the broker listens: with workers, whoever calls may be a runtime that is gone soon.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match self.crew.first() {
+            Some(first) => drop(self.tracker.spawn_on(task, first)),
+            None => drop(self.tracker.spawn(task)),
+        }
+    }
+}
+
+/// Until it is dropped, with its task: that may be before the broker stops, with the runtime.
+struct HouseKept(Arc<AtomicBool>);
+
+impl Drop for HouseKept {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

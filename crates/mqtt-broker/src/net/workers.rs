@@ -70,7 +70,7 @@ impl Builder {
     /// Spreads the connections over these runtimes, over more of them the more there is to do; those within TLS, WebSocket or
     /// the PROXY protocol, which cannot move, over all from the beginning. Make each a `current_thread` one, with a thread that
     /// runs it for as long as the broker lives, and give it nothing that takes long: that would hold up its connections. The
-    /// first one listens, too.
+    /// first one listens, too, and lets expire what is due.
     ///
     /// Without any, connections stay on the runtime that listens.
     pub fn workers(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -12,16 +13,16 @@ use mqtt_codec::{Packet, Puback};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    runtime::{Builder, Handle},
+    runtime::{Builder, Handle, Runtime},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Q1,
-    client::{Client, connect, id, publish},
+    client::{Client, connect, id, persistent, publish},
     filter,
-    journal::soon,
-    local_message, start,
+    journal::{eventually, soon},
+    limits, local_message, start,
 };
 
 /// Runtimes with a thread each.
@@ -136,4 +137,47 @@ async fn a_connection_moves_when_its_worker_is_too_busy_and_loses_nothing() {
         assert_eq!(message.payload(), next.to_string().as_bytes());
         *next += 1;
     }
+}
+
+fn another_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Whether a session that its client has left expires.
+fn lets_sessions_expire(broker: &Broker, address: SocketAddr) {
+    another_runtime().block_on(async {
+        drop(Client::accepted(address, persistent("absent")).await);
+        eventually("the end of the session", || broker.session("absent").is_none()).await;
+    });
+}
+
+/// It went with the runtime that had called `listen`, which the broker itself does not need.
+#[test]
+fn housekeeping_is_the_first_workers() {
+    let workers = Workers::start(1);
+    let soon = limits(|limits| limits.session_expiry = Some(Duration::from_millis(1)));
+    let broker = Broker::builder().workers(workers.handles.clone()).limits(soon).build();
+    let address = another_runtime().block_on(broker.listen("127.0.0.1:0")).unwrap();
+    lets_sessions_expire(&broker, address);
+}
+
+/// There was a task on the runtime that had called `listen`, and nobody ran it to its end.
+#[test]
+fn a_shutdown_needs_the_workers_alone() {
+    let workers = Workers::start(1);
+    let broker = Broker::builder().workers(workers.handles.clone()).build();
+    let kept = another_runtime();
+    kept.block_on(broker.listen("127.0.0.1:0")).unwrap();
+    assert_eq!(another_runtime().block_on(broker.shutdown(Duration::from_secs(5))), Ok(()));
+}
+
+/// It had begun once, and was not begun again.
+#[test]
+fn housekeeping_goes_on_with_the_next_listener_when_its_runtime_is_gone() {
+    let soon = limits(|limits| limits.session_expiry = Some(Duration::from_millis(1)));
+    let broker = Broker::builder().limits(soon).build();
+    another_runtime().block_on(broker.listen("127.0.0.1:0")).unwrap();
+    let listens = Runtime::new().unwrap();
+    let address = listens.block_on(broker.listen("127.0.0.1:0")).unwrap();
+    lets_sessions_expire(&broker, address);
 }
