@@ -8,7 +8,7 @@ use std::{
 };
 
 use mqtt_codec::{MAX_REMAINING_LEN, QoS, TopicName};
-use triomphe::{Arc, ThinArc};
+use triomphe::ThinArc;
 
 use crate::store::MessageKey;
 
@@ -42,20 +42,10 @@ impl Message {
     /// The same message with RETAIN set.
     #[must_use]
     pub fn retained(&self) -> Self {
-        self.with_retain(true)
-    }
-
-    pub(crate) fn with_retain(&self, retain: bool) -> Self {
-        Self::from_parts(self.topic_bytes(), self.payload(), self.qos(), retain)
-    }
-
-    /// The same, without a copy if nobody else has it.
-    pub(crate) fn into_plain(mut self) -> Self {
-        let is_plain = self.0.with_arc_mut(|whole| {
-            let whole = Arc::get_mut(whole);
-            whole.map(|whole| whole.header_mut().retain = false).is_some()
-        });
-        if is_plain { self } else { self.with_retain(false) }
+        if self.retain() {
+            return self.clone();
+        }
+        Self::from_parts(self.topic_bytes(), self.payload(), self.qos(), true)
     }
 
     /// `topic` is a valid topic name, so its length fits 16 bits.
@@ -141,14 +131,16 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) topic: &'a [u8],
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
+    /// As it was published; what a receiver gets says it of the delivery.
+    retain: bool,
     /// Its key in the store, once it is there; 0 until then.
     pub(crate) key: Cell<MessageKey>,
     shared: OnceCell<Message>,
 }
 
 impl<'a> Outgoing<'a> {
-    pub(crate) fn new(topic: &'a [u8], payload: &'a [u8], qos: QoS) -> Self {
-        Self { topic, payload, qos, key: Cell::new(0), shared: OnceCell::new() }
+    pub(crate) fn new(topic: &'a [u8], payload: &'a [u8], qos: QoS, retain: bool) -> Self {
+        Self { topic, payload, qos, retain, key: Cell::new(0), shared: OnceCell::new() }
     }
 
     pub(crate) fn of(message: &'a Message) -> Self {
@@ -157,6 +149,7 @@ impl<'a> Outgoing<'a> {
             topic: message.topic_bytes(),
             payload: message.payload(),
             qos: message.qos(),
+            retain: message.retain(),
             key: Cell::new(0),
             shared,
         }
@@ -164,7 +157,7 @@ impl<'a> Outgoing<'a> {
 
     /// The message to keep. Made at the first call, shared by all.
     pub(crate) fn message(&self) -> &Message {
-        self.shared.get_or_init(|| Message::from_parts(self.topic, self.payload, self.qos, false))
+        self.shared.get_or_init(|| Message::from_parts(self.topic, self.payload, self.qos, self.retain))
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -187,18 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn becomes_plain_for_its_owner_alone() {
-        let retained = Message::new(&TopicName::try_from("t").unwrap(), b"p", QoS::AtMostOnce).retained();
-        let plain = retained.clone().into_plain();
-        assert_eq!((retained.retain(), plain.retain()), (true, false));
-        let bytes = retained.topic_bytes().as_ptr();
-        let plain = retained.into_plain();
-        assert_eq!((plain.retain(), plain.topic_bytes().as_ptr() == bytes), (false, true));
-    }
-
-    #[test]
     fn is_made_once_however_many_keep_it() {
-        let outgoing = Outgoing::new(b"t", b"p", QoS::AtLeastOnce);
+        let outgoing = Outgoing::new(b"t", b"p", QoS::AtLeastOnce, false);
         let (first, second) = (outgoing.message().clone(), outgoing.message().clone());
         assert!(std::ptr::eq(first.topic_bytes(), second.topic_bytes()));
     }

@@ -195,7 +195,7 @@ impl<'a> Recovery<'a> {
             return;
         }
         let expires_at = left.and_then(|left| self.now.checked_add(left));
-        let message = message.into_plain();
+        let message = message.retained();
         self.retained_told += 1;
         // It was within the limit when it was stored; if the limit is lower now, it is not retained any more.
         self.retained.set(message.topic_bytes(), message.clone(), message.size(), expires_at);
@@ -266,6 +266,6 @@ mod tests {
         let outbox = &restored.lock().outbox;
         assert_eq!((outbox.inflight_messages(), outbox.queued_messages()), (1, 1));
         assert_eq!((core.subscriptions_len(), core.retained_len()), (1, 1));
-        assert_eq!(core.retained_message(&topic, now), Some(message));
+        assert_eq!(core.retained_message(&topic, now), Some(message.retained()));
     }
 }

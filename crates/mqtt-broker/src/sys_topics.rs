@@ -148,7 +148,7 @@ impl SysTopics {
         if !has_changed && core.retained_message(&name, now).is_some() {
             return;
         }
-        let message = Message::new(&name, value.as_bytes(), QoS::AtMostOnce);
+        let message = Message::new(&name, value.as_bytes(), QoS::AtMostOnce).retained();
         core.retain_for_now(&name, message.clone());
         if !has_changed {
             return;

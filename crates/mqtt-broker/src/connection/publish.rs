@@ -106,7 +106,7 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<Outcome, CloseReason> {
         let qos = publish.delivery.qos();
-        let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos);
+        let outgoing = Outgoing::new(publish.topic.as_bytes(), publish.payload, qos, publish.retain);
         if self.place.core.limits.reserves(outgoing.topic) {
             self.receive(publish.delivery)?;
             self.place.core.dropped("", outgoing.message(), DropReason::ReservedTopic, burst); // [MQTT-3.3.5-2]
@@ -131,7 +131,7 @@ impl Connection {
         burst: &mut Burst<'_>,
     ) -> Result<Outcome, CloseReason> {
         let PublishRef { topic, payload, retain, delivery } = *publish;
-        let outgoing = Outgoing::new(topic.as_bytes(), payload, delivery.qos());
+        let outgoing = Outgoing::new(topic.as_bytes(), payload, delivery.qos(), retain);
         match decision {
             PublishDecision::Pass => self.deliver(now, &outgoing, retain, delivery, burst)?,
             PublishDecision::Change(message) if self.place.core.drops_too_long(&message, burst) => {

@@ -24,17 +24,17 @@ impl Core {
             return self.durability.write(|| Record::RetainedCleared { topic });
         }
         // [MQTT-3.3.1-7]: it replaces the earlier one, whatever its QoS.
-        let message = outgoing.message().clone();
+        let message = outgoing.message().retained();
         let expires_at = self.limits.retained_expiry.and_then(|expiry| now.checked_add(expiry));
         let mut retained = self.retained.write();
-        if retained.set(&topic, message, outgoing.size(), expires_at).is_err() {
+        if retained.set(&topic, message.clone(), outgoing.size(), expires_at).is_err() {
             drop(retained);
             self.dropped("", outgoing.message(), DropReason::RetainedFull, burst);
             return Mark::NOTHING;
         }
         // Still under the lock: the store sees the changes of a topic in their order.
         self.durability.write(|| Record::Retained {
-            message: outgoing.message().retained(),
+            message,
             expires_at: expires_at.map(|at| self.durability.wall_clock(at)),
         })
     }

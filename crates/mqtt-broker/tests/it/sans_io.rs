@@ -3,14 +3,14 @@
 use std::{
     net::SocketAddr,
     sync::{Mutex, mpsc},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use mqtt_broker::{
     Broker, CloseReason, ConnectDecision, DropReason, Limits, Message, PublishDecision, QoS, RefusalReason,
-    SansIoConnection, SubscribeDecision, SubscribeRefusal,
+    SansIoConnection, SubscribeDecision, SubscribeRefusal, store::MemoryStore,
 };
 use mqtt_codec::{TopicFilter, TopicName};
 
@@ -140,6 +140,30 @@ fn retained_messages_wait_for_room_in_bytes() {
             .collect();
         assert!(places.is_sorted() && places.iter().all(Option::is_some), "QoS {granted}: {places:?}");
         assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 0);
+    }
+}
+
+/// Of what clients had published it said no, and after a restart of all; who handed it on to another broker lost RETAIN.
+#[test]
+fn a_message_says_whether_it_was_published_with_retain() {
+    let (store, now) = (MemoryStore::default(), Instant::now());
+    let broker = Broker::builder().build_on(store.clone()).unwrap();
+    let topic = |text: &str| TopicName::try_from(text).unwrap();
+    let mut local = broker.subscriber(&[TopicFilter::try_from("#").unwrap()]).unwrap();
+    let mut publisher = connected(&broker, b'p', now);
+    publisher.handle_bytes(now, b"\x31\x04\x00\x01tx\x30\x04\x00\x01tx");
+    broker.publish(&Message::new(&topic("u"), b"x", QoS::AtMostOnce).retained());
+    let mut context = Context::from_waker(Waker::noop());
+    for (topic, retain) in [("t", true), ("t", false), ("u", true)] {
+        let Poll::Ready(Some(received)) = local.poll_recv(&mut context) else { panic!("a message") };
+        let found = (received.message.topic(), received.message.retain(), received.retain);
+        assert_eq!(found, (topic, retain, false));
+    }
+    for broker in [broker, Broker::builder().build_on(store).unwrap()] {
+        for topic in ["t", "u"].map(topic) {
+            let kept = broker.retained_message(&topic).unwrap();
+            assert_eq!(kept, Message::new(&topic, b"x", QoS::AtMostOnce).retained());
+        }
     }
 }
 
