@@ -70,7 +70,9 @@ impl LocalSubscriber {
         let (core, attachment, now) = (&self.core, &self.attachment, net::now());
         core.subscribe(&attachment.session, filter, QoS::ExactlyOnce, Some(now))?;
         deliver_retained(core, attachment, now, Waker::noop(), &mut core.burst())
-            .map_err(|_| SubscribeRefusal::NoSession)
+            .map_err(|_| SubscribeRefusal::NoSession)?;
+        attachment.session.wake(); // Whoever waits in another task goes on with what is due still.
+        Ok(())
     }
 
     /// Removes a filter; `false` if there was none.

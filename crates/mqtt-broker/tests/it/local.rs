@@ -209,15 +209,40 @@ async fn falls_behind_within_the_limits() {
     }
 }
 
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A look-up that takes many turns was left to a poll that nobody was woken for.
+#[test]
+fn who_waits_is_woken_for_what_another_task_has_subscribed_to() {
+    let broker = Broker::builder().build();
+    for n in 0..20_000 {
+        broker.publish(&message(&format!("a/{n:05}/x"), "x", Q0).retained());
+    }
+    broker.publish(&message("a/99999/y", "y", Q0).retained());
+    let mut local = broker.subscriber(&[]).unwrap();
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Arc::clone(&flag).into();
+    let mut context = Context::from_waker(&waker);
+    assert!(local.poll_recv(&mut context).is_pending());
+    local.subscribe(&filter("a/+/y")).unwrap();
+    while flag.0.swap(false, Ordering::Relaxed) {
+        if let Poll::Ready(received) = local.poll_recv(&mut context) {
+            assert_eq!(received.unwrap().message.payload(), b"y");
+            return;
+        }
+    }
+    panic!("nobody is woken for the message");
+}
+
 /// Polled by hand it wakes whoever polled last.
 #[tokio::test]
 async fn wakes_who_waits() {
-    struct Flag(AtomicBool);
-    impl Wake for Flag {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let (broker, _) = start(Broker::builder()).await;
     let mut local = broker.subscriber(&[filter("t")]).unwrap();
     let flag = Arc::new(Flag(AtomicBool::new(false)));
