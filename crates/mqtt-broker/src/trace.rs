@@ -210,28 +210,29 @@ impl Traces {
 
     fn record(&self, at: Option<Instant>, client_id: &Arc<str>, peer: Option<Peer>, what: Traced) {
         let record = TraceRecord { at, client_id: Arc::clone(client_id), peer, what, lost: 0 };
-        for tracer in self.all.read().iter().filter(|tracer| tracer.filter.wants(&record)) {
-            tracer.push(record.clone());
+        let all = self.all.read();
+        let wanting = all.iter().filter(|tracer| tracer.filter.wants(&record));
+        let wakers: Vec<Waker> = wanting.filter_map(|tracer| tracer.push(record.clone())).collect();
+        drop(all); // A waker is somebody else's: it may begin a trace, or end one.
+        for waker in wakers {
+            waker.wake();
         }
     }
 }
 
 impl Tracer {
-    fn push(&self, mut record: TraceRecord) {
+    /// Says whom to wake.
+    fn push(&self, mut record: TraceRecord) -> Option<Waker> {
         let mut records = self.records.lock();
         let bytes = records.bytes + record.what.topic_bytes();
         if records.waiting.len() >= MOST_RECORDS || bytes > MOST_BYTES {
             records.lost += 1;
-            return;
+            return None;
         }
         records.bytes = bytes;
         record.lost = std::mem::take(&mut records.lost);
         records.waiting.push_back(record);
-        let waker = records.waker.take();
-        drop(records);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        records.waker.take()
     }
 }
 

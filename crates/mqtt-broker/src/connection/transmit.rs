@@ -74,9 +74,6 @@ fn collect(
         .is_none_or(|inbound| inbound.let_go(core, &open.attachment.session, now, waker, out, burst));
     let mut state = open.attachment.lock()?;
     let refused = state.refill(&core.limits, &core.hooks);
-    if refused.len() == MOST_WITHHELD {
-        waker.wake_by_ref(); // There may be more, also of what may leave.
-    }
     let until = state.outbox.hold();
     let is_free = nothing_waits && core.durability.has(until);
     let retry = open.terms.as_mut().and_then(|terms| terms.retry.as_mut());
@@ -103,6 +100,9 @@ fn collect(
     }
     let read = state.outbox.next_read(&core.limits);
     drop(state);
+    if refused.len() == MOST_WITHHELD {
+        waker.wake_by_ref(); // There may be more, also of what may leave.
+    }
     core.read_queue(&open.attachment.session, read);
     core.withheld(&open.attachment.session.client_id, &refused, burst);
     if !is_free && let Some(inbound) = inbound {

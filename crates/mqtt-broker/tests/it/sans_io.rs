@@ -2,15 +2,15 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, mpsc},
-    task::{Context, Poll, Waker},
+    sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use mqtt_broker::{
     Broker, CloseReason, ConnectDecision, DropReason, Limits, Message, PublishDecision, QoS, RefusalReason,
-    SansIoConnection, SubscribeDecision, SubscribeRefusal, store::MemoryStore,
+    SansIoConnection, SubscribeDecision, SubscribeRefusal, TraceFilter, store::MemoryStore,
 };
 use mqtt_codec::{TopicFilter, TopicName};
 
@@ -51,6 +51,60 @@ fn a_message_goes_from_one_connection_to_another() {
     assert_eq!(transmitted(&mut publisher, now), [0x40, 2, 0, 5]);
     assert_eq!(transmitted(&mut subscriber, now), b"\x32\x07\x00\x01t\x00\x01hi");
     assert_eq!(broker.counts().publishes_sent, [0, 1, 0]);
+}
+
+/// A waker that asks for something, as its owner may: inline, on the thread that wakes it.
+struct Asks<F>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Asks<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Whether this comes to an end. If it does not, its thread is left to itself.
+fn ends(act: impl FnOnce() + Send + 'static) -> bool {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        act();
+        done.send(())
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).is_ok()
+}
+
+/// It was woken while its session was locked, and waited for its own thread.
+#[test]
+fn who_is_woken_for_more_that_is_withheld_may_look_at_the_session() {
+    let (broker, now) = (Broker::builder().on_deliver(|_| false).build(), Instant::now());
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01k";
+    let mut kept = SansIoConnection::new(&broker, from(), now);
+    kept.handle_bytes(now, connect);
+    kept.handle_loss(now);
+    let topic = TopicName::try_from("t").unwrap();
+    broker.subscribe("k", &TopicFilter::try_from("t").unwrap(), QoS::AtLeastOnce).unwrap();
+    for _ in 0..300 {
+        broker.publish(&Message::new(&topic, b"x", QoS::AtLeastOnce));
+    }
+    let mut kept = SansIoConnection::new(&broker, from(), now);
+    kept.handle_bytes(now, connect);
+    assert!(ends(move || {
+        let looks = Asks(move || drop(broker.session("k")));
+        kept.poll_transmit(now, &Arc::new(looks).into(), &mut Vec::new());
+    }));
+}
+
+/// All traces were locked while one was woken.
+#[test]
+fn who_is_woken_by_a_trace_may_begin_another() {
+    let (broker, now) = (Broker::builder().build(), Instant::now());
+    let mut trace = broker.trace(TraceFilter::Client("k".into()));
+    let other = broker.clone();
+    let begins = Asks(move || drop(other.trace(TraceFilter::Client("k".into()))));
+    assert!(trace.poll_next(&mut Context::from_waker(&Arc::new(begins).into())).is_pending());
+    assert!(ends(move || {
+        drop(connected(&broker, b'k', now));
+        drop(trace);
+    }));
 }
 
 /// After so much work others should have their turn; nobody came back to it.
