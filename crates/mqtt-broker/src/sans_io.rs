@@ -13,6 +13,7 @@ use crate::{
     close_reason::CloseReason,
     connection::{Connection, Question},
     entrance::Entrance,
+    net,
     place::Place,
 };
 
@@ -72,7 +73,7 @@ impl SansIoConnection {
         self.connection.handle_timeout(now, &mut core.burst());
     }
 
-    /// The transport is gone.
+    /// The transport is gone. Dropping the connection says the same, with the time of the system's clock.
     pub fn handle_loss(&mut self, now: Instant) {
         let core = self.connection.core().clone();
         self.connection.handle_loss(now, CloseReason::ConnectionLost, &mut core.burst());
@@ -112,6 +113,12 @@ impl SansIoConnection {
     /// Why the connection has ended, once it has.
     pub fn closed(&self) -> Option<&CloseReason> {
         self.connection.closed()
+    }
+}
+
+impl Drop for SansIoConnection {
+    fn drop(&mut self) {
+        self.connection.abandon(net::now(), CloseReason::ConnectionLost);
     }
 }
 

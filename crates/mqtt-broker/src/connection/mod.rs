@@ -217,6 +217,19 @@ impl Connection {
         self.end(now, reason, burst);
     }
 
+    /// It is dropped: whoever drove it forgot it, has panicked, or is gone with his runtime. If it has not ended, its session and its Will
+    /// are settled all the same. A second panic, here, must stay here: it would end the process.
+    pub(crate) fn abandon(&mut self, now: Instant, reason: CloseReason) {
+        if self.closed().is_some() {
+            return;
+        }
+        let (core, now) = (Arc::clone(&self.place.core), now.max(self.last_received()));
+        survive("the end of a connection", || {
+            let reason = if panicking() { CloseReason::Internal } else { reason };
+            self.end(now, reason, &mut core.burst());
+        });
+    }
+
     /// The moment that `poll_timeout` named has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant, burst: &mut Burst<'_>) {
         self.resume(now, burst);
@@ -378,17 +391,9 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Only a panic, or a runtime that is dropped, leaves a connection that has not ended; its session and its Will are settled
-    /// all the same. A second panic, here, must stay here: it would end the process.
+    /// Whoever knows the time has said it before.
     fn drop(&mut self) {
-        if self.closed().is_some() {
-            return;
-        }
-        let core = Arc::clone(&self.place.core);
-        survive("the end of a connection", || {
-            let reason = if panicking() { CloseReason::Internal } else { CloseReason::Shutdown };
-            self.end(self.last_received(), reason, &mut core.burst());
-        });
+        self.abandon(self.last_received(), CloseReason::Shutdown);
     }
 }
 

@@ -139,6 +139,15 @@ impl<S: ByteStream> Future for ConnectionTask<S> {
     }
 }
 
+impl<S> Drop for ConnectionTask<S> {
+    /// Only a panic, or a runtime that is dropped, leaves a connection that has not ended.
+    fn drop(&mut self) {
+        if let Some(service) = &mut self.0 {
+            service.connection.abandon(now(), CloseReason::Shutdown);
+        }
+    }
+}
+
 impl<S: ByteStream> ConnectionTask<S> {
     pub(super) fn new(socket: S, newcomer: Newcomer, stop: CancellationToken) -> Self {
         let Newcomer { peer, accepted_at, certificate_user_name, place, berth } = newcomer;

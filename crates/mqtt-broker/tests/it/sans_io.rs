@@ -276,6 +276,21 @@ fn few_sessions_expire_at_a_time_if_they_have_many_subscriptions() {
     assert_eq!(kept, [2, 0]);
 }
 
+/// It was said to have been absent since its client was last heard, which may be a week ago if it only receives; and that the broker
+/// was shut down.
+#[test]
+fn a_connection_that_is_dropped_was_lost_in_that_moment() {
+    let (tell, told) = mpsc::channel();
+    let broker = Broker::builder().on_close(move |_, reason| _ = tell.send(reason.clone())).build();
+    let heard_at = Instant::now();
+    let mut kept = SansIoConnection::new(&broker, from(), heard_at);
+    kept.handle_bytes(heard_at, b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01k");
+    let dropped_at = Instant::now();
+    drop(kept);
+    assert_eq!(told.try_recv(), Ok(CloseReason::ConnectionLost));
+    assert!(broker.session("k").unwrap().absent_since >= Some(dropped_at));
+}
+
 #[test]
 fn time_comes_from_outside() {
     let (broker, now) = (Broker::builder().build(), Instant::now());
