@@ -137,9 +137,10 @@ impl Core {
         durability: Durability,
         started_at: Instant,
     ) -> Arc<Self> {
-        // With none at all no QoS 1 or 2 message would ever be sent.
+        // With none at all no QoS 1 or 2 message would ever be sent, or none whatever.
         limits.max_inflight = limits.max_inflight.max(1);
         limits.max_inflight_bytes = limits.max_inflight_bytes.max(1);
+        limits.max_pending_bytes = limits.max_pending_bytes.max(1);
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
         let retained = Retained::new(retained::retained_limits(&limits));
         observers.sort_by_key(|observer| !observer.wants_messages());

@@ -65,7 +65,10 @@ impl Entrance {
     }
 
     /// For connections that come by no listener.
-    pub(crate) fn without_listener(limits: Limits) -> Self {
+    pub(crate) fn without_listener(mut limits: Limits) -> Self {
+        // Cut to nothing, every keep alive would be none; and what is repeated after no time keeps everybody busy.
+        limits.max_keep_alive_secs = limits.max_keep_alive_secs.filter(|secs| *secs > 0);
+        limits.retry_interval = limits.retry_interval.filter(|interval| !interval.is_zero());
         Self {
             name: None,
             limits,
@@ -95,8 +98,7 @@ impl ListenerLimits {
         limits.max_connect_packet_size =
             self.max_connect_packet_size.unwrap_or(limits.max_connect_packet_size);
         limits.max_packet_size = self.max_packet_size.unwrap_or(limits.max_packet_size);
-        limits.max_keep_alive_secs =
-            self.max_keep_alive_secs.or(limits.max_keep_alive_secs).filter(|secs| *secs > 0);
+        limits.max_keep_alive_secs = self.max_keep_alive_secs.or(limits.max_keep_alive_secs);
         limits
     }
 }

@@ -81,7 +81,8 @@ pub struct Limits {
     /// Length of the user name in a CONNECT, in bytes. Default 1,024: tokens are given as passwords. A hook that takes them as
     /// user names needs more.
     pub max_user_name_len: usize,
-    /// Longest keep alive, in seconds; what a client asks beyond it (0, "never", included) is cut to it. Default none.
+    /// Longest keep alive, in seconds; what a client asks beyond it (0, "never", included) is cut to it; `None`, or 0, cuts nothing.
+    /// Default none.
     pub max_keep_alive_secs: Option<u16>,
     /// How long a TCP connection may be silent before the system asks whether the other end is still there; who does not
     /// answer five times is gone. `None` never asks. Default 5 minutes.
@@ -136,7 +137,8 @@ pub struct Limits {
     /// Encoded bytes that wait for a connected client's socket before messages go to its queue; once more as many wait for the
     /// store. Default 256 KiB.
     pub max_pending_bytes: usize,
-    /// Whether unacknowledged messages are re-sent on a live connection, and how often. Default never: TCP does that.
+    /// Whether unacknowledged messages are re-sent on a live connection, and how often; after no time at all, none
+    /// are. Default never: TCP does that.
     pub retry_interval: Option<Duration>,
     /// One copy a client, or one a matching subscription. Default [`DeliveryMode::Once`].
     pub delivery_mode: DeliveryMode,

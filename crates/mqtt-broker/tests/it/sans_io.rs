@@ -310,6 +310,23 @@ fn time_comes_from_outside() {
     assert_eq!(kept.closed(), Some(&CloseReason::ConnectionLost));
 }
 
+/// Nothing was ever sent, a timer was always due, and a keep alive was cut to none [MQTT-3.1.2-24].
+#[test]
+fn limits_of_nothing_stop_nothing() {
+    let mut limits = Limits::default();
+    (limits.max_pending_bytes, limits.max_keep_alive_secs) = (0, Some(0));
+    limits.retry_interval = Some(Duration::ZERO);
+    let (broker, now) = (Broker::builder().limits(limits).build(), Instant::now());
+    let mut subscriber = connected(&broker, b's', now);
+    assert_eq!(subscriber.poll_timeout(), Some(now + Duration::from_secs(15)));
+    subscriber.handle_timeout(now);
+    assert_eq!(subscriber.poll_timeout(), Some(now + Duration::from_secs(15)));
+    subscriber.handle_bytes(now, b"\x82\x06\x00\x01\x00\x01t\x00");
+    transmitted(&mut subscriber, now);
+    broker.publish(&Message::new(&TopicName::try_from("t").unwrap(), b"x", QoS::AtMostOnce));
+    assert_eq!(transmitted(&mut subscriber, now), b"\x30\x04\x00\x01tx");
+}
+
 #[test]
 fn a_hook_decides_and_may_await() {
     let broker = Broker::builder()
