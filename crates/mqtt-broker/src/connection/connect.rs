@@ -183,7 +183,7 @@ impl Connection {
         if core.admission.forbids(now, info) {
             return Err(RefusalReason::Banned);
         }
-        if core.admission.flaps(now, info, self.limits()) {
+        if core.admission.flaps(now, info, &core.limits) {
             return Err(RefusalReason::Flapping);
         }
         UserPlace::take(core, info, self.limits().max_connections_per_user)

@@ -239,3 +239,13 @@ async fn a_ban_ends_after_its_time() {
     eventually("the end of the ban", || broker.bans().is_empty()).await;
     answer(address, connect("a")).await.unwrap();
 }
+
+/// A reload changed them at once, although it says that they take a restart, and by half: what was forgotten went by the old ones.
+#[tokio::test]
+async fn limits_of_flapping_are_those_that_the_broker_began_with() {
+    let (broker, address) = start(Broker::builder()).await;
+    broker.replace_limits(limits(|limits| limits.flapping_connects = NonZeroU32::new(1)));
+    for _ in 0..3 {
+        answer(address, connect("a")).await.unwrap();
+    }
+}
