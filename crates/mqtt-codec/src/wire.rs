@@ -130,31 +130,42 @@ pub(crate) fn put_head(
     remaining_len: usize,
     body_start: u16,
 ) -> Result<(), EncodeError> {
+    put_head_of(out, first_byte, remaining_len, body_start, 0)
+}
+
+/// The same for a packet of whose body so many bytes go `elsewhere`: `out` needs no room for them.
+#[inline]
+pub(crate) fn put_head_of(
+    out: &mut impl BufMut,
+    first_byte: u8,
+    remaining_len: usize,
+    body_start: u16,
+    elsewhere: usize,
+) -> Result<(), EncodeError> {
+    let here = remaining_len.saturating_sub(elsewhere);
     // Arrays of a known length: each is a store or two, where one byte after the other would ask for room each time.
     let digit = |index: u32| (remaining_len >> (7 * index)) as u8 | 0x80;
     let last = |index: u32| digit(index) & 0x7f;
     let [high, low] = body_start.to_be_bytes();
     match remaining_len {
-        0..0x80 => put_start(out, remaining_len, [first_byte, last(0), high, low]),
-        0x80..0x4000 => put_start(out, remaining_len, [first_byte, digit(0), last(1), high, low]),
-        0x4000..0x20_0000 => {
-            put_start(out, remaining_len, [first_byte, digit(0), digit(1), last(2), high, low])
-        }
+        0..0x80 => put_start(out, here, [first_byte, last(0), high, low]),
+        0x80..0x4000 => put_start(out, here, [first_byte, digit(0), last(1), high, low]),
+        0x4000..0x20_0000 => put_start(out, here, [first_byte, digit(0), digit(1), last(2), high, low]),
         0x20_0000..=MAX_REMAINING_LEN => {
-            put_start(out, remaining_len, [first_byte, digit(0), digit(1), digit(2), last(3), high, low])
+            put_start(out, here, [first_byte, digit(0), digit(1), digit(2), last(3), high, low])
         }
         _ => Err(EncodeError::PacketTooLong { remaining_len }),
     }
 }
 
-/// Appends a fixed header and two bytes of body, if the rest of the body has room too.
+/// Appends a fixed header and two bytes of body, if what of the body comes here has room too.
 #[inline]
 fn put_start<const N: usize>(
     out: &mut impl BufMut,
-    remaining_len: usize,
+    body_len: usize,
     start: [u8; N],
 ) -> Result<(), EncodeError> {
-    let needed = N - 2 + remaining_len;
+    let needed = N - 2 + body_len;
     if out.remaining_mut() < needed {
         return Err(EncodeError::BufferFull { needed });
     }

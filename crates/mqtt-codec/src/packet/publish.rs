@@ -71,12 +71,12 @@ pub fn encode_publish(
     topic: &[u8],
     payload: &[u8],
 ) -> Result<(), EncodeError> {
-    encode_publish_head(out, delivery, retain, topic, payload.len())?;
+    put_head(out, delivery, retain, topic, payload.len(), 0)?;
     out.put_slice(payload);
     Ok(())
 }
 
-/// [`encode_publish`] up to the payload, for those who write the payload from where it stands.
+/// [`encode_publish`] up to the payload, for those who write the payload from where it stands: `out` needs no room for that.
 #[inline]
 pub fn encode_publish_head(
     out: &mut impl BufMut,
@@ -85,10 +85,24 @@ pub fn encode_publish_head(
     topic: &[u8],
     payload_len: usize,
 ) -> Result<(), EncodeError> {
+    put_head(out, delivery, retain, topic, payload_len, payload_len)
+}
+
+/// `elsewhere` bytes of the payload go where `out` does not.
+#[inline]
+fn put_head(
+    out: &mut impl BufMut,
+    delivery: Delivery,
+    retain: bool,
+    topic: &[u8],
+    payload_len: usize,
+    elsewhere: usize,
+) -> Result<(), EncodeError> {
     wire::check_field(topic)?;
     let packet_id = delivery.packet_id();
     let remaining_len = remaining_len(topic, packet_id, payload_len);
-    wire::put_head(out, first_byte(delivery, retain), remaining_len, topic.len() as u16)?;
+    let topic_len = topic.len() as u16;
+    wire::put_head_of(out, first_byte(delivery, retain), remaining_len, topic_len, elsewhere)?;
     out.put_slice(topic);
     if let Some(packet_id) = packet_id {
         out.put_u16(packet_id.get());
@@ -270,6 +284,18 @@ mod tests {
             assert!(matches!(head, Err(EncodeError::PacketTooLong { .. })));
         }
         assert!(out.is_empty());
+    }
+
+    /// It asked for room for the payload, too, which it does not write.
+    #[test]
+    fn the_head_needs_room_for_itself_alone() {
+        let mut room = [0; 16];
+        let mut head =
+            |topic: &[u8]| encode_publish_head(&mut &mut room[..], Delivery::AtMostOnce, false, topic, 1_000);
+        assert_eq!(head(b"elevenbytes"), Ok(()));
+        assert_eq!(head(b"twelve bytes"), Err(EncodeError::BufferFull { needed: 17 }));
+        let whole = encode_publish(&mut &mut room[..], Delivery::AtMostOnce, false, b"a", &[0; 12]);
+        assert_eq!(whole, Err(EncodeError::BufferFull { needed: 17 }));
     }
 
     /// The plain nom reading of section 3.3, which the hand-written one must equal.
