@@ -82,14 +82,17 @@ impl Broker {
         }
     }
 
-    /// Gives a message to these clients, or to all that are connected, whatever they subscribe to.
+    /// Gives a message to these clients, or to all that are connected, whatever they subscribe to: once to each.
     pub fn broadcast(&self, message: &Message, client_ids: Option<&[&str]>) {
         let mut burst = self.core.burst();
         if self.core.drops_too_long(message, &mut burst) {
             return;
         }
         let receivers = match client_ids {
-            Some(ids) => ids.iter().filter_map(|id| self.core.sessions.get(id)).collect(),
+            Some(ids) => {
+                let ids: HashSet<&str> = ids.iter().copied().collect();
+                ids.iter().filter_map(|id| self.core.sessions.get(id)).collect()
+            }
             None => self.core.sessions.all(),
         };
         let outgoing = Outgoing::of(message);

@@ -48,6 +48,15 @@ async fn publish_to_reaches_those_named_who_subscribe() {
     assert_eq!(broker.snapshot().retained_messages, 0);
 }
 
+/// Each mention of it was a message.
+#[test]
+fn broadcast_gives_a_message_once_to_who_is_named_twice() {
+    let broker = Broker::builder().build();
+    let local = broker.subscriber(&[]).unwrap();
+    broker.broadcast(&message("t", "x", Q1), Some(&[local.client_id(), local.client_id()]));
+    assert_eq!(broker.session(local.client_id()).unwrap().queued_messages, 1);
+}
+
 /// Its turn in a group fell on somebody who was not named, and nobody had the message.
 #[tokio::test]
 async fn publish_to_reaches_those_named_who_share_with_others() {
