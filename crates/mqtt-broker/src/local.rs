@@ -13,6 +13,7 @@ use mqtt_codec::{QoS, TopicFilter};
 use crate::{
     broker::Broker,
     client::{ClientInfo, Peer},
+    close_reason::CloseReason,
     connection::deliver_retained,
     core::{Core, SubscribeRefusal},
     event::SessionEnd,
@@ -68,9 +69,9 @@ impl LocalSubscriber {
     /// room for them, and the others among it.
     pub fn subscribe(&self, filter: &TopicFilter) -> Result<(), SubscribeRefusal> {
         let (core, attachment, now) = (&self.core, &self.attachment, net::now());
+        attachment.check().map_err(refusal)?;
         core.subscribe(&attachment.session, filter, QoS::ExactlyOnce, Some(now))?;
-        deliver_retained(core, attachment, now, Waker::noop(), &mut core.burst())
-            .map_err(|_| SubscribeRefusal::NoSession)?;
+        deliver_retained(core, attachment, now, Waker::noop(), &mut core.burst()).map_err(refusal)?;
         attachment.session.wake(); // Whoever waits in another task goes on with what is due still.
         Ok(())
     }
@@ -97,6 +98,14 @@ impl LocalSubscriber {
             Some((message, retain)) => Poll::Ready(Some(LocalMessage { message, retain })),
             None => Poll::Pending,
         }
+    }
+}
+
+/// The same for whoever subscribes as for whoever would like to.
+fn refusal(ended: CloseReason) -> SubscribeRefusal {
+    match ended {
+        CloseReason::Shutdown => SubscribeRefusal::ShutDown,
+        _ => SubscribeRefusal::NoSession,
     }
 }
 

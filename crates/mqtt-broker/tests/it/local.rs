@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use mqtt_broker::{Broker, DropReason, LocalMessage, LocalSubscriber, Page, Peer, QueueFullPolicy};
+use mqtt_broker::{
+    Broker, DropReason, LocalMessage, LocalSubscriber, Page, Peer, QueueFullPolicy, SubscribeRefusal,
+};
 
 use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, local_message, message, start};
 
@@ -191,6 +193,16 @@ async fn ends_when_the_broker_ends_it() {
     let (first, second, ()) = soon("the end of both", waiting).await;
     assert!(first.is_none() && second.is_none());
     assert!(ended.subscribe(&filter("u")).is_err());
+}
+
+/// It was refused as if there were no such session, and had subscribed nevertheless.
+#[tokio::test]
+async fn who_subscribes_after_a_shutdown_is_told_so_and_has_not() {
+    let broker = Broker::builder().build();
+    let local = broker.subscriber(&[]).unwrap();
+    broker.shutdown(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(local.subscribe(&filter("t")), Err(SubscribeRefusal::ShutDown));
+    assert_eq!(broker.snapshot().subscriptions, 0);
 }
 
 /// Bounded like every client: one that never fetches costs what the limits say.
