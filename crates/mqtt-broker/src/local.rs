@@ -16,7 +16,7 @@ use crate::{
     close_reason::CloseReason,
     connection::deliver_retained,
     core::{Core, SubscribeRefusal},
-    event::SessionEnd,
+    event::{Event, SessionEnd},
     message::Message,
     net,
     session::Attachment,
@@ -57,6 +57,8 @@ impl LocalSubscriber {
         let Core { limits, hooks, durability, .. } = &*core;
         let attachment =
             core.sessions.attach(&info, None, limits, hooks, durability, |attached| attached.attachment)?;
+        core.counters.sessions_created.one();
+        core.observe(&Event::SessionCreated { client_id: &info.client_id });
         Ok(Self { core, attachment })
     }
 

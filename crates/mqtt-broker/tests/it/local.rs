@@ -6,13 +6,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use mqtt_broker::{
-    Broker, DropReason, LocalMessage, LocalSubscriber, Page, Peer, QueueFullPolicy, SubscribeRefusal,
+    Broker, DropReason, Event, LocalMessage, LocalSubscriber, Page, Peer, QueueFullPolicy, SubscribeRefusal,
 };
 
 use crate::{Q0, Q1, Q2, client::Client, filter, journal::soon, limits, local_message, message, start};
@@ -193,6 +194,23 @@ async fn ends_when_the_broker_ends_it() {
     let (first, second, ()) = soon("the end of both", waiting).await;
     assert!(first.is_none() && second.is_none());
     assert!(ended.subscribe(&filter("u")).is_err());
+}
+
+/// There was an end without a beginning, and who counts both came below zero.
+#[test]
+fn its_session_is_announced_from_its_beginning_to_its_end() {
+    let (count, counted) = mpsc::channel();
+    let broker = Broker::builder().observer(move |event: &Event<'_>| match event {
+        Event::SessionCreated { client_id } => count.send(format!("created {client_id}")).unwrap(),
+        Event::SessionEnded { client_id, .. } => count.send(format!("ended {client_id}")).unwrap(),
+        _ => {}
+    });
+    let broker = broker.build();
+    let local = broker.subscriber(&[]).unwrap();
+    let id = local.client_id().to_owned();
+    drop(local);
+    assert_eq!(counted.try_iter().collect::<Vec<_>>(), [format!("created {id}"), format!("ended {id}")]);
+    assert_eq!(broker.counts().sessions_created, 1);
 }
 
 /// It was refused as if there were no such session, and had subscribed nevertheless.
