@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     future::{Future, poll_fn},
     sync::Arc,
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -66,7 +67,8 @@ impl Broker {
     }
 
     /// Publishes a message to everybody with a matching subscription; retains it if it says so. Asks no hook but
-    /// [`Hooks::on_deliver`], about each receiver.
+    /// [`Hooks::on_deliver`], about each client that gets it. Does not wait for the store: who publishes much asks
+    /// [`Broker::store_keeps_up`] in between, for what waits to be written is in memory.
     pub fn publish(&self, message: &Message) {
         self.core.publish_message(net::now(), message, Vec::new(), &mut self.core.burst());
     }
@@ -182,6 +184,15 @@ impl Broker {
     /// Waits until the store fails. Without a store it waits for ever.
     pub async fn store_failed(&self) -> StoreError {
         poll_fn(|cx| self.core.durability.poll_failure(cx.waker())).await
+    }
+
+    /// Waits until the store keeps up with what it has to write. Clients are held back by themselves; who publishes from inside, much and
+    /// without a pause, waits here. Returns at once without a store, and for one that has failed.
+    pub async fn store_keeps_up(&self) {
+        let durability = &self.core.durability;
+        let is_free =
+            |cx: &mut Context<'_>| durability.keeps_up(cx.waker()) || durability.failure().is_some();
+        poll_fn(|cx| if is_free(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// What the broker has done so far, in numbers.

@@ -45,6 +45,8 @@ pub struct SansIoConnection {
     connection: Connection,
     /// A hook that is deciding.
     asked: Option<Question>,
+    /// The store kept up when it was last asked.
+    store_keeps_up: bool,
 }
 
 impl SansIoConnection {
@@ -53,12 +55,13 @@ impl SansIoConnection {
         let core = broker.core().clone();
         let entrance = Arc::new(Entrance::without_listener(core.limits.clone()));
         let place = Place::uncounted(core, entrance);
-        Self { connection: Connection::new(place, Peer::Inet(from), now), asked: None }
+        Self { connection: Connection::new(place, Peer::Inet(from), now), asked: None, store_keeps_up: true }
     }
 
-    /// Whether bytes may be handed in now. If not, hold the client back: what is handed in nevertheless is kept.
+    /// Whether bytes may be handed in now. If not, hold the client back: what is handed in nevertheless is kept. It may be that a hook
+    /// decides, or that the store does not keep up: the waker of [`poll_transmit`](Self::poll_transmit) is woken when it does.
     pub fn wants_bytes(&self) -> bool {
-        self.connection.wants_bytes()
+        self.store_keeps_up && self.connection.wants_bytes()
     }
 
     /// Bytes came from the client: any number, packets need not be whole.
@@ -69,6 +72,10 @@ impl SansIoConnection {
 
     /// The moment that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.store_keeps_up {
+            // Before its silence is judged. Whoever is woken when that is over has said so by `poll_transmit`.
+            self.store_keeps_up = self.connection.store_keeps_up(now, Waker::noop());
+        }
         let core = self.connection.core().clone();
         self.connection.handle_timeout(now, &mut core.burst());
     }
@@ -102,7 +109,9 @@ impl SansIoConnection {
         if self.connection.is_interrupted() {
             self.connection.handle_held(now, &mut burst);
         }
-        self.connection.poll_transmit(now, waker, out, &mut burst) || self.connection.is_interrupted()
+        let is_busy = self.connection.poll_transmit(now, waker, out, &mut burst);
+        self.store_keeps_up = self.connection.store_keeps_up(now, waker);
+        is_busy || self.connection.is_interrupted()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, unless something else is handled before.

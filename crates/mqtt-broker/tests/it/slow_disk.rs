@@ -1,26 +1,29 @@
 //! A disk that takes its time, hangs or fails: who waits for it, and who does not.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
-    task::Waker,
-    time::Duration,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use mqtt_broker::{
-    QoS,
+    Broker, QoS, SansIoConnection,
     store::{DeliverPage, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Connack, Packet};
 use tokio::runtime;
 
 use crate::{
-    client::{Client, id, persistent, publish},
+    client::{Client, connect, id, persistent, publish},
     durability::start_on,
-    journal::eventually,
+    filter,
+    journal::{eventually, soon},
     message,
 };
 
@@ -30,6 +33,8 @@ struct SlowDisk {
     kept: MemoryStore,
     durable: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
+    /// All that is not durable yet is too much.
+    has_much: Arc<AtomicBool>,
     /// How often somebody wished to be woken.
     wishes: Arc<AtomicU64>,
     /// It hangs with whoever asks it to write.
@@ -68,6 +73,10 @@ impl Store for SlowDisk {
 
     fn durable(&self) -> Mark {
         Mark(self.durable.load(Ordering::SeqCst))
+    }
+
+    fn congested_until(&self) -> Mark {
+        if self.has_much.load(Ordering::SeqCst) { self.kept.durable() } else { Mark::NOTHING }
     }
 
     fn wake_at(&self, mark: Mark, waker: &Waker) {
@@ -117,6 +126,61 @@ async fn acknowledgements_wait_for_the_disk() {
     disk.go_on();
     assert_eq!(publisher.recv().await, Packet::Puback(mqtt_codec::Puback { packet_id: id(9) }));
     assert_eq!(publisher.recv().await, Packet::Pingresp);
+}
+
+fn sans_io(broker: &Broker, connect: mqtt_codec::Connect, now: Instant) -> SansIoConnection {
+    let mut connection = SansIoConnection::new(broker, ([192, 0, 2, 1], 4711).into(), now);
+    connection.handle_bytes(now, &encoded(&Packet::Connect(Box::new(connect))));
+    while connection.poll_transmit(now, Waker::noop(), &mut Vec::new()) {}
+    connection
+}
+
+fn encoded(packet: &Packet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.encode(&mut bytes).unwrap();
+    bytes
+}
+
+/// Only who had a socket was held back: all that others published waited for the disk in memory.
+#[tokio::test]
+async fn a_connection_without_a_socket_wants_nothing_while_the_disk_is_behind() {
+    let (disk, now) = (SlowDisk::new(), Instant::now());
+    let broker = Broker::builder().build_on(disk.clone()).unwrap();
+    sans_io(&broker, persistent("s"), now).handle_loss(now);
+    broker.subscribe("s", &filter("t"), QoS::AtLeastOnce).unwrap();
+    let keep_alive = mqtt_codec::Connect { keep_alive_secs: 10, ..connect("p") };
+    let mut publisher = sans_io(&broker, keep_alive, now);
+    disk.stop();
+    let text = "x".repeat(1024 * 1024);
+    for n in 1..=3 {
+        assert!(publisher.wants_bytes() || n > 1);
+        publisher.handle_bytes(now, &encoded(&Packet::Publish(publish("t", &text, QoS::AtLeastOnce, id(n)))));
+        while publisher.poll_transmit(now, Waker::noop(), &mut Vec::new()) {}
+    }
+    assert!(!publisher.wants_bytes());
+    publisher.handle_timeout(now + Duration::from_secs(15));
+    assert_eq!(publisher.closed(), None, "nobody listens, so nobody can tell whether it is silent");
+    disk.go_on();
+    let wants_bytes = poll_fn(|cx| {
+        while publisher.poll_transmit(now, cx.waker(), &mut Vec::new()) {}
+        if publisher.wants_bytes() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    soon("the disk", wants_bytes).await;
+}
+
+/// Who publishes from inside had no way to learn of it.
+#[tokio::test]
+async fn who_publishes_from_inside_can_wait_for_the_disk() {
+    let disk = SlowDisk::new();
+    let (broker, _) = start_on(disk.clone()).await;
+    disk.has_much.store(true, Ordering::SeqCst);
+    soon("a store that is idle", broker.store_keeps_up()).await;
+    disk.stop();
+    broker.publish(&message("t", "x", QoS::AtLeastOnce).retained());
+    let mut waits = pin!(broker.store_keeps_up());
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    disk.go_on();
+    soon("the disk", waits).await;
 }
 
 /// A QoS 2 identifier that was used must survive before it is: else a restart would use another, and deliver twice.
