@@ -1,8 +1,9 @@
 //! The hand-over of a message to one receiver: what the store keeps of it, what is dropped for it, who is told.
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, mem, sync::Arc, time::Instant};
 
 use mqtt_codec::{QoS, TopicName};
+use parking_lot::Mutex;
 
 use super::Core;
 use crate::{
@@ -12,8 +13,18 @@ use crate::{
     limits::QueueFullPolicy,
     message::{Message, Outgoing},
     session::{Detached, Dropped, PendingRead, Pushed, SessionRef, SessionState},
-    store::{Mark, Record},
+    store::{Mark, QueuePage, Record},
 };
+
+/// What a store says to who asks it for a part of a queue.
+enum Answer {
+    /// It is being asked.
+    Asking,
+    /// It has answered meanwhile.
+    Here(QueuePage),
+    /// Who has asked it has gone on.
+    Awaited,
+}
 
 /// Keeps a retained message, if it still is the one of its topic and there is room for it.
 type KeepRetained<'a> = dyn Fn(&SessionState, &Outgoing<'_>) -> bool + 'a;
@@ -180,20 +191,44 @@ impl Core {
     }
 
     /// Asks the store for a part of a session's queue. Nothing is locked.
+    ///
+    /// It may answer before it returns. Then the next part is asked for here, and not from within the answer: there may be very many,
+    /// each as deep in the stack as all before it.
     pub(crate) fn read_queue(&self, session: &SessionRef, pending: Option<PendingRead>) {
-        let Some(PendingRead { number, read }) = pending else { return };
-        let (this, session) = (self.this.clone(), session.clone());
-        let deliver = move |page| {
-            let Some(core) = this.upgrade() else { return };
-            let mut state = session.lock();
-            if state.has_ended() {
-                return;
+        let mut next = pending;
+        while let Some(PendingRead { number, read }) = next.take() {
+            let answer = Arc::new(Mutex::new(Answer::Asking));
+            let (this, asked, given) = (self.this.clone(), session.clone(), Arc::clone(&answer));
+            let deliver = move |page| {
+                let mut answer = given.lock();
+                if matches!(*answer, Answer::Asking) {
+                    *answer = Answer::Here(page);
+                    return;
+                }
+                drop(answer);
+                let Some(core) = this.upgrade() else { return };
+                let next = core.add_page(&asked, number, page);
+                core.read_queue(&asked, next);
+            };
+            self.durability.read_queue(read, Box::new(deliver));
+            let given = mem::replace(&mut *answer.lock(), Answer::Awaited);
+            if let Answer::Here(page) = given {
+                next = self.add_page(session, number, page);
             }
-            let pushed = state.add_page(number, page, &core.limits, &core.hooks);
-            drop(state);
-            core.settle(&session, pushed, None, &mut core.burst());
-        };
-        self.durability.read_queue(read, Box::new(deliver));
+        }
+    }
+
+    /// Takes what was read, and says what to read next.
+    fn add_page(&self, session: &SessionRef, number: u64, page: QueuePage) -> Option<PendingRead> {
+        let mut state = session.lock();
+        if state.has_ended() {
+            return None;
+        }
+        let mut pushed = state.add_page(number, page, &self.limits, &self.hooks);
+        drop(state);
+        let next = pushed.read.take();
+        self.settle(session, pushed, None, &mut self.burst());
+        next
     }
 
     #[cold]

@@ -2,13 +2,16 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Waker,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mqtt_broker::{
-    Broker, Limits, QoS, SubscribeRefusal,
+    Broker, Limits, QoS, SansIoConnection, SubscribeRefusal,
     store::{DeliverPage, Expected, Mark, MemoryStore, QueueRead, Record, Store, StoreError},
 };
 use mqtt_codec::{Delivery, Packet, Pubrec, Pubrel};
@@ -18,6 +21,7 @@ use crate::{
     filter,
     journal::eventually,
     log_lines::LogLines,
+    message,
 };
 
 /// A broker on this store. Dropping it is a crash: nothing is told, nobody says farewell.
@@ -389,4 +393,64 @@ async fn a_will_survives_the_connection_that_comes_next() {
         wills.retain(|will| will != "w next");
         assert_eq!(wills, ["w taken over"], "after {count} groups");
     }
+}
+
+/// A store that answers while it is asked, and notes how deep in one another the questions are.
+#[derive(Clone, Default)]
+struct AtOnce {
+    kept: MemoryStore,
+    depth: Arc<AtomicUsize>,
+    deepest: Arc<AtomicUsize>,
+}
+
+impl Store for AtOnce {
+    fn append(&self, group: Vec<Record>) -> Mark {
+        self.kept.append(group)
+    }
+
+    fn durable(&self) -> Mark {
+        self.kept.durable()
+    }
+
+    fn wake_at(&self, mark: Mark, waker: &Waker) {
+        self.kept.wake_at(mark, waker);
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn recover(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.kept.recover(visit)
+    }
+
+    fn read_queue(&self, read: QueueRead, deliver: DeliverPage) {
+        self.deepest.fetch_max(self.depth.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.kept.read_queue(read, deliver);
+        self.depth.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Each page was asked for from within the one before: a long queue took all of the stack, and the process with it.
+#[test]
+fn a_queue_is_read_page_by_page_also_from_a_store_that_answers_at_once() {
+    let mut limits = Limits::default();
+    limits.queue_window_bytes = 0;
+    let (store, now) = (AtOnce::default(), Instant::now());
+    let broker = Broker::builder().limits(limits).build_on(store.clone()).unwrap();
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01s";
+    let connected = || {
+        let mut connection = SansIoConnection::new(&broker, ([192, 0, 2, 1], 4711).into(), now);
+        connection.handle_bytes(now, connect);
+        connection
+    };
+    connected().handle_loss(now);
+    broker.subscribe("s", &filter("t"), QoS::AtLeastOnce).unwrap();
+    for _ in 0..300 {
+        broker.publish(&message("t", "x", QoS::AtLeastOnce));
+    }
+    let (mut subscriber, mut out) = (connected(), Vec::new());
+    while subscriber.poll_transmit(now, Waker::noop(), &mut out) {}
+    assert_eq!(broker.session("s").unwrap().inflight_messages, 300);
+    assert_eq!(store.deepest.load(Ordering::Relaxed), 1);
 }
