@@ -133,7 +133,7 @@ impl Core {
     pub(crate) fn new(
         mut limits: Limits,
         hooks: HookSet,
-        mut observers: Vec<Box<dyn Observer>>,
+        observers: Vec<Box<dyn Observer>>,
         durability: Durability,
         started_at: Instant,
     ) -> Arc<Self> {
@@ -143,15 +143,16 @@ impl Core {
         limits.max_pending_bytes = limits.max_pending_bytes.max(1);
         let subscriptions = Subscriptions::new(limits.max_topic_levels, limits.shared_strategy);
         let retained = Retained::new(retained::retained_limits(&limits));
-        observers.sort_by_key(|observer| !observer.wants_messages());
+        let (wanting, others): (Vec<_>, _) =
+            observers.into_iter().partition(|observer| observer.wants_messages());
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             limits,
             started_at,
             durability,
             hooks,
-            message_observers: observers.iter().filter(|observer| observer.wants_messages()).count(),
-            observers,
+            message_observers: wanting.len(),
+            observers: wanting.into_iter().chain(others).collect(),
             traces: Traces::default(),
             counters: Counters::default(),
             sessions: Registry::new(),

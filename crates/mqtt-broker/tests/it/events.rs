@@ -1,6 +1,11 @@
 //! The facts that an observer sees, in the order in which they happened.
 
-use mqtt_broker::{Broker, Builder, Event};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use mqtt_broker::{Broker, Builder, Event, Observer};
 use mqtt_codec::{Packet, Publish};
 
 use crate::{
@@ -214,4 +219,23 @@ async fn every_observer_sees_everything() {
     second.until(1, "disconnected").await;
     assert_eq!(first.lines(), second.lines());
     assert_eq!(first.lines()[2..4], ["subscribed a t 1", "unsubscribed a t"]);
+}
+
+/// An answer of one kind to one question, and of the other kind to the next, put messages and observers out of step.
+#[test]
+fn an_observer_is_asked_once_whether_it_wants_messages() {
+    struct Counts(Arc<AtomicUsize>);
+    impl Observer for Counts {
+        fn on_event(&self, _: &Event<'_>) {}
+
+        fn wants_messages(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+    }
+    let asked = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let builder =
+        asked.iter().fold(Broker::builder(), |builder, asked| builder.observer(Counts(asked.clone())));
+    builder.build();
+    assert_eq!(asked.map(|asked| asked.load(Ordering::Relaxed)), [1; 3]);
 }
