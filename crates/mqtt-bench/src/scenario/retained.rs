@@ -60,10 +60,7 @@ pub(super) fn run(args: &RetainedArgs) -> Result<Report, BenchError> {
     report.add_rate("read", read.delivered, read.spent.time);
     report.add_spent(&read.spent, read.delivered);
     *report.faults() = stored.faults;
-    let mut faults = read.faults;
-    // They stand under different topics, and no order is promised among those.
-    faults.reordered = 0;
-    report.faults().merge(faults);
+    report.faults().merge(read.faults);
     if read.not_retained > 0 {
         report.faults().error(format!("{} came without the retain flag", read.not_retained));
     }

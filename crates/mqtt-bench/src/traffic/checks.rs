@@ -12,7 +12,7 @@ pub(crate) struct Faults {
     pub(crate) lost: u64,
     /// Deliveries that came more than once.
     pub(crate) duplicated: u64,
-    /// Deliveries that came after a later one of the same publisher.
+    /// Deliveries that came after a later one of the same publisher and topic.
     pub(crate) reordered: u64,
     /// Deliveries to somebody who should not have them, or of what nobody sent.
     pub(crate) misrouted: u64,
@@ -47,6 +47,8 @@ impl Faults {
 /// Every stream of a plan.
 pub(crate) struct Checks {
     routing: Routing,
+    /// A publisher has one topic. Among several no order is promised.
+    is_ordered: bool,
     publishers: usize,
     subscribers: usize,
     streams: Vec<Stream>,
@@ -67,6 +69,7 @@ impl Checks {
         let newest = if plan.routing == Routing::AnyOne { publishers * subscribers } else { 0 };
         Self {
             routing: plan.routing,
+            is_ordered: plan.digits.is_none(),
             publishers,
             subscribers,
             streams: std::iter::repeat_with(Stream::default).take(streams).collect(),
@@ -88,15 +91,21 @@ impl Checks {
             return false;
         }
         self.delivered += 1;
-        if self.routing == Routing::AnyOne {
-            // Subscribers are read in turns, so order can be asked of each one's own share only.
-            let newest = &mut self.newest[subscriber * self.publishers + stamp.publisher];
-            self.faults.reordered += u64::from(stamp.sequence < *newest);
-            *newest = (*newest).max(stamp.sequence + 1);
-        } else {
-            self.faults.reordered += u64::from(arrival == Arrival::Late);
+        if self.is_ordered && self.is_late(subscriber, stamp, arrival) {
+            self.faults.reordered += 1;
         }
         true
+    }
+
+    fn is_late(&mut self, subscriber: usize, stamp: Stamp, arrival: Arrival) -> bool {
+        if self.routing != Routing::AnyOne {
+            return arrival == Arrival::Late;
+        }
+        // Subscribers are read in turns, so order can be asked of each one's own share only.
+        let newest = &mut self.newest[subscriber * self.publishers + stamp.publisher];
+        let is_late = stamp.sequence < *newest;
+        *newest = (*newest).max(stamp.sequence + 1);
+        is_late
     }
 
     fn stream_of(&self, subscriber: usize, publisher: usize) -> Option<usize> {

@@ -1,0 +1,30 @@
+//! Servers that hand on something else than what they should, or to somebody else: the generator must say so, and must
+//! not call a fault what the standard allows.
+
+mod played;
+#[path = "played/server.rs"]
+mod server;
+
+use played::{Program, read_frame};
+use server::{Honest, PUBLISH, assert_sound, run, topic};
+
+const AMONG_TEN: &str = "subscriptions -n 10 -c 1 --batch 5 --kind exact --publishers 1 --messages 100";
+
+#[test]
+fn order_is_promised_of_one_topic_alone() {
+    let mut honest = Honest::default();
+    let mut held = None;
+    let report = run(AMONG_TEN, move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        if frame[0] >> 4 == PUBLISH {
+            // Of two under different topics the second goes first.
+            match held.take() {
+                None => held = deeds.pop(),
+                Some((to, before)) if topic(&before) == topic(frame) => deeds.insert(0, (to, before)),
+                Some(before) => deeds.push(before),
+            }
+        }
+        deeds
+    });
+    assert_sound(&report);
+}
