@@ -79,3 +79,10 @@ fn disorder_is_found() {
     let report = run_with(|frames| frames.swap(50, 51));
     assert_found(&report, "0 lost, 0 duplicated, 1 reordered");
 }
+
+#[test]
+fn what_nobody_sent_makes_up_for_no_loss() {
+    // The stamp stands behind the header and the topic `bench/p2p/0`.
+    let report = run_with(|frames| frames[MESSAGES - 1][2 + 2 + 11 + 7] += 1);
+    assert_found(&report, "1 lost, 0 duplicated, 0 reordered, 1 misrouted");
+}

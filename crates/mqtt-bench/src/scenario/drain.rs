@@ -87,7 +87,8 @@ impl Drain {
         match event {
             Event::Frame { head, body } => match receive(net, conn, head, body) {
                 Ok(Some(delivery)) => {
-                    self.checks.arrive(subscriber, delivery.stamp);
+                    let sent = self.sent.get(delivery.stamp.publisher).copied().unwrap_or(0);
+                    self.checks.arrive(subscriber, delivery.stamp, sent);
                     self.not_retained += u64::from(!delivery.retain);
                 }
                 Ok(None) => {}

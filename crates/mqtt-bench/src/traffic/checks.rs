@@ -79,9 +79,10 @@ impl Checks {
         }
     }
 
-    /// Notes a delivery; `false` if it is none that should have happened.
-    pub(crate) fn arrive(&mut self, subscriber: usize, stamp: Stamp) -> bool {
-        let Some(stream) = self.stream_of(subscriber, stamp.publisher) else {
+    /// Notes a delivery of one of the `sent` messages of its publisher; `false` if it is none that should have happened.
+    pub(crate) fn arrive(&mut self, subscriber: usize, stamp: Stamp, sent: u64) -> bool {
+        let stream = self.stream_of(subscriber, stamp.publisher);
+        let Some(stream) = stream.filter(|_| stamp.sequence < sent) else {
             self.faults.misrouted += 1;
             return false;
         };
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn a_message_for_another_subscriber_is_misrouted_and_lost() {
         let mut checks = checks(Routing::Pairs, 2, 2);
-        assert!(!checks.arrive(1, stamp(0, 0)));
+        assert!(!checks.arrive(1, stamp(0, 0), 1));
         let faults = checks.finish(&[1, 0]);
         assert_eq!((faults.misrouted, faults.lost), (1, 1));
     }
@@ -178,7 +179,7 @@ mod tests {
         for (subscriber, publisher, sequence) in
             [(0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 1, 0)]
         {
-            checks.arrive(subscriber, stamp(publisher, sequence));
+            checks.arrive(subscriber, stamp(publisher, sequence), 2);
         }
         assert_eq!(checks.received_by_slowest(1), 1);
         let faults = checks.finish(&[1, 2]);
@@ -189,7 +190,7 @@ mod tests {
     fn a_share_may_have_gaps_but_no_disorder() {
         let mut checks = checks(Routing::AnyOne, 1, 2);
         for (subscriber, sequence) in [(0, 1), (1, 0), (1, 3), (1, 2), (0, 2)] {
-            checks.arrive(subscriber, stamp(0, sequence));
+            checks.arrive(subscriber, stamp(0, sequence), 4);
         }
         let faults = checks.finish(&[4]);
         assert_eq!((faults.lost, faults.duplicated, faults.reordered), (0, 1, 1));

@@ -193,7 +193,8 @@ impl<'a> Run<'a> {
     }
 
     fn deliver(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
-        if self.checks.arrive(subscriber, stamp) {
+        let sent = self.publishers.get(stamp.publisher).map_or(0, |publisher| publisher.sent);
+        if self.checks.arrive(subscriber, stamp, sent) {
             if stamp.sent_ns >= self.counts_from_ns {
                 self.latency.record(now_ns.saturating_sub(stamp.sent_ns));
             }
