@@ -6,7 +6,7 @@ mod played;
 mod server;
 
 use played::{Program, read_frame};
-use server::{Honest, PUBLISH, assert_sound, run, topic};
+use server::{Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic};
 
 const AMONG_TEN: &str = "subscriptions -n 10 -c 1 --batch 5 --kind exact --publishers 1 --messages 100";
 
@@ -27,4 +27,21 @@ fn order_is_promised_of_one_topic_alone() {
         deeds
     });
     assert_sound(&report);
+}
+
+#[test]
+fn what_outlives_its_clearing_is_found_though_it_comes_with_the_suback() {
+    let mut honest = Honest::default();
+    let mut kept = Vec::new();
+    let report = run("retained --qos 0 -n 5 --settle 0", move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        match frame[0] >> 4 {
+            // A payload is for keeping; what is without one ought to clear.
+            PUBLISH if frame.len() > 64 => kept.extend_from_slice(frame),
+            SUBSCRIBE => deeds.iter_mut().for_each(|(_, suback)| suback.extend_from_slice(&kept)),
+            _ => {}
+        }
+        deeds
+    });
+    assert_found(&report, "5 retained messages outlived an empty payload");
 }

@@ -122,3 +122,9 @@ pub(crate) fn topic(frame: &[u8]) -> &str {
 pub(crate) fn assert_sound(report: &Report) {
     assert!(report.is_sound(), "{}", report.table());
 }
+
+#[track_caller]
+pub(crate) fn assert_found(report: &Report, fault: &str) {
+    assert!(!report.is_sound(), "{}", report.table());
+    assert!(report.table().contains(fault), "{}", report.table());
+}
