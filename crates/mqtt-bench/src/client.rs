@@ -130,6 +130,14 @@ pub(crate) fn connect(
     Ok(Connected { conns: fleet.conns, ready: fleet.ready, latency: fleet.latency, resumed: fleet.resumed })
 }
 
+/// The answer that a client waits for.
+#[derive(Clone, Copy)]
+enum Awaits {
+    Connack,
+    Suback,
+    Nothing,
+}
+
 struct Fleet<'a> {
     server: &'a Server,
     clients: &'a [Client],
@@ -137,6 +145,7 @@ struct Fleet<'a> {
     /// Which client a connection is of; `usize::MAX` is none.
     client_of: Vec<usize>,
     began_ns: Vec<u64>,
+    awaits: Vec<Awaits>,
     /// How many of its filters each client has asked for.
     subscribed: Vec<usize>,
     answers: usize,
@@ -154,6 +163,7 @@ impl<'a> Fleet<'a> {
             conns: Vec::with_capacity(clients.len()),
             client_of: Vec::new(),
             began_ns: Vec::with_capacity(clients.len()),
+            awaits: vec![Awaits::Connack; clients.len()],
             subscribed: vec![0; clients.len()],
             answers: 0,
             ready: 0,
@@ -197,9 +207,14 @@ impl<'a> Fleet<'a> {
 
     fn on_frame(&mut self, net: &mut Net, index: usize, kind: u8, body: &[u8]) -> Result<(), BenchError> {
         let client = &self.clients[index];
-        match kind {
-            packet_type::CONNACK => self.resumed += usize::from(accepted(&client.id, body)?),
-            packet_type::SUBACK => granted(&client.id, body)?,
+        match (kind, self.awaits[index]) {
+            (packet_type::CONNACK, Awaits::Connack) => {
+                self.resumed += usize::from(accepted(&client.id, body)?);
+            }
+            (packet_type::SUBACK, Awaits::Suback) => granted(&client.id, body)?,
+            // It must not count as the answer to another client.
+            (packet_type::CONNACK, _) => return Err(BenchError::Unasked("CONNACK")),
+            (packet_type::SUBACK, _) => return Err(BenchError::Unasked("SUBACK")),
             // A resumed session or a retained message may speak already.
             _ => return Ok(()),
         }
@@ -207,12 +222,14 @@ impl<'a> Fleet<'a> {
         let from = self.subscribed[index];
         if from == client.filters.len() {
             self.ready += 1;
+            self.awaits[index] = Awaits::Nothing;
             self.latency.record(net.now_ns() - self.began_ns[index]);
             return Ok(());
         }
         let to = client.filters.len().min(from + FILTERS_PER_SUBSCRIBE);
         frames::subscribe(net.out(self.conns[index]), PACKET_ID, &client.filters[from..to], client.qos);
         self.subscribed[index] = to;
+        self.awaits[index] = Awaits::Suback;
         Ok(())
     }
 }

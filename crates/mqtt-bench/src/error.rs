@@ -36,6 +36,9 @@ pub enum BenchError {
     /// The server sent a packet that is not what the standard says.
     #[error("the server sent a malformed {0}")]
     Malformed(&'static str),
+    /// The server answered what it had not been asked.
+    #[error("the server sent a {0} that nobody waited for")]
+    Unasked(&'static str),
     /// The server said nothing for too long.
     #[error("no {waiting_for} for {} s", after.as_secs())]
     Silence {

@@ -6,7 +6,7 @@ mod played;
 mod server;
 
 use played::{Program, read_frame};
-use server::{Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic};
+use server::{Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic, try_run};
 
 const AMONG_TEN: &str = "subscriptions -n 10 -c 1 --batch 5 --kind exact --publishers 1 --messages 100";
 
@@ -44,4 +44,13 @@ fn what_outlives_its_clearing_is_found_though_it_comes_with_the_suback() {
         deeds
     });
     assert_found(&report, "5 retained messages outlived an empty payload");
+}
+
+#[test]
+fn two_answers_to_one_client_are_none_to_another() {
+    let failed = try_run("connect -c 2 --patience 500ms", |conn, _| match conn {
+        0 => vec![(0, vec![0x20, 2, 0, 0, 0x20, 2, 0, 0])],
+        _ => Vec::new(),
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the server sent a CONNACK that nobody waited for");
 }
