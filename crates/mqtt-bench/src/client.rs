@@ -134,7 +134,8 @@ pub(crate) fn connect(
 #[derive(Clone, Copy)]
 enum Awaits {
     Connack,
-    Suback,
+    /// To so many filters.
+    Suback(usize),
     Nothing,
 }
 
@@ -211,7 +212,9 @@ impl<'a> Fleet<'a> {
             (packet_type::CONNACK, Awaits::Connack) => {
                 self.resumed += usize::from(accepted(&client.id, body)?);
             }
-            (packet_type::SUBACK, Awaits::Suback) => granted(&client.id, body)?,
+            (packet_type::SUBACK, Awaits::Suback(filters)) => {
+                granted(&client.id, body, filters, client.qos)?;
+            }
             // It must not count as the answer to another client.
             (packet_type::CONNACK, _) => return Err(BenchError::Unasked("CONNACK")),
             (packet_type::SUBACK, _) => return Err(BenchError::Unasked("SUBACK")),
@@ -229,7 +232,7 @@ impl<'a> Fleet<'a> {
         let to = client.filters.len().min(from + FILTERS_PER_SUBSCRIBE);
         frames::subscribe(net.out(self.conns[index]), PACKET_ID, &client.filters[from..to], client.qos);
         self.subscribed[index] = to;
-        self.awaits[index] = Awaits::Suback;
+        self.awaits[index] = Awaits::Suback(to - from);
         Ok(())
     }
 }
@@ -243,10 +246,12 @@ fn accepted(client: &str, body: &[u8]) -> Result<bool, BenchError> {
     }
 }
 
-/// What a SUBACK says, if it is not yes to every filter.
-pub(crate) fn granted(client: &str, body: &[u8]) -> Result<(), BenchError> {
-    let codes = body.get(2..).ok_or(BenchError::Malformed("SUBACK"))?;
-    match codes.iter().find(|&&code| code > 2) {
+/// What the SUBACK to so many `filters` says, if it is not yes to every one of them at the QoS that was asked for.
+pub(crate) fn granted(client: &str, body: &[u8], filters: usize, asked: QoS) -> Result<(), BenchError> {
+    let codes = body.get(2..).filter(|codes| codes.len() == filters);
+    let codes = codes.ok_or(BenchError::Malformed("SUBACK"))?;
+    match codes.iter().find(|&&code| code > 2 || code < asked.as_u8()) {
+        Some(&granted @ 0..=2) => Err(BenchError::Lowered { client: client.into(), granted, asked }),
         Some(&code) => Err(BenchError::Refused { client: client.into(), what: "SUBSCRIBE", code }),
         None => Ok(()),
     }

@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use mqtt_codec::QoS;
+
 /// Why a benchmark ended without a result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +34,16 @@ pub enum BenchError {
         what: &'static str,
         /// The return code.
         code: u8,
+    },
+    /// The server granted less than was asked for: what it does then is not what was to be measured.
+    #[error("client {client}: the server granted QoS {granted} where {asked} was asked for")]
+    Lowered {
+        /// The client identifier.
+        client: String,
+        /// The return code.
+        granted: u8,
+        /// The QoS in the SUBSCRIBE.
+        asked: QoS,
     },
     /// The server sent a packet that is not what the standard says.
     #[error("the server sent a malformed {0}")]

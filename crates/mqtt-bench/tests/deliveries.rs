@@ -54,3 +54,57 @@ fn two_answers_to_one_client_are_none_to_another() {
     });
     assert_eq!(failed.unwrap_err().to_string(), "the server sent a CONNACK that nobody waited for");
 }
+
+const ONE_PAIR: &str = "p2p -n 1 --messages 4 --patience 300ms";
+
+#[test]
+fn a_lower_qos_than_was_asked_for_is_no_grant() {
+    let mut honest = Honest::default();
+    let failed = try_run(&format!("{ONE_PAIR} --qos 1"), move |conn, frame| match frame[0] >> 4 {
+        SUBSCRIBE => vec![(conn, vec![0x90, 3, frame[2], frame[3], 0])],
+        _ => honest.answer(conn, frame),
+    });
+    let failed = failed.unwrap_err().to_string();
+    assert_eq!(failed, "client bench-sub-0: the server granted QoS 0 where 1 was asked for");
+}
+
+#[test]
+fn each_filter_has_a_code_of_its_own() {
+    let mut honest = Honest::default();
+    let failed = try_run(&format!("{AMONG_TEN} --patience 300ms"), move |conn, frame| match frame[0] >> 4 {
+        SUBSCRIBE => vec![(conn, vec![0x90, 3, frame[2], frame[3], 0]); 5],
+        _ => honest.answer(conn, frame),
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the server sent a malformed SUBACK");
+}
+
+#[test]
+fn a_message_with_a_lower_qos_is_found() {
+    let mut honest = Honest::default();
+    let report = run(&format!("{ONE_PAIR} --qos 1"), move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        for (_, message) in deeds.iter_mut().filter(|(_, bytes)| bytes[0] >> 4 == PUBLISH) {
+            let id_at = 4 + topic(message).len();
+            message.drain(id_at..id_at + 2);
+            message[0] = 0x30;
+            message[1] -= 2;
+        }
+        deeds
+    });
+    assert_found(&report, "4 messages came with another QoS than they should");
+}
+
+#[test]
+fn an_acknowledgement_of_another_qos_is_found() {
+    for (qos, answer) in [(1, 0x70), (2, 0x40), (2, 0x70)] {
+        let mut honest = Honest::default();
+        let report = run(&format!("{ONE_PAIR} --qos {qos}"), move |conn, frame| {
+            let mut deeds = honest.answer(conn, frame);
+            for (_, answered) in deeds.iter_mut().filter(|(_, bytes)| matches!(bytes[0], 0x40 | 0x50)) {
+                answered[0] = answer;
+            }
+            deeds
+        });
+        assert_found(&report, "an acknowledgement of nothing");
+    }
+}

@@ -124,7 +124,7 @@ impl Bystanders for Churn {
         let Some(Some(churner)) = self.churners.get_mut(conn) else { return };
         let answer = match event {
             Event::Frame { head, body } if head >> 4 == packet_type::SUBACK => {
-                client::granted(&name(churner.index), body)
+                client::granted(&name(churner.index), body, 1, QoS::AtLeastOnce)
             }
             Event::Frame { head, .. } if head >> 4 == packet_type::UNSUBACK => Ok(()),
             Event::Closed(error) => {

@@ -88,7 +88,7 @@ impl Drain {
             Event::Frame { head, body } => match receive(net, conn, head, body) {
                 Ok(Some(delivery)) => {
                     let sent = self.sent.get(delivery.stamp.publisher).copied().unwrap_or(0);
-                    self.checks.arrive(subscriber, delivery.stamp, sent);
+                    self.checks.arrive(subscriber, &delivery, sent);
                     self.not_retained += u64::from(!delivery.retain);
                 }
                 Ok(None) => {}

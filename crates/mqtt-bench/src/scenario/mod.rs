@@ -167,6 +167,7 @@ impl Bench {
             subscribers,
             routing,
             qos: traffic.qos,
+            delivery_qos: traffic.subscribe_qos.map_or(traffic.qos, |qos| qos.min(traffic.qos)),
             retain: false,
             payload_bytes: traffic.payload,
             inflight: traffic.inflight.max(1),

@@ -27,6 +27,7 @@ pub(super) fn run(args: &PublishArgs) -> Result<Report, BenchError> {
     let publishers = bench.connect(&publishers)?.conns;
     let plan = Plan {
         subscribers: subscribers.len(),
+        delivery_qos: args.qos.min(args.subscribe_qos),
         routing: if subscribers.is_empty() { Routing::Nobody } else { Routing::All },
         pace: Pace::Spaced { interval: Duration::from_millis(args.interval) },
         patience: bench.server.patience,

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -190,13 +191,21 @@ pub(super) fn drive(bench: &mut Bench, conns: &[ConnId], work: &Work<'_>) -> Res
     })
 }
 
+/// What a client has asked for.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    filters: usize,
+    /// Those of them that no SUBACK has been about.
+    unanswered: usize,
+    last_ns: u64,
+}
+
 struct Drive<'a> {
     work: &'a Work<'a>,
     conns: &'a [ConnId],
     /// Which client a connection is of; `usize::MAX` is none.
     client_of: Vec<usize>,
-    /// Filters that each client has asked for, and when it last did.
-    asked: Vec<(usize, u64)>,
+    asked: Vec<Asked>,
     due: BinaryHeap<Reverse<(u64, usize)>>,
     answered: usize,
     wanted: usize,
@@ -214,7 +223,7 @@ impl<'a> Drive<'a> {
             work,
             conns,
             client_of,
-            asked: vec![(0, 0); conns.len()],
+            asked: vec![Asked::default(); conns.len()],
             due: (0..conns.len()).map(|client| Reverse((now_ns, client))).collect(),
             answered: 0,
             wanted: conns.len() * work.per_client,
@@ -231,12 +240,12 @@ impl<'a> Drive<'a> {
                 return Duration::from_nanos(due_ns - now_ns).min(Duration::from_millis(50));
             }
             self.due.pop();
-            let from = self.asked[client].0;
+            let from = self.asked[client].filters;
             let to = self.work.per_client.min(from + self.work.batch);
             if from < to {
                 let filters: Vec<_> = (from..to).map(|number| (self.work.filter)(client, number)).collect();
                 frames::subscribe(net.out(self.conns[client]), 1, &filters, self.work.qos);
-                self.asked[client] = (to, now_ns);
+                self.asked[client] = Asked { filters: to, unanswered: to - from, last_ns: now_ns };
             }
         }
         Duration::from_millis(50)
@@ -247,11 +256,12 @@ impl<'a> Drive<'a> {
         let name = || format!("number {client}");
         match event {
             Event::Frame { head, body } if head >> 4 == packet_type::SUBACK => {
-                if let Err(error) = client::granted(&name(), body) {
+                let filters = mem::take(&mut self.asked[client].unanswered);
+                if let Err(error) = client::granted(&name(), body, filters, self.work.qos) {
                     self.failed.get_or_insert(error);
                 }
-                self.answered += body.len().saturating_sub(2);
-                self.latency.record(net.now_ns() - self.asked[client].1);
+                self.answered += filters;
+                self.latency.record(net.now_ns() - self.asked[client].last_ns);
                 self.due.push(Reverse((net.now_ns() + self.work.interval.as_nanos() as u64, client)));
             }
             Event::Closed(error) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     stream::{Arrival, Stamp, Stream},
-    traffic::{Plan, Routing},
+    traffic::{Plan, Routing, receive::Delivery},
 };
 
 /// What went wrong, counted.
@@ -55,6 +55,9 @@ pub(crate) struct Checks {
     /// [`Routing::AnyOne`]: one more than the newest that each subscriber has of each publisher.
     newest: Vec<u64>,
     delivered: u64,
+    qos: u8,
+    /// Deliveries with another QoS than this.
+    with_other_qos: u64,
     pub(crate) faults: Faults,
 }
 
@@ -75,12 +78,16 @@ impl Checks {
             streams: std::iter::repeat_with(Stream::default).take(streams).collect(),
             newest: vec![0; newest],
             delivered: 0,
+            qos: plan.delivery_qos.as_u8(),
+            with_other_qos: 0,
             faults: Faults::default(),
         }
     }
 
     /// Notes a delivery of one of the `sent` messages of its publisher; `false` if it is none that should have happened.
-    pub(crate) fn arrive(&mut self, subscriber: usize, stamp: Stamp, sent: u64) -> bool {
+    pub(crate) fn arrive(&mut self, subscriber: usize, delivery: &Delivery, sent: u64) -> bool {
+        let stamp = delivery.stamp;
+        self.with_other_qos += u64::from(delivery.qos != self.qos);
         let stream = self.stream_of(subscriber, stamp.publisher);
         let Some(stream) = stream.filter(|_| stamp.sequence < sent) else {
             self.faults.misrouted += 1;
@@ -146,6 +153,10 @@ impl Checks {
                 self.streams.iter().zip(sent.iter().cycle()).map(|(stream, &sent)| stream.lost(sent)).sum()
             }
         };
+        if self.with_other_qos > 0 {
+            let error = format!("{} messages came with another QoS than they should", self.with_other_qos);
+            self.faults.error(error);
+        }
         self.faults
     }
 }
@@ -161,14 +172,14 @@ mod tests {
         Checks::new(&Plan { subscribers, routing, ..plan })
     }
 
-    fn stamp(publisher: usize, sequence: u64) -> Stamp {
-        Stamp { publisher, sequence, sent_ns: 0 }
+    fn delivery(publisher: usize, sequence: u64) -> Delivery {
+        Delivery { stamp: Stamp { publisher, sequence, sent_ns: 0 }, qos: 0, retain: false }
     }
 
     #[test]
     fn a_message_for_another_subscriber_is_misrouted_and_lost() {
         let mut checks = checks(Routing::Pairs, 2, 2);
-        assert!(!checks.arrive(1, stamp(0, 0), 1));
+        assert!(!checks.arrive(1, &delivery(0, 0), 1));
         let faults = checks.finish(&[1, 0]);
         assert_eq!((faults.misrouted, faults.lost), (1, 1));
     }
@@ -179,7 +190,7 @@ mod tests {
         for (subscriber, publisher, sequence) in
             [(0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 1, 0)]
         {
-            checks.arrive(subscriber, stamp(publisher, sequence), 2);
+            checks.arrive(subscriber, &delivery(publisher, sequence), 2);
         }
         assert_eq!(checks.received_by_slowest(1), 1);
         let faults = checks.finish(&[1, 2]);
@@ -190,7 +201,7 @@ mod tests {
     fn a_share_may_have_gaps_but_no_disorder() {
         let mut checks = checks(Routing::AnyOne, 1, 2);
         for (subscriber, sequence) in [(0, 1), (1, 0), (1, 3), (1, 2), (0, 2)] {
-            checks.arrive(subscriber, stamp(0, sequence), 4);
+            checks.arrive(subscriber, &delivery(0, sequence), 4);
         }
         let faults = checks.finish(&[4]);
         assert_eq!((faults.lost, faults.duplicated, faults.reordered), (0, 1, 1));

@@ -79,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) subscribers: usize,
     pub(crate) routing: Routing,
     pub(crate) qos: QoS,
+    /// With which a message is to come: that of publishing or of subscribing, whichever is lower.
+    pub(crate) delivery_qos: QoS,
     pub(crate) retain: bool,
     pub(crate) payload_bytes: usize,
     /// Unacknowledged QoS 1 and 2 messages of one publisher.
@@ -123,6 +125,7 @@ impl Plan {
             subscribers: 0,
             routing: Routing::Nobody,
             qos,
+            delivery_qos: qos,
             retain: false,
             payload_bytes,
             inflight: 16,

@@ -3,7 +3,7 @@
 use mqtt_codec::QoS;
 
 use crate::{
-    frames::PublishFrame,
+    frames::{PublishFrame, packet_type},
     net::ConnId,
     stream::Stamp,
     traffic::{Digits, Numbers, Plan},
@@ -19,12 +19,14 @@ pub(crate) struct Publisher {
     /// Messages in one go.
     pub(crate) at_once: u64,
     index: usize,
-    with_acknowledgement: bool,
+    qos: QoS,
     digits: Option<Digits>,
     random: u64,
     next_packet_id: u16,
     pub(crate) sent: u64,
     pub(crate) unacknowledged: u64,
+    /// QoS 2: those of the unacknowledged that have their PUBREC.
+    received: u64,
     /// Waits in the list of those that may send again.
     pub(crate) touched: bool,
 }
@@ -37,12 +39,13 @@ impl Publisher {
             at_once: (MAX_BYTES_AT_ONCE / frame.bytes().len()).max(1) as u64,
             frame,
             index,
-            with_acknowledgement: plan.qos != QoS::AtMostOnce,
+            qos: plan.qos,
             digits: plan.digits,
             random: 0x9e37_79b9_7f4a_7c15 ^ index as u64,
             next_packet_id: 1,
             sent: 0,
             unacknowledged: 0,
+            received: 0,
             touched: true,
         }
     }
@@ -52,7 +55,7 @@ impl Publisher {
         out.reserve(self.frame.bytes().len() * count as usize);
         for sequence in self.sent..self.sent + count {
             self.frame.stamp(Stamp { publisher: self.index, sequence, sent_ns });
-            if self.with_acknowledgement {
+            if self.qos != QoS::AtMostOnce {
                 self.frame.packet_id(self.next_packet_id);
                 self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
             }
@@ -69,8 +72,24 @@ impl Publisher {
             out.extend_from_slice(self.frame.bytes());
         }
         self.sent += count;
-        if self.with_acknowledgement {
+        if self.qos != QoS::AtMostOnce {
             self.unacknowledged += count;
+        }
+    }
+
+    /// Notes PUBACK, PUBREC or PUBCOMP; `false` if nothing waits for it.
+    pub(crate) fn acknowledged(&mut self, kind: u8) -> bool {
+        match (self.qos, kind) {
+            (QoS::AtLeastOnce, packet_type::PUBACK) => take_one(&mut self.unacknowledged),
+            (QoS::ExactlyOnce, packet_type::PUBREC) => {
+                let is_new = self.received < self.unacknowledged;
+                self.received += u64::from(is_new);
+                is_new
+            }
+            (QoS::ExactlyOnce, packet_type::PUBCOMP) => {
+                take_one(&mut self.received) && take_one(&mut self.unacknowledged)
+            }
+            _ => false,
         }
     }
 
@@ -81,4 +100,11 @@ impl Publisher {
         self.random ^= self.random << 17;
         self.random
     }
+}
+
+/// Whether there was one.
+fn take_one(count: &mut u64) -> bool {
+    let left = count.checked_sub(1);
+    *count = left.unwrap_or(0);
+    left.is_some()
 }

@@ -10,6 +10,7 @@ use crate::{
 /// A message that came.
 pub(crate) struct Delivery {
     pub(crate) stamp: Stamp,
+    pub(crate) qos: u8,
     pub(crate) retain: bool,
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn receive(
                 _ => {}
             }
             let stamp = Stamp::read(publish.payload).ok_or(BenchError::Malformed("payload"))?;
-            Ok(Some(Delivery { stamp, retain: publish.retain }))
+            Ok(Some(Delivery { stamp, qos: publish.qos, retain: publish.retain }))
         }
         packet_type::PUBREL => {
             let id = frames::leading_packet_id(body).ok_or(BenchError::Malformed("PUBREL"))?;

@@ -16,8 +16,12 @@ use crate::{
     pacer::Pacer,
     progress::{self, Progress},
     server_process::Sample,
-    stream::Stamp,
-    traffic::{Extent, Measured, Plan, checks::Checks, publisher::Publisher, receive::receive},
+    traffic::{
+        Extent, Measured, Plan,
+        checks::Checks,
+        publisher::Publisher,
+        receive::{Delivery, receive},
+    },
 };
 
 /// After the last message has come: the time in which a duplicate of it would.
@@ -159,31 +163,30 @@ impl<'a> Run<'a> {
 
     fn on_publisher(&mut self, net: &mut Net, index: usize, event: Event<'_>) {
         match event {
-            Event::Frame { head, body } => match head >> 4 {
-                packet_type::PUBACK | packet_type::PUBCOMP => {
-                    let publisher = &mut self.publishers[index];
-                    match publisher.unacknowledged.checked_sub(1) {
-                        Some(left) => publisher.unacknowledged = left,
-                        None => self.checks.faults.error("an acknowledgement of nothing".into()),
-                    }
-                    self.acknowledged(index, net.now_ns());
-                }
-                packet_type::PUBREC => {
-                    if let Some(id) = frames::leading_packet_id(body) {
-                        frames::acknowledge(net.out(self.publishers[index].conn), packet_type::PUBREL, id);
-                    }
-                }
-                _ => {}
-            },
+            Event::Frame { head, body } => self.on_acknowledgement(net, index, head >> 4, body),
             Event::Written => self.touch(index),
             Event::Closed(error) => self.fail(format!("a publisher's connection ended: {error}")),
+        }
+    }
+
+    fn on_acknowledgement(&mut self, net: &mut Net, index: usize, kind: u8, body: &[u8]) {
+        if !matches!(kind, packet_type::PUBACK | packet_type::PUBREC | packet_type::PUBCOMP) {
+            return;
+        }
+        let publisher = &mut self.publishers[index];
+        if !publisher.acknowledged(kind) {
+            self.checks.faults.error("an acknowledgement of nothing".into());
+        } else if kind != packet_type::PUBREC {
+            self.acknowledged(index, net.now_ns());
+        } else if let Some(id) = frames::leading_packet_id(body) {
+            frames::acknowledge(net.out(publisher.conn), packet_type::PUBREL, id);
         }
     }
 
     fn on_subscriber(&mut self, net: &mut Net, conn: ConnId, index: usize, event: Event<'_>) {
         match event {
             Event::Frame { head, body } => match receive(net, conn, head, body) {
-                Ok(Some(delivered)) => self.deliver(index, delivered.stamp, net.now_ns()),
+                Ok(Some(delivery)) => self.deliver(index, &delivery, net.now_ns()),
                 Ok(None) => {}
                 Err(error) => self.checks.faults.error(error.to_string()),
             },
@@ -192,9 +195,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn deliver(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
+    fn deliver(&mut self, subscriber: usize, delivery: &Delivery, now_ns: u64) {
+        let stamp = delivery.stamp;
         let sent = self.publishers.get(stamp.publisher).map_or(0, |publisher| publisher.sent);
-        if self.checks.arrive(subscriber, stamp, sent) {
+        if self.checks.arrive(subscriber, delivery, sent) {
             if stamp.sent_ns >= self.counts_from_ns {
                 self.latency.record(now_ns.saturating_sub(stamp.sent_ns));
             }
