@@ -76,10 +76,12 @@ pub(super) struct Judgement {
 /// `None` where there is no aim, or nothing to judge it by.
 pub(super) fn judge(case: &Case, metric: &str, result: &CaseResult) -> Option<Judgement> {
     let (.., aim) = AIMS.iter().find(|(of, figure, _)| *of == case.name && *figure == metric)?;
-    let ours = result.gmqtt(metric)?;
-    if !result.cell(super::servers::GMQTT, false)?.is_sound() {
-        return Some(Judgement { met: false, because: "gmqtt is at fault".into() });
+    let cell = result.cell(super::servers::GMQTT, false)?;
+    let failed = |because: &str| Some(Judgement { met: false, because: because.into() });
+    if !cell.is_sound() {
+        return failed("gmqtt is at fault");
     }
+    let Some(ours) = cell.median(metric) else { return failed("gmqtt has no figure") };
     match *aim {
         Aim::AtMost(most) => Some(Judgement {
             met: ours <= most,
@@ -177,5 +179,16 @@ mod tests {
         assert!(!judged("p2p-qos0", "CPU µs each", &[("gmqtt", 8.0, None), ("a", 10.0, None)]).unwrap().0);
         assert!(!judged("idle", "bytes each", &[("gmqtt", 1025.0, None)]).unwrap().0);
         assert!(!judged("idle", "bytes each", &[("gmqtt", 9.0, Some("2 lost"))]).unwrap().0);
+    }
+
+    #[test]
+    fn a_case_that_we_fail_is_not_met_whatever_figures_there_are() {
+        let verdict = |fault| {
+            let mut results = one_case("idle", "bytes each", &[("gmqtt", 9.0, fault)]);
+            results.cases[0].cells[0].rounds[0].figures.clear();
+            judge(Case::find("idle").unwrap(), "bytes each", &results.cases[0]).map(|verdict| verdict.because)
+        };
+        assert_eq!(verdict(Some("no end after 120 s")).as_deref(), Some("gmqtt is at fault"));
+        assert_eq!(verdict(None).as_deref(), Some("gmqtt has no figure"));
     }
 }

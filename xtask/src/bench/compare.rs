@@ -11,7 +11,7 @@ use super::table::amount;
 /// Changes of less are noise.
 const MARGIN: f64 = 0.10;
 
-/// One line for each of our figures that both have; what got worse says so.
+/// One line for each of our figures that both have, and for each case that we fail now; what got worse says so.
 pub(super) fn lines(then: &Results, now: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     if then.machine != now.machine {
@@ -21,6 +21,9 @@ pub(super) fn lines(then: &Results, now: &Results) -> Vec<String> {
         let cell =
             |results: &Results| results.case(case.name).and_then(|result| result.cell(GMQTT, false)).cloned();
         let (Some(before), Some(after)) = (cell(then), cell(now)) else { continue };
+        if before.is_sound() && !after.is_sound() {
+            lines.push(format!("{:<16} FAILS: {}", case.name, after.faults().join("; ")));
+        }
         for metric in case.metrics {
             let line = change(metric, &before, &after);
             lines.extend(line.map(|line| format!("{:<16} {line}", case.name)));
@@ -76,5 +79,15 @@ mod tests {
         assert!(apart(&[1.0, 2.0], &[3.0, 4.0]) && apart(&[3.0], &[1.0, 2.0]));
         assert!(!apart(&[1.0, 3.0], &[2.0, 4.0]));
         assert!(!apart(&[], &[2.0]));
+    }
+
+    #[test]
+    fn a_case_that_fails_now_is_told_with_figures_and_without() {
+        let then = one_case("p2p-qos0", "deliveries/s", &[("gmqtt", 100.0, None)]);
+        let mut now = one_case("p2p-qos0", "deliveries/s", &[("gmqtt", 100.0, Some("3 lost"))]);
+        assert!(lines(&then, &now).concat().contains("FAILS: 3 lost"));
+        now.cases[0].cells[0].rounds[0].figures.clear();
+        assert!(lines(&then, &now).concat().contains("FAILS: 3 lost"));
+        assert!(!lines(&now, &now).concat().contains("FAILS"));
     }
 }

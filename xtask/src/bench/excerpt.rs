@@ -39,12 +39,16 @@ fn line(results: &Results, names: &[&str], case: &str, metric: &str) -> Option<S
     let (case, result) = (Case::find(case)?, results.case(case)?);
     let metric = case.metrics.iter().find(|known| known.name == metric)?;
     let cells: Vec<Option<&Cell>> = names.iter().map(|name| result.cell(name, false)).collect();
-    let ours = result.gmqtt(metric.name)?;
+    let ours = result.cell(GMQTT, false)?;
+    let ours = ours.median(metric.name).filter(|_| ours.is_sound());
     let ahead: Vec<&str> = cells
         .iter()
         .flatten()
         .filter(|cell| cell.server != GMQTT && cell.is_sound())
-        .filter(|cell| cell.median(metric.name).is_some_and(|value| is_better(value, ours, metric)))
+        .filter(|cell| {
+            cell.median(metric.name)
+                .is_some_and(|value| ours.is_none_or(|ours| is_better(value, ours, metric)))
+        })
         .map(|cell| cell.server.as_str())
         .collect();
     let verdict = match ahead[..] {
@@ -91,5 +95,15 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_case_that_we_fail_keeps_its_line() {
+        let cells = [("gmqtt", 50.0, Some("3 lost")), ("a", 60.0, None)];
+        let mut results = one_case("rate", "p50 µs", &cells);
+        let line = "| open loop, 5,000/s, QoS 1 | p50 µs | failed | 60.0 | a is ahead |";
+        assert!(markdown(&results).contains(line), "{}", markdown(&results));
+        results.cases[0].cells[0].rounds[0].figures.clear();
+        assert!(markdown(&results).contains(line), "{}", markdown(&results));
     }
 }

@@ -26,7 +26,7 @@ mod table;
 
 use crate::machine;
 use crate::process::{self, cargo};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cases::{CASES, Case};
 use measure::Generator;
 use results::{CaseResult, Cell, Results};
@@ -123,6 +123,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.record {
         record::keep(&results)?;
+    }
+    let failed = results.failed_by_gmqtt();
+    if !failed.is_empty() {
+        bail!("gmqtt is at fault: {}", failed.join(", "));
     }
     Ok(())
 }

@@ -90,6 +90,17 @@ impl Results {
         self.cases.iter().find(|result| result.case == name)
     }
 
+    /// The cases in which ours was at fault, with any settings.
+    pub(super) fn failed_by_gmqtt(&self) -> Vec<String> {
+        let mut failed = Vec::new();
+        for result in &self.cases {
+            for cell in result.cells.iter().filter(|cell| cell.server == GMQTT && !cell.is_sound()) {
+                failed.push(format!("{} {}: {}", result.case, cell.label(), cell.faults().join("; ")));
+            }
+        }
+        failed
+    }
+
     /// The names of the servers, each once, ours first.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
@@ -200,5 +211,14 @@ pub(super) mod tests {
         assert_eq!(case.gmqtt("x"), Some(1.0));
         assert_eq!(case.cell("b", false).unwrap().faults(), ["3 lost"]);
         assert_eq!(case.sound_peers().count(), 0);
+    }
+
+    #[test]
+    fn what_we_fail_is_named_and_what_others_fail_is_not() {
+        let failed = |ours, theirs| {
+            one_case("p2p-qos0", "x", &[("gmqtt", 1.0, ours), ("b", 2.0, theirs)]).failed_by_gmqtt()
+        };
+        assert_eq!(failed(Some("1 lost"), None), ["p2p-qos0 gmqtt: 1 lost"]);
+        assert!(failed(None, Some("1 lost")).is_empty());
     }
 }
