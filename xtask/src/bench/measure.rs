@@ -5,7 +5,7 @@ use super::results::Round;
 use super::servers::{self, Server};
 use crate::broker_process::BrokerProcess;
 use crate::process::program;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Generator {
     pub(super) fn round(&self, case: &Case, server: &Server) -> Round {
         let mut round = Round::default();
         if let Err(error) = self.try_round(case, server, &mut round) {
-            round.fault.get_or_insert(format!("{error:#}"));
+            round.fault = joined(round.fault.take(), Some(format!("{error:#}")));
         }
         round
     }
@@ -50,9 +50,12 @@ impl Generator {
                 drop(running);
                 running = server.start()?;
             }
-            let stepped = self.step(step, server, &running)?;
+            let named = |fault: &str| of_step(at, case.steps.len(), fault);
+            let stepped =
+                self.step(step, server, &running).map_err(|error| anyhow!(named(&format!("{error:#}"))))?;
             let ended = running.still_runs().err().map(|error| error.to_string());
-            round.fault = round.fault.take().or(stepped.fault).or(ended);
+            let fault = joined(stepped.fault, ended).map(|fault| named(&fault));
+            round.fault = joined(round.fault.take(), fault);
             let Some(report) = stepped.report else { return Ok(()) };
             reports.push(report);
         }
@@ -138,6 +141,19 @@ fn fault(report: &Value) -> Option<String> {
     Some(counted.chain(errors.map(String::from)).collect::<Vec<_>>().join(", "))
 }
 
+/// Both: the first of several steps must not hide why there is no figure of the second.
+fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Says which step it was where there are several; they count from 1.
+fn of_step(at: usize, steps: usize, fault: &str) -> String {
+    if steps > 1 { format!("step {}: {fault}", at + 1) } else { fault.into() }
+}
+
 fn last_line(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().last().unwrap_or("the generator gave no report").to_owned()
@@ -186,5 +202,15 @@ mod tests {
     fn resident_memory_is_in_kibibytes() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t    1024 kB\n"), Some(1_048_576.0));
         assert_eq!(resident("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn no_fault_hides_another() {
+        let [a, b] = ["a", "b"].map(|fault| Some(fault.to_owned()));
+        assert_eq!(joined(a.clone(), b.clone()).as_deref(), Some("a; b"));
+        assert_eq!(joined(None, b.clone()), b);
+        assert_eq!(joined(a.clone(), None), a);
+        assert_eq!(of_step(1, 2, "3 lost"), "step 2: 3 lost");
+        assert_eq!(of_step(0, 1, "3 lost"), "3 lost");
     }
 }
