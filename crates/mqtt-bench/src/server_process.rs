@@ -45,6 +45,11 @@ impl Sample {
         Self { server, generator: read(process::id()).unwrap_or_default(), at: Instant::now() }
     }
 
+    /// The same costs as of an earlier time, since which nothing has happened; unless that is before `began`.
+    pub(crate) fn as_of(self, at: Instant, began: &Self) -> Self {
+        Self { at: if at > began.at { at } else { self.at }, ..self }
+    }
+
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
         let usage = |before: Reading, after: Reading| Usage {
             cpu_secs: after.cpu_secs - before.cpu_secs,

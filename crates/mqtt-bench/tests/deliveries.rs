@@ -108,3 +108,20 @@ fn an_acknowledgement_of_another_qos_is_found() {
         assert_found(&report, "an acknowledgement of nothing");
     }
 }
+
+#[test]
+fn the_time_in_which_a_lost_message_is_waited_for_is_not_read_in() {
+    let mut honest = Honest::default();
+    let mut kept = Vec::new();
+    let report = run("retained --qos 0 -n 5 --settle 0 --patience 1s", move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        match frame[0] >> 4 {
+            PUBLISH => kept = frame.to_vec(),
+            SUBSCRIBE if conn == 1 => deeds.push((conn, kept.clone())),
+            _ => {}
+        }
+        deeds
+    });
+    assert_found(&report, "4 lost");
+    assert!(report.figure("measured time").unwrap() < 0.5, "{}", report.table());
+}

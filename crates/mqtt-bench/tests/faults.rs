@@ -86,3 +86,10 @@ fn what_nobody_sent_makes_up_for_no_loss() {
     let report = run_with(|frames| frames[MESSAGES - 1][2 + 2 + 11 + 7] += 1);
     assert_found(&report, "1 lost, 0 duplicated, 0 reordered, 1 misrouted");
 }
+
+#[test]
+fn the_time_in_which_a_lost_message_is_waited_for_is_not_measured() {
+    let report = run_with(|frames| drop(frames.pop()));
+    assert_found(&report, "1 lost");
+    assert!(report.figure("measured time").unwrap() < 0.15, "{}", report.table());
+}

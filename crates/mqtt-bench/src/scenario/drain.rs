@@ -68,7 +68,8 @@ impl Drain {
                 last_step = (delivered, Instant::now());
             }
         }
-        let ended = Sample::now(bench.server_pid);
+        // What never came was waited for, and that is not the time that reading took.
+        let ended = Sample::now(bench.server_pid).as_of(last_step.1, &self.began);
         let delivered = self.checks.delivered();
         let over = Instant::now();
         while over.elapsed() < GRACE {

@@ -249,6 +249,10 @@ impl<'a> Run<'a> {
 
     fn drain(&mut self, stalled: bool) {
         self.end_measuring();
+        if let Some(ended) = self.ended.as_mut().filter(|_| stalled) {
+            // What never came was waited for, and that is not the time that the rest took.
+            ended.costs = ended.costs.as_of(self.last_step.1, &self.began.costs);
+        }
         self.enter(Phase::Draining);
         if !stalled {
             // What was sent last has not been waited for yet, however long ago the one before it came.
