@@ -6,6 +6,9 @@ use mqtt_codec::{MAX_REMAINING_LEN, QoS};
 
 use crate::stream::{STAMP_BYTES, Stamp};
 
+/// What a payload holds behind its stamp.
+pub(crate) const FILLER: u8 = 0x1f;
+
 /// What a PUBLISH has room for beside the longest topic and a packet identifier.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_REMAINING_LEN - (2 + u16::MAX as usize) - 2;
 
@@ -100,7 +103,7 @@ impl PublishFrame {
         let topic_at = bytes.len() - topic.len();
         let packet_id_at = (id_bytes > 0).then_some(bytes.len());
         let stamp_at = bytes.len() + id_bytes;
-        bytes.resize(stamp_at + payload_bytes, 0x1f);
+        bytes.resize(stamp_at + payload_bytes, FILLER);
         Self { bytes, topic_at, packet_id_at, stamp_at }
     }
 
@@ -133,6 +136,7 @@ impl PublishFrame {
 pub(crate) struct Publish<'a> {
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    pub(crate) topic: &'a [u8],
     pub(crate) packet_id: [u8; 2],
     pub(crate) payload: &'a [u8],
 }
@@ -142,14 +146,14 @@ impl<'a> Publish<'a> {
     pub(crate) fn read(head: u8, body: &'a [u8]) -> Option<Self> {
         let qos = head >> 1 & 3;
         let (length, rest) = body.split_first_chunk::<2>()?;
-        let (_topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
         let (packet_id, payload) = if qos == 0 {
             ([0; 2], rest)
         } else {
             let (packet_id, payload) = rest.split_first_chunk::<2>()?;
             (*packet_id, payload)
         };
-        Some(Self { qos, retain: head & 1 == 1, packet_id, payload })
+        Some(Self { qos, retain: head & 1 == 1, topic, packet_id, payload })
     }
 }
 

@@ -125,3 +125,43 @@ fn the_time_in_which_a_lost_message_is_waited_for_is_not_read_in() {
     assert_found(&report, "4 lost");
     assert!(report.figure("measured time").unwrap() < 0.5, "{}", report.table());
 }
+
+#[test]
+fn a_message_to_whose_filters_do_not_match_is_found() {
+    let mut honest = Honest::default();
+    let words =
+        "subscriptions -n 10 -c 2 --batch 5 --kind exact --publishers 1 --messages 50 --patience 300ms";
+    let report = run(words, move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        if frame[0] >> 4 == PUBLISH {
+            for (to, _) in &mut deeds {
+                *to = 1 - *to;
+            }
+        }
+        deeds
+    });
+    assert_found(&report, "50 lost, 0 duplicated, 0 reordered, 50 misrouted");
+}
+
+#[test]
+fn what_was_cut_or_changed_on_its_way_is_found() {
+    let spoils: [fn(&mut Vec<u8>); 3] = [
+        |message| {
+            message.truncate(message.len() - 1);
+            message[1] -= 1;
+        },
+        |message| *message.last_mut().unwrap() = 0,
+        |message| message[4] = b'B',
+    ];
+    for spoil in spoils {
+        let mut honest = Honest::default();
+        let report = run(ONE_PAIR, move |conn, frame| {
+            let mut deeds = honest.answer(conn, frame);
+            for (_, message) in deeds.iter_mut().filter(|(_, bytes)| bytes[0] >> 4 == PUBLISH) {
+                spoil(message);
+            }
+            deeds
+        });
+        assert_found(&report, "came with another topic or payload than they were sent with");
+    }
+}

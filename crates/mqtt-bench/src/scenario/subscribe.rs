@@ -113,7 +113,7 @@ pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchErr
         digits: Some(Digits {
             offset: PREFIX.len(),
             width: DIGITS,
-            numbers: Numbers::Below((receiving_each * args.clients).max(1)),
+            numbers: Numbers::Below { all: (receiving_each * args.clients).max(1), each: receiving_each },
         }),
         ..bench.plan(&args.traffic, topics, conns.len(), Routing::AnyOne)
     };

@@ -1,9 +1,13 @@
 //! The receiving end: each message once, in order, and to whom it belongs.
 
 use crate::{
-    stream::{Arrival, Stamp, Stream},
-    traffic::{Plan, Routing, receive::Delivery},
+    frames::FILLER,
+    stream::{Arrival, STAMP_BYTES, Stamp, Stream},
+    traffic::{Digits, Numbers, Plan, Routing, receive::Delivery},
 };
+
+/// Of so many messages of a publisher one is looked at whole.
+const LOOKED_AT: u64 = 64;
 
 /// What went wrong, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -47,8 +51,9 @@ impl Faults {
 /// Every stream of a plan.
 pub(crate) struct Checks {
     routing: Routing,
-    /// A publisher has one topic. Among several no order is promised.
-    is_ordered: bool,
+    topics: Vec<String>,
+    payload_bytes: usize,
+    digits: Option<Digits>,
     publishers: usize,
     subscribers: usize,
     streams: Vec<Stream>,
@@ -58,6 +63,8 @@ pub(crate) struct Checks {
     qos: u8,
     /// Deliveries with another QoS than this.
     with_other_qos: u64,
+    /// Deliveries with another topic or payload than they were sent with.
+    changed: u64,
     pub(crate) faults: Faults,
 }
 
@@ -72,7 +79,9 @@ impl Checks {
         let newest = if plan.routing == Routing::AnyOne { publishers * subscribers } else { 0 };
         Self {
             routing: plan.routing,
-            is_ordered: plan.digits.is_none(),
+            topics: plan.topics.clone(),
+            payload_bytes: plan.payload_bytes.max(STAMP_BYTES),
+            digits: plan.digits,
             publishers,
             subscribers,
             streams: std::iter::repeat_with(Stream::default).take(streams).collect(),
@@ -80,26 +89,30 @@ impl Checks {
             delivered: 0,
             qos: plan.delivery_qos.as_u8(),
             with_other_qos: 0,
+            changed: 0,
             faults: Faults::default(),
         }
     }
 
     /// Notes a delivery of one of the `sent` messages of its publisher; `false` if it is none that should have happened.
-    pub(crate) fn arrive(&mut self, subscriber: usize, delivery: &Delivery, sent: u64) -> bool {
+    pub(crate) fn arrive(&mut self, subscriber: usize, delivery: &Delivery<'_>, sent: u64) -> bool {
         let stamp = delivery.stamp;
         self.with_other_qos += u64::from(delivery.qos != self.qos);
         let stream = self.stream_of(subscriber, stamp.publisher);
-        let Some(stream) = stream.filter(|_| stamp.sequence < sent) else {
+        let Some(stream) = stream.filter(|_| stamp.sequence < sent && self.is_for(subscriber, delivery))
+        else {
             self.faults.misrouted += 1;
             return false;
         };
+        self.changed += u64::from(self.is_changed(delivery));
         let arrival = self.streams[stream].arrive(stamp.sequence);
         if arrival == Arrival::Duplicate {
             self.faults.duplicated += 1;
             return false;
         }
         self.delivered += 1;
-        if self.is_ordered && self.is_late(subscriber, stamp, arrival) {
+        // A publisher has one topic, or many, among which no order is promised.
+        if self.digits.is_none() && self.is_late(subscriber, stamp, arrival) {
             self.faults.reordered += 1;
         }
         true
@@ -114,6 +127,32 @@ impl Checks {
         let is_late = stamp.sequence < *newest;
         *newest = (*newest).max(stamp.sequence + 1);
         is_late
+    }
+
+    /// Whether the number in the topic, if there is one, is that of the message or one of the subscriber's.
+    fn is_for(&self, subscriber: usize, delivery: &Delivery<'_>) -> bool {
+        let Some(digits) = self.digits else { return true };
+        let number = digits.read(delivery.topic);
+        match digits.numbers {
+            Numbers::Counted => number as u64 == delivery.stamp.sequence,
+            Numbers::Below { each, .. } => number.wrapping_sub(subscriber * each) < each,
+        }
+    }
+
+    /// The length is that of every message; the rest is looked at in a few, or it would cost more than the server does.
+    fn is_changed(&self, delivery: &Delivery<'_>) -> bool {
+        let Delivery { stamp, topic, payload, .. } = delivery;
+        payload.len() != self.payload_bytes
+            || (stamp.sequence.is_multiple_of(LOOKED_AT)
+                && (payload.iter().skip(STAMP_BYTES).any(|&byte| byte != FILLER)
+                    || !self.is_topic_of(stamp.publisher, topic)))
+    }
+
+    fn is_topic_of(&self, publisher: usize, topic: &[u8]) -> bool {
+        let Some(sent) = self.topics.get(publisher) else { return false };
+        let (from, to) = self.digits.map_or((0, 0), |digits| (digits.offset, digits.offset + digits.width));
+        let sent = sent.as_bytes();
+        topic.get(..from) == sent.get(..from) && topic.get(to..) == sent.get(to..)
     }
 
     fn stream_of(&self, subscriber: usize, publisher: usize) -> Option<usize> {
@@ -157,6 +196,11 @@ impl Checks {
             let error = format!("{} messages came with another QoS than they should", self.with_other_qos);
             self.faults.error(error);
         }
+        if self.changed > 0 {
+            let what = "came with another topic or payload than they were sent with";
+            let error = format!("of the messages that were looked at {} {what}", self.changed);
+            self.faults.error(error);
+        }
         self.faults
     }
 }
@@ -172,8 +216,9 @@ mod tests {
         Checks::new(&Plan { subscribers, routing, ..plan })
     }
 
-    fn delivery(publisher: usize, sequence: u64) -> Delivery {
-        Delivery { stamp: Stamp { publisher, sequence, sent_ns: 0 }, qos: 0, retain: false }
+    fn delivery(publisher: usize, sequence: u64) -> Delivery<'static> {
+        let stamp = Stamp { publisher, sequence, sent_ns: 0 };
+        Delivery { stamp, qos: 0, retain: false, topic: b"", payload: &[FILLER; STAMP_BYTES] }
     }
 
     #[test]

@@ -66,8 +66,16 @@ pub(crate) struct Digits {
 pub(crate) enum Numbers {
     /// That of the message: 0, 1, 2 …
     Counted,
-    /// At random, below this.
-    Below(usize),
+    /// At random, below `all`: the first `each` are the first subscriber's, the next the second's, and so on.
+    Below { all: usize, each: usize },
+}
+
+impl Digits {
+    /// The number in `topic`; whatever stands there if those are no digits.
+    pub(crate) fn read(&self, topic: &[u8]) -> usize {
+        let digits = topic.iter().skip(self.offset).take(self.width);
+        digits.fold(0, |number, digit| number * 10 + usize::from(digit.wrapping_sub(b'0')))
+    }
 }
 
 /// All that the engine needs to know.

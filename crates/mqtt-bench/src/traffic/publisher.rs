@@ -63,8 +63,8 @@ impl Publisher {
                 Some(Digits { offset, width, numbers: Numbers::Counted }) => {
                     self.frame.topic_digits(offset, width, sequence as usize);
                 }
-                Some(Digits { offset, width, numbers: Numbers::Below(below) }) => {
-                    let number = self.next_random() as usize % below;
+                Some(Digits { offset, width, numbers: Numbers::Below { all, .. } }) => {
+                    let number = self.next_random() as usize % all;
                     self.frame.topic_digits(offset, width, number);
                 }
                 None => {}

@@ -8,19 +8,21 @@ use crate::{
 };
 
 /// A message that came.
-pub(crate) struct Delivery {
+pub(crate) struct Delivery<'a> {
     pub(crate) stamp: Stamp,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    pub(crate) topic: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 /// Answers the frame as its QoS demands; gives the message if it was a PUBLISH.
-pub(crate) fn receive(
+pub(crate) fn receive<'a>(
     net: &mut Net,
     conn: ConnId,
     head: u8,
-    body: &[u8],
-) -> Result<Option<Delivery>, BenchError> {
+    body: &'a [u8],
+) -> Result<Option<Delivery<'a>>, BenchError> {
     match head >> 4 {
         packet_type::PUBLISH => {
             let publish = Publish::read(head, body).ok_or(BenchError::Malformed("PUBLISH"))?;
@@ -29,8 +31,9 @@ pub(crate) fn receive(
                 2 => frames::acknowledge(net.out(conn), packet_type::PUBREC, publish.packet_id),
                 _ => {}
             }
-            let stamp = Stamp::read(publish.payload).ok_or(BenchError::Malformed("payload"))?;
-            Ok(Some(Delivery { stamp, qos: publish.qos, retain: publish.retain }))
+            let Publish { qos, retain, topic, payload, .. } = publish;
+            let stamp = Stamp::read(payload).ok_or(BenchError::Malformed("payload"))?;
+            Ok(Some(Delivery { stamp, qos, retain, topic, payload }))
         }
         packet_type::PUBREL => {
             let id = frames::leading_packet_id(body).ok_or(BenchError::Malformed("PUBREL"))?;

@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn deliver(&mut self, subscriber: usize, delivery: &Delivery, now_ns: u64) {
+    fn deliver(&mut self, subscriber: usize, delivery: &Delivery<'_>, now_ns: u64) {
         let stamp = delivery.stamp;
         let sent = self.publishers.get(stamp.publisher).map_or(0, |publisher| publisher.sent);
         if self.checks.arrive(subscriber, delivery, sent) {
