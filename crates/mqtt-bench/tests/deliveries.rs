@@ -165,3 +165,11 @@ fn what_was_cut_or_changed_on_its_way_is_found() {
         assert_found(&report, "came with another topic or payload than they were sent with");
     }
 }
+
+#[test]
+fn a_process_that_is_none_cannot_be_measured() {
+    let mut honest = Honest::default();
+    let words = format!("connect -c 1 --server-pid {}", u32::MAX);
+    let failed = try_run(&words, move |conn, frame| honest.answer(conn, frame)).unwrap_err();
+    assert_eq!(failed.to_string(), "there is no process 4294967295 to be read under /proc");
+}

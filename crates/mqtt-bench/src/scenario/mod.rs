@@ -23,6 +23,7 @@ use crate::{
     net::{ConnId, Net},
     progress::Progress,
     report::Report,
+    server_process,
     traffic::{self, Bystanders, Extent, Measured, Pace, Plan, Routing},
 };
 
@@ -68,6 +69,9 @@ impl Bench {
     }
 
     fn over(args: &ServerArgs, transport: Transport) -> Result<Self, BenchError> {
+        if let Some(pid) = args.server_pid {
+            server_process::read(pid).ok_or(BenchError::NoProcess(pid))?;
+        }
         let no_address = || BenchError::NoAddress(args.host.clone());
         let mut addresses = (args.host.as_str(), args.port).to_socket_addrs().map_err(|_| no_address())?;
         // Where a name has both, most servers under test listen on IPv4 alone.
