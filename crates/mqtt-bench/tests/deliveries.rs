@@ -1,6 +1,10 @@
 //! Servers that hand on something else than what they should, or to somebody else: the generator must say so, and must
 //! not call a fault what the standard allows.
 
+use std::{sync::mpsc, thread, time::Duration};
+
+use mqtt_bench::{BenchError, Report};
+
 mod played;
 #[path = "played/server.rs"]
 mod server;
@@ -172,4 +176,29 @@ fn a_process_that_is_none_cannot_be_measured() {
     let words = format!("connect -c 1 --server-pid {}", u32::MAX);
     let failed = try_run(&words, move |conn, frame| honest.answer(conn, frame)).unwrap_err();
     assert_eq!(failed.to_string(), "there is no process 4294967295 to be read under /proc");
+}
+
+/// How a run ends against a server that reads nothing once messages come; `None` is that it does not.
+fn of_who_stops_reading(words: &'static str) -> Option<Result<Report, BenchError>> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut honest = Honest::default();
+        let ended = try_run(words, move |conn, frame| match frame[0] >> 4 {
+            PUBLISH => loop {
+                thread::park();
+            },
+            _ => honest.answer(conn, frame),
+        });
+        let _ = tell.send(ended);
+    });
+    told.recv_timeout(Duration::from_secs(30)).ok()
+}
+
+#[test]
+fn a_server_that_stops_reading_ends_the_run() {
+    let words = "publish --qos 0 -c 1 -i 0 -s 64 -n 300000 --patience 300ms";
+    let report = of_who_stops_reading(words).expect("it ends").unwrap();
+    assert_found(&report, "bytes were never taken by the server");
+    let words = "retained --qos 0 -n 300000 --settle 0 --patience 300ms";
+    assert!(of_who_stops_reading(words).expect("it ends").is_err());
 }

@@ -9,6 +9,8 @@ use crate::{
 
 /// A publisher whose socket has not taken this much yet is given no more.
 const MAX_UNSENT_BYTES: usize = 256 * 1024;
+/// When it is looked at again, where it waits for no acknowledgement that would say so.
+const LOOK_AGAIN_NS: u64 = 1_000_000;
 /// The longest wait of one turn, so that clocks and progress are looked at.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
@@ -103,7 +105,9 @@ impl Run<'_> {
                 return Duration::from_nanos(due_ns - now_ns).min(MAX_WAIT);
             }
             self.due.pop();
-            if self.may_send_more(index) {
+            if self.publishers.get(index).is_some_and(|one| net.unsent(one.conn) > MAX_UNSENT_BYTES) {
+                self.due.push(Reverse((now_ns + LOOK_AGAIN_NS, index)));
+            } else if self.may_send_more(index) {
                 self.publish_one(net, index, now_ns);
                 if !self.with_acknowledgement {
                     self.acknowledged(index, now_ns);

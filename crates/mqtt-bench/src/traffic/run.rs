@@ -58,7 +58,7 @@ pub(crate) fn run(
         run.step(net);
         progress.show(net.now_ns(), || run.line());
     }
-    Ok(run.finish())
+    Ok(run.finish(net))
 }
 
 #[derive(Clone, Copy)]
@@ -215,13 +215,13 @@ impl<'a> Run<'a> {
     /// Goes on to the next phase when its time has come.
     fn step(&mut self, net: &Net) {
         let now = Instant::now();
-        let progress = self.checks.delivered() + self.acknowledgements();
+        let progress = self.checks.delivered() + self.acknowledgements(net);
         if progress != self.last_step.0 {
             self.last_step = (progress, now);
         }
         let pause = if self.is_publishing() { self.plan.pause() } else { Duration::ZERO };
         let is_silent = now - self.last_step.1 > self.plan.patience.saturating_add(pause);
-        let stalled = is_silent && !self.all_has_come();
+        let stalled = is_silent && !self.all_has_come(net);
         let elapsed = now - self.phase_since;
         let is_over = self.plan.at_most.is_some_and(|most| elapsed >= most);
         match (self.phase, self.plan.extent) {
@@ -237,11 +237,11 @@ impl<'a> Run<'a> {
             }
             (Phase::Measuring, Extent::Messages(count)) => {
                 let all_sent = self.published == count * self.publishers.len() as u64;
-                if (all_sent && self.all_has_come()) || stalled || is_over {
+                if (all_sent && self.all_has_come(net)) || stalled || is_over {
                     self.drain(stalled);
                 }
             }
-            (Phase::Draining, _) if self.all_has_come() || stalled => self.enter(Phase::Grace),
+            (Phase::Draining, _) if self.all_has_come(net) || stalled => self.enter(Phase::Grace),
             (Phase::Grace, _) if elapsed >= DUPLICATES_GRACE => self.phase = Phase::Done,
             _ => {}
         }
@@ -265,14 +265,24 @@ impl<'a> Run<'a> {
         self.phase_since = Instant::now();
     }
 
-    fn acknowledgements(&self) -> u64 {
-        // Only its change matters.
-        if self.plan.receivers() == 0 { self.published } else { 0 }
+    /// Of what nobody receives. Only its change matters: each message is one, or each byte that the server takes.
+    fn acknowledgements(&self, net: &Net) -> u64 {
+        match self.plan.receivers() {
+            0 if self.with_acknowledgement => self.published,
+            0 => (self.published << 32).wrapping_sub(self.unsent(net)),
+            _ => 0,
+        }
     }
 
-    fn all_has_come(&self) -> bool {
+    fn all_has_come(&self, net: &Net) -> bool {
         self.checks.delivered() == self.published * self.plan.receivers()
             && self.publishers.iter().all(|publisher| publisher.unacknowledged == 0)
+            && self.unsent(net) == 0
+    }
+
+    /// Bytes that the server has not taken yet.
+    fn unsent(&self, net: &Net) -> u64 {
+        self.publishers.iter().map(|publisher| net.unsent(publisher.conn) as u64).sum()
     }
 
     fn end_measuring(&mut self) {
@@ -298,12 +308,16 @@ impl<'a> Run<'a> {
         )
     }
 
-    fn finish(mut self) -> Measured {
+    fn finish(mut self, net: &Net) -> Measured {
         let ended = self.ended.unwrap_or_else(|| self.mark());
         self.latency.settle();
         let unacknowledged: u64 = self.publishers.iter().map(|publisher| publisher.unacknowledged).sum();
         if unacknowledged > 0 {
             self.checks.faults.error(format!("{unacknowledged} messages were never acknowledged"));
+        }
+        let unsent = self.unsent(net);
+        if unsent > 0 {
+            self.checks.faults.error(format!("{unsent} bytes were never taken by the server"));
         }
         let sent: Vec<u64> = self.publishers.iter().map(|publisher| publisher.sent).collect();
         Measured {
