@@ -17,7 +17,7 @@ pub use self::{
     },
     messages::{OfflineArgs, PresetArgs, PublishArgs, RetainedArgs},
 };
-use crate::{frames::MAX_PAYLOAD_BYTES, stream::STAMP_BYTES};
+use crate::{frames::MAX_PAYLOAD_BYTES, stream::STAMP_BYTES, traffic::MAX_INFLIGHT};
 
 /// Measure an MQTT broker and check every message.
 #[derive(Debug, Args)]
@@ -175,8 +175,8 @@ pub struct TrafficArgs {
     /// Messages that may be on their way to one subscriber (closed loop); fewer than common brokers queue.
     #[arg(long, default_value_t = 900)]
     pub window: u64,
-    /// Unacknowledged QoS 1 and 2 messages of one publisher.
-    #[arg(long, default_value_t = 16)]
+    /// Unacknowledged QoS 1 and 2 messages of one publisher, at most as many as there are packet identifiers.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=MAX_INFLIGHT))]
     pub inflight: u64,
     /// Open loop: all publishers together send this many messages a second, whatever comes back.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
@@ -438,5 +438,13 @@ mod tests {
         assert!(qos("3").is_err());
         assert_eq!(rate("0.1"), Ok(0.1));
         assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn no_more_is_unacknowledged_than_there_are_packet_identifiers() {
+        for (inflight, is_taken) in [("0", false), ("1", true), ("65535", true), ("65536", false)] {
+            let parsed = Program::try_parse_from(["bench", "p2p", "--inflight", inflight]);
+            assert_eq!(parsed.is_ok(), is_taken, "{inflight}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     progress::Progress,
     report::Report,
     server_process,
-    traffic::{self, Bystanders, Extent, Measured, Pace, Plan, Routing},
+    traffic::{self, Bystanders, Extent, MAX_INFLIGHT, Measured, Pace, Plan, Routing},
 };
 
 pub(crate) fn run(command: &BenchCommand) -> Result<Report, BenchError> {
@@ -174,7 +174,7 @@ impl Bench {
             delivery_qos: traffic.subscribe_qos.map_or(traffic.qos, |qos| qos.min(traffic.qos)),
             retain: false,
             payload_bytes: traffic.payload,
-            inflight: traffic.inflight.max(1),
+            inflight: traffic.inflight.clamp(1, MAX_INFLIGHT),
             pace,
             extent,
             patience: self.server.patience,

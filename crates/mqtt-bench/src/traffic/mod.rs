@@ -20,6 +20,9 @@ pub(crate) use self::{
 };
 use crate::{latency::Latency, server_process::Spent};
 
+/// As many packet identifiers as there are.
+pub(crate) const MAX_INFLIGHT: u64 = u16::MAX as u64;
+
 /// Who is to receive what a publisher sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routing {

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, mem, time::Duration};
 
 use crate::{
     net::Net,
-    traffic::{Extent, Pace, Routing, run::Run},
+    traffic::{Extent, MAX_INFLIGHT, Pace, Routing, run::Run},
 };
 
 /// A publisher whose socket has not taken this much yet is given no more.
@@ -119,8 +119,10 @@ impl Run<'_> {
 
     fn may_send_more(&self, index: usize) -> bool {
         match (self.plan.extent, self.publishers.get(index)) {
+            // With more than that an identifier would be that of two.
+            (_, Some(publisher)) if publisher.unacknowledged >= MAX_INFLIGHT => false,
             (Extent::Messages(count), Some(publisher)) => publisher.sent < count,
-            (Extent::Time { .. }, publisher) => publisher.is_some(),
+            (Extent::Time { .. }, Some(_)) => true,
             (_, None) => false,
         }
     }
@@ -161,5 +163,20 @@ mod tests {
             run.send(&mut net);
             assert_eq!(run.published, at_most);
         }
+    }
+
+    #[test]
+    fn no_packet_identifier_is_used_while_it_is_unacknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut net = Net::new(Transport::default(), 0).unwrap();
+        let conn = net.open(listener.local_addr().unwrap()).unwrap();
+        let plan = Plan {
+            pace: Pace::Open { per_second: 1e12 },
+            ..Plan::store(vec!["t".into()], QoS::AtLeastOnce, 16, 70_000)
+        };
+        let mut run = Run::new(&mut net, &plan, &[conn], &[]);
+        std::thread::sleep(Duration::from_millis(1));
+        run.send(&mut net);
+        assert_eq!(run.published, 65_535);
     }
 }
