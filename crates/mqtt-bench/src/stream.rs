@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 /// Bytes of the stamp, and so the smallest payload.
 pub(crate) const STAMP_BYTES: usize = 16;
 const SEQUENCE_BITS: u32 = 40;
+/// Publishers that a stamp tells apart.
+pub(crate) const MAX_PUBLISHERS: usize = 1 << (u64::BITS - SEQUENCE_BITS);
 /// How far behind the newest a message may come and still be told from a lost one, in words of 64 messages.
 const MAX_WORDS: usize = 16 * 1024;
 

@@ -202,3 +202,12 @@ fn a_server_that_stops_reading_ends_the_run() {
     let words = "retained --qos 0 -n 300000 --settle 0 --patience 300ms";
     assert!(of_who_stops_reading(words).expect("it ends").is_err());
 }
+
+#[test]
+fn a_time_limit_may_be_as_long_as_it_likes() {
+    for words in ["connect -c 1", "subscribe -c 1 -n 1 -i 0", "publish -c 1 -n 1 -i 0 -s 16"] {
+        let mut honest = Honest::default();
+        let words = format!("{words} -t {}", u64::MAX);
+        assert_sound(&run(&words, move |conn, frame| honest.answer(conn, frame)));
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use mqtt_codec::QoS;
 
-use super::{ServerArgs, TrafficArgs, duration, qos, rate};
+use super::{ServerArgs, TrafficArgs, count, count_or_none, duration, numbered, qos, rate};
 
 /// Arguments of `connect`.
 #[derive(Clone, Debug, Args)]
@@ -14,7 +14,7 @@ pub struct ConnectArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Clients.
-    #[arg(short = 'c', long, default_value_t = 1000)]
+    #[arg(short = 'c', long, default_value_t = 1000, value_parser = count)]
     pub clients: usize,
     /// Connections begun a second; without it a storm, held back by `--concurrency` alone.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate, conflicts_with = "connect_interval")]
@@ -59,7 +59,7 @@ pub struct TlsArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Handshakes.
-    #[arg(short = 'c', long, default_value_t = 2000)]
+    #[arg(short = 'c', long, default_value_t = 2000, value_parser = count)]
     pub clients: usize,
     /// Resume the sessions of earlier connections.
     #[arg(long)]
@@ -73,7 +73,7 @@ pub struct IdleArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Connections.
-    #[arg(short = 'c', long, default_value_t = 10_000)]
+    #[arg(short = 'c', long, default_value_t = 10_000, value_parser = count)]
     pub clients: usize,
     /// Rest before memory is read.
     #[arg(long, default_value = "1s", value_parser = duration)]
@@ -87,10 +87,10 @@ pub struct ReconnectArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Clients, each with a session that lasts and one subscription.
-    #[arg(short = 'c', long, default_value_t = 1000)]
+    #[arg(short = 'c', long, default_value_t = 1000, value_parser = count)]
     pub clients: usize,
     /// How often all of them lose their connection.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = count)]
     pub rounds: usize,
 }
 
@@ -101,7 +101,7 @@ pub struct SubscribeArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Clients.
-    #[arg(short = 'c', long, default_value_t = 1000)]
+    #[arg(short = 'c', long, default_value_t = 1000, value_parser = count)]
     pub clients: usize,
     /// Milliseconds from one connection to the next.
     #[arg(long, alias = "ci", value_name = "MS", default_value_t = 0)]
@@ -119,7 +119,7 @@ pub struct SubscribeArgs {
     #[arg(short = 'i', long, value_name = "MS", default_value_t = 100)]
     pub interval: u64,
     /// Subscriptions of each client.
-    #[arg(short = 'n', long, default_value_t = 200)]
+    #[arg(short = 'n', long, default_value_t = 200, value_parser = count)]
     pub count: usize,
     /// Give up after this many seconds; 0 is never.
     #[arg(short = 't', long, default_value_t = 0)]
@@ -136,22 +136,22 @@ pub struct SubscriptionsArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Subscriptions, all different.
-    #[arg(short = 'n', long, default_value_t = 100_000)]
+    #[arg(short = 'n', long, default_value_t = 100_000, value_parser = numbered)]
     pub count: usize,
     /// How many of them get messages, the same number of each client; the others only exist [default: all].
-    #[arg(long)]
+    #[arg(long, value_parser = numbered)]
     pub receiving: Option<usize>,
     /// Clients that hold them.
-    #[arg(short = 'c', long, default_value_t = 100)]
+    #[arg(short = 'c', long, default_value_t = 100, value_parser = count)]
     pub clients: usize,
     /// Filters in one SUBSCRIBE.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = count)]
     pub batch: usize,
     /// What the filters look like.
     #[arg(long, value_enum, default_value_t = FilterKind::Mixed)]
     pub kind: FilterKind,
     /// Publishers.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = count)]
     pub publishers: usize,
 }
 
@@ -178,9 +178,9 @@ pub struct ChurnArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers, and as many subscribers, that are to notice nothing.
-    #[arg(short = 'n', long, default_value_t = 10)]
+    #[arg(short = 'n', long, default_value_t = 10, value_parser = count_or_none)]
     pub pairs: usize,
     /// Clients that subscribe and unsubscribe, each as fast as it is answered.
-    #[arg(short = 'c', long, default_value_t = 10)]
+    #[arg(short = 'c', long, default_value_t = 10, value_parser = count_or_none)]
     pub churners: usize,
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use mqtt_codec::QoS;
 
-use super::{ServerArgs, duration, payload, qos};
+use super::{ServerArgs, count, count_or_none, duration, payload, qos};
+use crate::traffic::MAX_NUMBERED;
 
 /// Arguments of `publish`.
 #[derive(Clone, Debug, Args)]
@@ -14,7 +15,7 @@ pub struct PublishArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Clients that publish.
-    #[arg(short = 'c', long, default_value_t = 1000)]
+    #[arg(short = 'c', long, default_value_t = 1000, value_parser = count)]
     pub clients: usize,
     /// Milliseconds from one connection to the next.
     #[arg(long, alias = "ci", value_name = "MS", default_value_t = 0)]
@@ -29,13 +30,13 @@ pub struct PublishArgs {
     #[arg(short = 'i', long, value_name = "MS", default_value_t = 100)]
     pub interval: u64,
     /// Messages of each client.
-    #[arg(short = 'n', long, default_value_t = 200)]
+    #[arg(short = 'n', long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: u64,
     /// Payload bytes, from 16 to what a packet has room for.
     #[arg(short = 's', long, default_value_t = 256, value_parser = payload)]
     pub payload: usize,
     /// Subscribers of `#`.
-    #[arg(long, alias = "sub", default_value_t = 0)]
+    #[arg(long, alias = "sub", default_value_t = 0, value_parser = count_or_none)]
     pub subscribers: usize,
     /// QoS of those subscribers.
     #[arg(long, alias = "subqos", default_value = "0", value_parser = qos)]
@@ -52,10 +53,10 @@ pub struct OfflineArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Sessions that are away, each with a publisher of its own.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = count)]
     pub sessions: usize,
     /// Messages for each of them.
-    #[arg(short = 'n', long, default_value_t = 10_000)]
+    #[arg(short = 'n', long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub messages: u64,
     /// QoS, 1 or 2.
     #[arg(long, default_value = "1", value_parser = qos)]
@@ -75,10 +76,10 @@ pub struct RetainedArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Topics, each with one retained message.
-    #[arg(short = 'n', long, default_value_t = 10_000)]
+    #[arg(short = 'n', long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=MAX_NUMBERED as u64))]
     pub topics: u64,
     /// Clients that then subscribe to all of them.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = count)]
     pub subscribers: usize,
     /// QoS of publishing and subscribing.
     #[arg(long, default_value = "1", value_parser = qos)]
@@ -100,9 +101,15 @@ pub struct PresetArgs {
     /// A name of the open MQTT benchmark suite, for example `fanout-1-1K-1-1K`; `list` lists them.
     pub name: String,
     /// Divide the clients (and with them the messages) by this; without it a factor that suits one small machine.
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", value_parser = scale)]
     pub scale: Option<f64>,
     /// How long to measure.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub duration: Duration,
+}
+
+/// What a size is divided by.
+fn scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|&scale: &f64| scale.is_finite() && scale >= 1.0);
+    scale.ok_or_else(|| "a preset is divided by 1 or more".into())
 }

@@ -17,7 +17,11 @@ pub use self::{
     },
     messages::{OfflineArgs, PresetArgs, PublishArgs, RetainedArgs},
 };
-use crate::{frames::MAX_PAYLOAD_BYTES, stream::STAMP_BYTES, traffic::MAX_INFLIGHT};
+use crate::{
+    frames::MAX_PAYLOAD_BYTES,
+    stream::{MAX_PUBLISHERS, STAMP_BYTES},
+    traffic::{MAX_INFLIGHT, MAX_NUMBERED},
+};
 
 /// Measure an MQTT broker and check every message.
 #[derive(Debug, Args)]
@@ -188,10 +192,10 @@ pub struct TrafficArgs {
     #[arg(long, default_value = "500ms", value_parser = duration)]
     pub warmup: Duration,
     /// Send this many messages from each publisher, in place of running for a time.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub messages: Option<u64>,
     /// Further connections that do nothing.
-    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
+    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS", value_parser = count_or_none)]
     pub idle: usize,
 }
 
@@ -223,7 +227,7 @@ pub struct P2pArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers, and as many subscribers.
-    #[arg(short = 'n', long, default_value_t = 10)]
+    #[arg(short = 'n', long, default_value_t = 10, value_parser = count_or_none)]
     pub pairs: usize,
     /// Subscribers have sessions that last: what the server promises of them, it has to keep.
     #[arg(long)]
@@ -240,10 +244,10 @@ pub struct FanoutArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = count)]
     pub publishers: usize,
     /// Subscribers.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = count)]
     pub subscribers: usize,
 }
 
@@ -257,10 +261,10 @@ pub struct FaninArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = count)]
     pub publishers: usize,
     /// Subscribers.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = count)]
     pub subscribers: usize,
 }
 
@@ -274,10 +278,10 @@ pub struct SharedArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = count)]
     pub publishers: usize,
     /// Subscribers.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = count)]
     pub subscribers: usize,
 }
 
@@ -291,7 +295,7 @@ pub struct RateArgs {
     #[command(flatten)]
     pub traffic: TrafficArgs,
     /// Publishers, and as many subscribers.
-    #[arg(short = 'n', long, default_value_t = 10)]
+    #[arg(short = 'n', long, default_value_t = 10, value_parser = count_or_none)]
     pub pairs: usize,
 }
 
@@ -337,6 +341,26 @@ fn payload(text: &str) -> Result<usize, String> {
     let range = STAMP_BYTES..=MAX_PAYLOAD_BYTES;
     let refused = format!("a payload has {STAMP_BYTES} to {MAX_PAYLOAD_BYTES} bytes");
     text.parse().ok().filter(|bytes| range.contains(bytes)).ok_or(refused)
+}
+
+/// One or more, and no more than a stamp can tell apart.
+fn count(text: &str) -> Result<usize, String> {
+    within(text, 1, MAX_PUBLISHERS)
+}
+
+/// [`count`], or none.
+fn count_or_none(text: &str) -> Result<usize, String> {
+    within(text, 0, MAX_PUBLISHERS)
+}
+
+/// As many as have a number in a topic.
+fn numbered(text: &str) -> Result<usize, String> {
+    within(text, 1, MAX_NUMBERED)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let refused = format!("it is {least} to {most}");
+    text.parse().ok().filter(|count| (least..=most).contains(count)).ok_or(refused)
 }
 
 /// A number a second.
@@ -446,5 +470,47 @@ mod tests {
             let parsed = Program::try_parse_from(["bench", "p2p", "--inflight", inflight]);
             assert_eq!(parsed.is_ok(), is_taken, "{inflight}");
         }
+    }
+
+    #[test]
+    fn there_is_at_least_one_of_each_and_no_more_than_can_be_told_apart() {
+        for words in [
+            "subscriptions -n 0",
+            "subscriptions -n 10000001",
+            "subscriptions -c 0",
+            "subscriptions --batch 0",
+            "subscriptions --receiving 0",
+            "subscriptions --publishers 0",
+            "retained -n 0",
+            "retained -n 10000001",
+            "retained --subscribers 0",
+            "offline --sessions 0",
+            "offline -n 0",
+            "idle -c 0",
+            "connect -c 0",
+            "connect -c 1000000000",
+            "tls -c 0",
+            "reconnect -c 0",
+            "reconnect --rounds 0",
+            "subscribe -c 0",
+            "subscribe -n 0",
+            "publish -c 0",
+            "publish -n 0",
+            "fanout --subscribers 0",
+            "fanout --publishers 0",
+            "fanin --subscribers 0",
+            "fanin --publishers 0",
+            "shared --subscribers 0",
+            "shared --publishers 0",
+            "p2p -n 1000000000",
+            "p2p --messages 0",
+            "preset conn-tcp-10K-100 --scale inf",
+            "preset conn-tcp-10K-100 --scale 0.5",
+        ] {
+            let all = format!("bench {words}");
+            assert!(Program::try_parse_from(all.split(' ')).is_err(), "{words}");
+        }
+        parse("bench p2p -n 0 --idle 5");
+        parse("bench retained -n 10000000");
     }
 }

@@ -161,8 +161,11 @@ impl Report {
         self.settings.push((name.into(), value.to_string()));
     }
 
+    /// What is not a number is left out: JSON could not say it.
     pub(crate) fn add(&mut self, name: &str, value: f64, unit: Unit) {
-        self.figures.push(Figure { name: name.into(), value, unit });
+        if value.is_finite() {
+            self.figures.push(Figure { name: name.into(), value, unit });
+        }
     }
 
     /// `count` of them in `time`.

@@ -134,9 +134,10 @@ impl Bench {
         Ok(measured)
     }
 
-    /// Limits the time from now on; 0 is no limit.
+    /// Limits the time from now on; 0 is no limit, and so is a time that never comes.
     fn give_up_after(&mut self, secs: u64) {
-        self.server.too_late = (secs > 0).then(|| Instant::now() + Duration::from_secs(secs));
+        let limit = Some(Duration::from_secs(secs)).filter(|limit| !limit.is_zero());
+        self.server.too_late = limit.and_then(|limit| Instant::now().checked_add(limit));
     }
 
     /// Says goodbye on every connection, so that no will and no session is left behind.

@@ -12,12 +12,10 @@ use crate::{
     frames::{self, packet_type},
     net::{ConnId, Event},
     report::{Report, Unit},
-    traffic::{Digits, Numbers, Plan, Routing},
+    traffic::{DIGITS, Digits, Numbers, Plan, Routing},
 };
 
 const PREFIX: &str = "bench/retained/";
-/// Digits of the number in a topic: enough for ten million.
-const DIGITS: usize = 7;
 /// Unacknowledged clearing messages.
 const CLEARING: usize = 16;
 /// From the SUBACK on: the time in which what was not cleared would come.
@@ -109,15 +107,12 @@ fn left_behind(bench: &mut Bench) -> Result<u64, BenchError> {
     let late = bench.connect(&[Client::new("bench-late".into())])?.conns;
     let Some(&conn) = late.first() else { return Ok(0) };
     frames::subscribe(bench.net.out(conn), 1, &[format!("{PREFIX}#")], QoS::AtMostOnce);
-    let (mut left, mut granted, mut ended) = (0, false, Instant::now() + bench.server.patience);
-    while Instant::now() < ended {
+    let (mut left, mut granted, mut since) = (0, false, Instant::now());
+    while since.elapsed() < if granted { LATE } else { bench.server.patience } {
         bench.net.turn(Duration::from_millis(50), &mut |_, from, event| match event {
             Event::Frame { head, .. } if from == conn => match head >> 4 {
                 packet_type::PUBLISH => left += 1,
-                packet_type::SUBACK => {
-                    granted = true;
-                    ended = Instant::now() + LATE;
-                }
+                packet_type::SUBACK => (granted, since) = (true, Instant::now()),
                 _ => {}
             },
             _ => {}

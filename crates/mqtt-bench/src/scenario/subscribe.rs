@@ -19,11 +19,9 @@ use crate::{
     net::{ConnId, Event, Net},
     report::{LatencySummary, Report, Unit},
     server_process::{Sample, Spent},
-    traffic::{Digits, Numbers, Plan, Routing},
+    traffic::{DIGITS, Digits, MAX_NUMBERED, Numbers, Plan, Routing},
 };
 
-/// Digits of the number in a topic: enough for ten million.
-const DIGITS: usize = 7;
 const PREFIX: &str = "bench/s/";
 
 /// What a fleet is to subscribe.
@@ -55,7 +53,7 @@ pub(super) fn subscribe(args: &SubscribeArgs) -> Result<Report, BenchError> {
         .collect();
     let conns = bench.connect(&clients)?.conns;
     let interval = Duration::from_millis(args.interval);
-    bench.server.patience += interval;
+    bench.server.patience = bench.server.patience.saturating_add(interval);
     bench.give_up_after(args.timeout);
     let work = Work {
         per_client: args.count,
@@ -84,13 +82,17 @@ pub(super) fn subscribe(args: &SubscribeArgs) -> Result<Report, BenchError> {
 
 /// How fast and how large many subscriptions are, and what a message costs among them.
 pub(super) fn subscriptions(args: &SubscriptionsArgs) -> Result<Report, BenchError> {
+    let per_client = args.count.div_ceil(args.clients.max(1));
+    if per_client * args.clients > MAX_NUMBERED {
+        let refused = format!("of {} clients {per_client} each are more than {MAX_NUMBERED}", args.clients);
+        return Err(BenchError::Usage(refused));
+    }
     let mut bench = Bench::new(&args.server)?;
     let clients: Vec<_> = (0..args.clients).map(|index| Client::new(format!("bench-sub-{index}"))).collect();
     let conns = bench.connect(&clients)?.conns;
     bench.connect_idle(&args.traffic)?;
     let rest = Duration::from_millis(500);
     let before = bench.resident(rest)?;
-    let per_client = args.count.div_ceil(args.clients.max(1));
     let receiving_each =
         args.receiving.map_or(per_client, |all| all.div_ceil(args.clients.max(1))).clamp(1, per_client);
     let qos = args.traffic.subscribe_qos.unwrap_or(args.traffic.qos);
@@ -262,7 +264,8 @@ impl<'a> Drive<'a> {
                 }
                 self.answered += filters;
                 self.latency.record(net.now_ns() - self.asked[client].last_ns);
-                self.due.push(Reverse((net.now_ns() + self.work.interval.as_nanos() as u64, client)));
+                let interval_ns = u64::try_from(self.work.interval.as_nanos()).unwrap_or(u64::MAX);
+                self.due.push(Reverse((net.now_ns().saturating_add(interval_ns), client)));
             }
             Event::Closed(error) => {
                 self.failed.get_or_insert(BenchError::Closed { client: name(), error });

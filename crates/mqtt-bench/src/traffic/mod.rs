@@ -23,6 +23,11 @@ use crate::{latency::Latency, server_process::Spent};
 /// As many packet identifiers as there are.
 pub(crate) const MAX_INFLIGHT: u64 = u16::MAX as u64;
 
+/// Digits of a number in a topic.
+pub(crate) const DIGITS: usize = 7;
+/// As many numbers as these digits tell apart.
+pub(crate) const MAX_NUMBERED: usize = 10_usize.pow(DIGITS as u32);
+
 /// Who is to receive what a publisher sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routing {

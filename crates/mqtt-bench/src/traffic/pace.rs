@@ -30,7 +30,8 @@ impl Run<'_> {
     /// Publisher `index` has been told that one of its messages is safe.
     pub(super) fn acknowledged(&mut self, index: usize, now_ns: u64) {
         if let Pace::Spaced { interval } = self.plan.pace {
-            self.due.push(Reverse((now_ns + interval.as_nanos() as u64, index)));
+            let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+            self.due.push(Reverse((now_ns.saturating_add(interval_ns), index)));
         } else {
             self.touch(index);
         }
@@ -78,7 +79,8 @@ impl Run<'_> {
     fn send_open(&mut self, net: &mut Net, per_second: f64) -> Duration {
         let now_ns = net.refresh_now();
         loop {
-            let intended_ns = self.began_ns + (self.published as f64 * 1e9 / per_second) as u64;
+            let after_ns = (self.published as f64 * 1e9 / per_second) as u64;
+            let intended_ns = self.began_ns.saturating_add(after_ns);
             if intended_ns > now_ns {
                 return Duration::from_nanos(intended_ns - now_ns).min(MAX_WAIT);
             }
@@ -178,5 +180,19 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         run.send(&mut net);
         assert_eq!(run.published, 65_535);
+    }
+
+    #[test]
+    fn a_message_may_be_due_later_than_time_goes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut net = Net::new(Transport::default(), 0).unwrap();
+        let conn = net.open(listener.local_addr().unwrap()).unwrap();
+        for pace in [Pace::Open { per_second: 1e-300 }, Pace::Spaced { interval: Duration::MAX }] {
+            let plan = Plan { pace, ..Plan::store(vec!["t".into()], QoS::AtMostOnce, 16, 3) };
+            let mut run = Run::new(&mut net, &plan, &[conn], &[]);
+            run.send(&mut net);
+            run.send(&mut net);
+            assert_eq!(run.published, 1, "{pace:?}");
+        }
     }
 }
