@@ -1,7 +1,7 @@
 //! Servers that hand on something else than what they should, or to somebody else: the generator must say so, and must
 //! not call a fault what the standard allows.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{mem, sync::mpsc, thread, time::Duration};
 
 use mqtt_bench::{BenchError, Report};
 
@@ -10,7 +10,9 @@ mod played;
 mod server;
 
 use played::{Program, read_frame};
-use server::{Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic, try_run};
+use server::{
+    CONNECT, DISCONNECT, Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic, try_run,
+};
 
 const AMONG_TEN: &str = "subscriptions -n 10 -c 1 --batch 5 --kind exact --publishers 1 --messages 100";
 
@@ -210,4 +212,34 @@ fn a_time_limit_may_be_as_long_as_it_likes() {
         let words = format!("{words} -t {}", u64::MAX);
         assert_sound(&run(&words, move |conn, frame| honest.answer(conn, frame)));
     }
+}
+
+#[test]
+fn no_connection_stands_beside_those_that_end_the_sessions() {
+    const SESSIONS: usize = 2;
+    let mut honest = Honest::default();
+    let (mut connected, mut gone, mut waiting) = (0, 0, Vec::new());
+    // They are answered when those of the sessions, the publishers and the readers have gone.
+    try_run("offline --sessions 2 -n 1 --qos 1 -s 16 --settle 0 --patience 500ms", move |conn, frame| {
+        connected += usize::from(frame[0] >> 4 == CONNECT);
+        gone += usize::from(frame[0] >> 4 == DISCONNECT);
+        let mut deeds = honest.answer(conn, frame);
+        if connected > 3 * SESSIONS {
+            waiting.append(&mut deeds);
+        }
+        if gone >= 3 * SESSIONS { mem::take(&mut waiting) } else { deeds }
+    })
+    .unwrap();
+}
+
+#[test]
+fn sessions_that_cannot_be_ended_hide_no_result() {
+    let mut honest = Honest::default();
+    let report = run("p2p -n 1 --keep-sessions --messages 4", move |conn, frame| match conn {
+        0 | 1 => honest.answer(conn, frame),
+        _ => vec![(conn, vec![0x20, 2, 0, 5])],
+    });
+    let why = "the server refused CONNECT with code 5";
+    assert_found(&report, &format!("the sessions were not ended: client bench-sub-0: {why}"));
+    assert!(report.figure("delivered").unwrap() > 0.0);
 }

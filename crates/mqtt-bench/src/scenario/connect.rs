@@ -144,7 +144,7 @@ pub(super) fn reconnect(args: &ReconnectArgs) -> Result<Report, BenchError> {
     if resumed != all {
         report.faults().error(format!("{} of {all} clients did not find their session", all - resumed));
     }
-    bench.forget_sessions(&clients, &conns)?;
+    bench.forget_sessions(&clients, &mut report);
     Ok(report)
 }
 
@@ -187,17 +187,5 @@ impl Bench {
             })?;
         }
         ended.map_or(Ok(()), Err)
-    }
-
-    /// Ends the sessions of `clients`, so that the next run finds none.
-    pub(super) fn forget_sessions(&mut self, clients: &[Client], conns: &[usize]) -> Result<(), BenchError> {
-        self.give_up_after(0);
-        let clean: Vec<_> = clients
-            .iter()
-            .map(|client| Client { clean_session: true, filters: Vec::new(), ..client.clone() })
-            .collect();
-        client::connect(&mut self.net, &self.server, &clean, conns, &self.progress)?;
-        self.disconnect();
-        Ok(())
     }
 }

@@ -130,9 +130,6 @@ impl Flow {
         let plan = bench.plan(traffic, self.topics, receivers.len(), self.routing);
         let measured = bench.run(&plan, &publishers, &receivers, &mut ())?;
         bench.disconnect();
-        if self.keep_sessions {
-            bench.discard(&subscribers)?;
-        }
         let mut report = bench.report(self.scenario);
         report.setting("publishers", publishers.len());
         report.setting("subscribers", subscribers.len());
@@ -141,6 +138,9 @@ impl Flow {
         }
         report.set_traffic(traffic);
         report.add_traffic(&measured);
+        if self.keep_sessions {
+            bench.forget_sessions(&subscribers, &mut report);
+        }
         Ok(report)
     }
 }

@@ -66,6 +66,6 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
     *report.faults() = stored.faults;
     report.faults().merge(drained.faults);
 
-    bench.discard(&sessions)?;
+    bench.forget_sessions(&sessions, &mut report);
     Ok(report)
 }

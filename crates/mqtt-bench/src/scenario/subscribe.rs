@@ -75,7 +75,7 @@ pub(super) fn subscribe(args: &SubscribeArgs) -> Result<Report, BenchError> {
     if args.clean_session {
         bench.disconnect();
     } else {
-        bench.forget_sessions(&clients, &conns)?;
+        bench.forget_sessions(&clients, &mut report);
     }
     Ok(report)
 }

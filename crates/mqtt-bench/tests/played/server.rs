@@ -17,6 +17,7 @@ pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBREC: u8 = 5;
 pub(crate) const PUBREL: u8 = 6;
 pub(crate) const SUBSCRIBE: u8 = 8;
+pub(crate) const DISCONNECT: u8 = 14;
 
 /// Bytes for a connection. Connections are counted from 0 as they come.
 pub(crate) type Deed = (usize, Vec<u8>);
