@@ -1,6 +1,6 @@
 //! Why a benchmark could not be run. (A server that loses messages is a result, not an error.)
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use mqtt_codec::QoS;
 
@@ -14,6 +14,14 @@ pub enum BenchError {
     /// The result could not be written.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
+    /// The page could not be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Page {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The server's name has no address.
     #[error("{0} has no address that can be connected to")]
     NoAddress(String),

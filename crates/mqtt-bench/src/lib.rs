@@ -13,7 +13,7 @@
     reason = "counts become figures for people, which need no more than 52 bits"
 )]
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, path::Path, slice};
 
 pub mod args;
 mod client;
@@ -63,19 +63,23 @@ pub fn main(args: &BenchArgs, out: &mut impl Write) -> Result<bool, BenchError> 
         BenchCommand::Page(args) => {
             let read = |file| Report::from_json(&fs::read_to_string(file)?);
             let reports = args.files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-            fs::write(&args.html, page(&reports))?;
+            write_page(&args.html, &reports)?;
             Ok(reports.iter().all(Report::is_sound))
         }
         command => {
             let report = run(command)?;
             let server = command.server();
-            if let Some(html) = server.and_then(|server| server.html.as_ref()) {
-                fs::write(html, page(std::slice::from_ref(&report)))?;
-            }
             let json = server.is_some_and(|server| server.json);
             let text = if json { report.json() + "\n" } else { report.table() };
             out.write_all(text.as_bytes()).map_err(BenchError::Output)?;
+            if let Some(html) = server.and_then(|server| server.html.as_ref()) {
+                write_page(html, slice::from_ref(&report))?;
+            }
             Ok(report.is_sound())
         }
     }
+}
+
+fn write_page(to: &Path, reports: &[Report]) -> Result<(), BenchError> {
+    fs::write(to, page(reports)).map_err(|error| BenchError::Page { path: to.into(), error })
 }

@@ -11,7 +11,7 @@ mod server;
 
 use played::{Program, read_frame};
 use server::{
-    CONNECT, DISCONNECT, Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, topic, try_run,
+    CONNECT, DISCONNECT, Honest, PUBLISH, SUBSCRIBE, assert_found, assert_sound, run, told, topic, try_run,
 };
 
 const AMONG_TEN: &str = "subscriptions -n 10 -c 1 --batch 5 --kind exact --publishers 1 --messages 100";
@@ -242,4 +242,15 @@ fn sessions_that_cannot_be_ended_hide_no_result() {
     let why = "the server refused CONNECT with code 5";
     assert_found(&report, &format!("the sessions were not ended: client bench-sub-0: {why}"));
     assert!(report.figure("delivered").unwrap() > 0.0);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_hides_no_result() {
+    let mut honest = Honest::default();
+    let told =
+        told("connect -c 1 --html /no/such/folder/page.html", move |conn, frame| honest.answer(conn, frame));
+    let mut out = Vec::new();
+    let failed = mqtt_bench::main(&told, &mut out).unwrap_err();
+    assert!(failed.to_string().starts_with("cannot write /no/such/folder/page.html: "), "{failed}");
+    assert!(String::from_utf8(out).unwrap().starts_with("connect\n"));
 }

@@ -40,7 +40,7 @@ impl Environment {
             system: format!("{} {}", env::consts::OS, text("/proc/sys/kernel/osrelease").trim()),
             generator: concat!("mqtt-bench ", env!("CARGO_PKG_VERSION")).into(),
             server: server_pid.map(|pid| words(&text(&format!("/proc/{pid}/cmdline")))).unwrap_or_default(),
-            command: without_passwords(env::args()),
+            command: without_passwords(env::args_os().map(|word| word.to_string_lossy().into_owned())),
             at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use mqtt_bench::{BenchError, Report};
+use mqtt_bench::{BenchArgs, BenchError, Report};
 
 use super::{Program, read_frame};
 
@@ -27,6 +27,11 @@ pub(crate) fn try_run(
     words: &str,
     play: impl FnMut(usize, &[u8]) -> Vec<Deed> + Send + 'static,
 ) -> Result<Report, BenchError> {
+    mqtt_bench::run(&told(words, play).command)
+}
+
+/// The same, not yet run.
+pub(crate) fn told(words: &str, play: impl FnMut(usize, &[u8]) -> Vec<Deed> + Send + 'static) -> BenchArgs {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     thread::spawn(move || {
@@ -42,7 +47,7 @@ pub(crate) fn try_run(
     });
     let server = ["-h", "127.0.0.1", "-p", &port, "-q"];
     let words = ["bench"].into_iter().chain(words.split(' ')).chain(server);
-    mqtt_bench::run(&Program::try_parse_from(words).unwrap().bench.command)
+    Program::try_parse_from(words).unwrap().bench
 }
 
 #[track_caller]
