@@ -59,16 +59,25 @@ fn without_passwords(words: impl Iterator<Item = String>) -> String {
     let mut hide_next = false;
     let shown = words.map(|word| {
         let hide = std::mem::take(&mut hide_next);
-        hide_next = matches!(word.as_str(), "-P" | "-pwd" | "--pwd" | "--password");
+        let short = short_password(&word);
+        hide_next = !hide && (short == Some("") || matches!(word.as_str(), "-pwd" | "--pwd" | "--password"));
         let joined =
             word.split_once('=').filter(|(flag, _)| flag.ends_with("password") || flag.ends_with("pwd"));
         match joined {
             _ if hide => "***".into(),
             Some((flag, _)) => format!("{flag}=***"),
-            None => word,
+            None => match short.filter(|password| !password.is_empty()) {
+                Some(password) => format!("{}***", word.strip_suffix(password).unwrap_or_default()),
+                None => word,
+            },
         }
     });
     shown.collect::<Vec<String>>().join(" ")
+}
+
+/// What stands behind `-P` in the same word, be it after `-q`, the one flag that may come before it.
+fn short_password(word: &str) -> Option<&str> {
+    word.strip_prefix('-')?.trim_start_matches('q').strip_prefix('P')
 }
 
 #[cfg(test)]
@@ -80,5 +89,9 @@ mod tests {
         let line = ["bench", "-P", "secret", "--password=secret", "-pwd", "secret", "-p", "1883"];
         let shown = without_passwords(line.into_iter().map(String::from));
         assert_eq!(shown, "bench -P *** --password=*** -pwd *** -p 1883");
+        let line =
+            ["bench", "-Psecret", "-P=secret", "-qPsecret", "-qP", "secret", "-PP", "-hP.org", "-pwd=secret"];
+        let shown = without_passwords(line.into_iter().map(String::from));
+        assert_eq!(shown, "bench -P*** -P*** -qP*** -qP *** -P*** -hP.org -pwd=***");
     }
 }
