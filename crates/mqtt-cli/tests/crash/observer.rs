@@ -8,7 +8,7 @@ use crate::{
     broker::STUCK,
     link::{Link, Stop, connect_packet, fault},
     phase::Phase,
-    publisher::Publisher,
+    publisher::{Publisher, Topic, number_in},
 };
 
 /// How many filters the churner plays with.
@@ -94,10 +94,11 @@ pub(crate) fn check_retained(phase: &Phase, publishers: &[Publisher]) -> Result<
     let mut observer = Observer::connect(phase)?;
     let retained = observer.retained(&["r/#", "t/#"])?;
     observer.0.leave();
-    let topics = publishers.iter().flat_map(|publisher| &publisher.topics);
-    for topic in topics.filter(|topic| topic.retain && topic.qos > QoS::AtMostOnce) {
-        let payload = retained.get(&topic.name);
-        let found = payload.and_then(|payload| payload.split(' ').next()?.parse::<u64>().ok());
+    for topic in publishers.iter().flat_map(|publisher| &publisher.topics) {
+        let found = number_retained(topic, &retained)?;
+        if !topic.retain || topic.qos == QoS::AtMostOnce {
+            continue;
+        }
         let mut allowed = (topic.acknowledged..=topic.sent).map(|number| topic.retained_after(number));
         if !allowed.any(|number| number == found) {
             let (name, acknowledged, sent) = (&topic.name, topic.acknowledged, topic.sent);
@@ -107,4 +108,13 @@ pub(crate) fn check_retained(phase: &Phase, publishers: &[Publisher]) -> Result<
         }
     }
     Ok(())
+}
+
+/// What a topic retains; that it is damaged, or that nobody asked for it, is a fault.
+fn number_retained(topic: &Topic, retained: &BTreeMap<String, String>) -> Result<Option<u64>, Stop> {
+    let Some(payload) = retained.get(&topic.name) else { return Ok(None) };
+    match number_in(payload) {
+        Some(number) if topic.retain => Ok(Some(number)),
+        _ => fault(format!("{} retains {payload:.20?} ({} bytes)", topic.name, payload.len())),
+    }
 }

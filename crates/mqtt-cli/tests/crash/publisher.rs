@@ -50,6 +50,13 @@ struct Sending {
     released: bool,
 }
 
+/// The number of a message, if its payload is whole.
+pub(crate) fn number_in(payload: &str) -> Option<u64> {
+    let [number, length, padding] = payload.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
+    let is_whole = length.parse() == Ok(padding.len()) && padding.bytes().all(|byte| byte == b'x');
+    number.parse().ok().filter(|_| is_whole)
+}
+
 impl Topic {
     /// The last level of its name says with which QoS its messages are published.
     pub(crate) fn new(name: &str) -> Self {
@@ -74,7 +81,7 @@ impl Topic {
         if self.clears(sending.number) {
             return Bytes::new();
         }
-        format!("{} {}", sending.number, "x".repeat(sending.padding)).into()
+        format!("{} {} {}", sending.number, sending.padding, "x".repeat(sending.padding)).into()
     }
 }
 
@@ -137,9 +144,11 @@ impl Publisher {
         link.flush()
     }
 
+    /// One of few: each is used again and again, and the broker has to have freed it before.
     fn free_id(&mut self) -> PacketId {
         loop {
-            self.next_id = self.next_id.next();
+            let is_last = usize::from(self.next_id.get()) >= 2 * self.window;
+            self.next_id = if is_last { PacketId::FIRST } else { self.next_id.next() };
             if self.unacknowledged.iter().all(|sending| sending.packet_id != self.next_id) {
                 return self.next_id;
             }
@@ -228,5 +237,28 @@ impl Client for Publisher {
         let first = self.unacknowledged.front();
         let first = first.map(|sending| (&self.topics[sending.topic].name, sending.number, sending.released));
         format!("{} messages are not acknowledged, the first is {first:?}", self.unacknowledged.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn identifiers_come_again_and_again() {
+        let mut publisher = Publisher::new("any", false, 20, Rng::new(1), vec![Topic::new("t/any/2")]);
+        let used: HashSet<PacketId> = (0..1000).map(|_| publisher.free_id()).collect();
+        assert!(used.len() <= 40, "{} identifiers for 1000 messages", used.len());
+    }
+
+    #[test]
+    fn a_payload_tells_its_number_if_it_is_whole() {
+        assert_eq!(number_in("17 3 xxx"), Some(17));
+        assert_eq!(number_in("17 0 "), Some(17));
+        for damaged in ["17 3 xx", "17 3 xxxx", "17 3 xyx", "17 xxx", "17", "", "x 3 xxx"] {
+            assert_eq!(number_in(damaged), None, "{damaged:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     broker::STUCK,
     link::{Link, Stop, connect_packet, fault},
     phase::{Client, Goal, Phase},
+    publisher::number_in,
     rng::Rng,
 };
 
@@ -124,8 +125,8 @@ impl Subscriber {
             return if is_new { Ok(()) } else { fault(format!("the will {payload} was published twice")) };
         }
         let published = topic.as_bytes().last().and_then(|digit| QoS::from_u8(digit.wrapping_sub(b'0')));
-        let Some(number) = payload.split(' ').next().and_then(|number| number.parse::<u64>().ok()) else {
-            return fault(format!("{topic}: nobody publishes {payload:.20?}"));
+        let Some(number) = number_in(&payload) else {
+            return fault(format!("{topic}: nobody publishes {payload:.20?} ({} bytes)", payload.len()));
         };
         if published.map(|published| published.min(self.granted)) != Some(publish.delivery.qos()) {
             return fault(format!("{topic}: {number} came with {:?}", publish.delivery.qos()));
