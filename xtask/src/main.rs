@@ -18,6 +18,7 @@ mod fuzz;
 mod interop;
 mod machine;
 mod marked;
+mod median;
 mod msrv;
 mod process;
 mod publish;

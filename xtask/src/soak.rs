@@ -2,6 +2,7 @@
 //! churn and are killed. Fails if a message is lost, if a count does not come back to nothing, or if memory grows.
 
 use crate::broker_process::{BrokerProcess, free_addr};
+use crate::median::median;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -234,12 +235,6 @@ fn check_memory(resident: &[f64], slack_bytes: f64) -> Result<()> {
         "memory grew from {first:.0} to {last:.0} bytes: {resident:.0?}"
     );
     Ok(())
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

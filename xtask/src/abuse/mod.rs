@@ -7,6 +7,7 @@ mod scene;
 mod table;
 
 use crate::machine;
+use crate::median::median;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
 use scene::Scene;
@@ -187,12 +188,13 @@ fn attack(scene: &Scene, name: String, about: String, rounds: usize, judge_laten
     for _ in 0..rounds {
         done.push(scene.round(&name)?);
     }
+    let of = |figure: fn(&Round) -> f64| -> Vec<f64> { done.iter().map(figure).collect() };
     let mut row = Row {
         name,
         about,
         acts: done.iter().map(|round| round.acts).sum(),
-        quiet_p99_micros: median(done.iter().map(|round| round.quiet_p99_micros)),
-        attacked_p99_micros: median(done.iter().map(|round| round.attacked_p99_micros)),
+        quiet_p99_micros: median(&of(|round| round.quiet_p99_micros)),
+        attacked_p99_micros: median(&of(|round| round.attacked_p99_micros)),
         peak_memory_mib: done.iter().map(|round| round.peak_memory_mib).fold(0.0, f64::max),
         memory_bound_mib,
         faults: done.into_iter().flat_map(|round| round.faults).collect(),
@@ -213,12 +215,6 @@ fn judge(row: &mut Row, judge_latency: bool) {
     if row.acts == 0 {
         row.faults.push("the attack did nothing".into());
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -254,11 +250,5 @@ mod tests {
         assert_eq!(faults(|row| row.peak_memory_mib = 64.1, true), 1);
         assert_eq!(faults(|row| row.acts = 0, true), 1);
         assert_eq!(faults(|row| row.faults.push("3 lost".into()), true), 1);
-    }
-
-    #[test]
-    fn the_median_is_that_of_the_rounds() {
-        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
-        assert!(median(std::iter::empty()).is_nan());
     }
 }

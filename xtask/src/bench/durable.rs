@@ -4,8 +4,9 @@
 //! system.
 
 use super::measure::{figure, run_generator};
-use super::{scraping, scraping::median};
+use super::scraping;
 use crate::broker_process::BrokerProcess;
+use crate::median::median;
 use crate::process::program;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
@@ -117,12 +118,12 @@ impl Bench {
             }
             syncs.push(self.syncs_a_second()?);
         }
-        let [memory, os, sync] = done.each_mut().map(|done| median(&mut done.per_second));
+        let [memory, os, sync] = done.each_ref().map(|done| median(&done.per_second));
         println!(
             "| {publishers} | {memory:.0} | {os:.0} | {sync:.0} | {:.0} % | {:.0} | {:.0} |",
             100.0 * os / memory,
-            median(&mut done[2].messages_a_batch),
-            median(&mut syncs)
+            median(&done[2].messages_a_batch),
+            median(&syncs)
         );
         Ok(())
     }
@@ -173,10 +174,10 @@ impl Bench {
             file.sync_data()?;
             syncs.push(begun.elapsed());
         }
-        let [answer, sync] = [answers, syncs].map(|mut times| {
-            times.sort_unstable();
-            times[times.len() / 2].as_secs_f64() * 1e6
-        });
+        let micros = |times: Vec<Duration>| -> Vec<f64> {
+            times.into_iter().map(|time| time.as_secs_f64() * 1e6).collect()
+        };
+        let [answer, sync] = [answers, syncs].map(|times| median(&micros(times)));
         println!(
             "Idle: PUBACK after {answer:.0} µs, one write and fdatasync {sync:.0} µs (medians of {LATENCIES}, in turns): \
              {:.2} times",

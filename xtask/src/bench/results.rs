@@ -3,6 +3,7 @@
 //! Data and its medians; what the figures should be is in [`super::aims`], how they are shown in [`super::table`].
 
 use super::servers::{self, GMQTT, RELAY};
+use crate::median::median;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -159,9 +160,7 @@ impl Cell {
 
     pub(super) fn median(&self, metric: &str) -> Option<f64> {
         let values = self.values(metric);
-        let upper = values.get(values.len() / 2)?;
-        let lower = values.get((values.len() - 1) / 2)?;
-        Some(f64::midpoint(*lower, *upper))
+        (!values.is_empty()).then(|| median(&values))
     }
 }
 

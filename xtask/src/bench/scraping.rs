@@ -8,6 +8,7 @@
 
 use super::measure::run_generator;
 use crate::broker_process::{self, BrokerProcess};
+use crate::median::median;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -127,7 +128,7 @@ fn turns(options: &Options, binary: &Path, scene: &Scene) -> Result<()> {
         watched.push(measured?);
         println!("| {turn} | {:.0} | {:.0} |", alone[turn - 1], watched[turn - 1]);
     }
-    let (alone, watched) = (median(&mut alone), median(&mut watched));
+    let (alone, watched) = (median(&alone), median(&watched));
     let requests = asked.requests.load(Relaxed);
     println!(
         "\nmedian of p99: {alone:.0} µs alone, {watched:.0} µs while asked: {:.2} times as much; beside {}, \
@@ -173,7 +174,11 @@ fn pages(scene: &Scene) -> Result<()> {
             ask(scene, path)?;
             millis.push(begun.elapsed().as_secs_f64() * 1e3);
         }
-        println!("| `{path}` | {:.1} | {:.1} |", median(&mut millis), millis.last().unwrap_or(&f64::NAN));
+        println!(
+            "| `{path}` | {:.1} | {:.1} |",
+            median(&millis),
+            millis.iter().copied().fold(f64::NAN, f64::max)
+        );
     }
     Ok(())
 }
@@ -250,9 +255,4 @@ pub(super) fn get(api: &str, token: &str, path: &str) -> Result<String> {
         Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
         _ => bail!("{path}: {}", answer.lines().next().unwrap_or_default()),
     }
-}
-
-pub(super) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
