@@ -27,7 +27,7 @@ pub(super) struct Results {
 }
 
 /// Who was measured.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) name: String,
     pub(super) defaults: bool,
@@ -70,14 +70,16 @@ impl Results {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// Takes the cases of a later run of the same servers on the same machine; what both have, it replaces.
+    /// Takes the cases of a later run of the same size, of the same servers on the same machine; what both have, it
+    /// replaces. A table names one build and one version of each.
     pub(super) fn merge(&mut self, later: Results) -> Result<()> {
-        let same =
-            |one: &Measured, other: &Measured| one.name == other.name && one.defaults == other.defaults;
-        let servers_differ = self.servers.len() != later.servers.len()
-            || self.servers.iter().zip(&later.servers).any(|(one, other)| !same(one, other));
-        if servers_differ || self.machine != later.machine {
-            bail!("results of other servers or of another machine cannot be merged");
+        if self.servers != later.servers || self.machine != later.machine {
+            bail!(
+                "results of other servers, of other versions of them or of another machine cannot be merged"
+            );
+        }
+        if self.commit != later.commit || self.quick != later.quick {
+            bail!("results of another commit or of another size (--quick) cannot be merged");
         }
         let replaced = |case: &CaseResult| later.cases.iter().any(|new| new.case == case.case);
         self.cases.retain(|case| !replaced(case));
@@ -219,5 +221,24 @@ pub(super) mod tests {
         };
         assert_eq!(failed(Some("1 lost"), None), ["p2p-qos0 gmqtt: 1 lost"]);
         assert!(failed(None, Some("1 lost")).is_empty());
+    }
+
+    #[test]
+    fn results_of_other_programs_or_sizes_are_not_one_table() {
+        let run = || {
+            let mut results = one_case("p2p-qos0", "x", &[("gmqtt", 1.0, None)]);
+            results.commit = "aaaaaaa".into();
+            results
+        };
+        run().merge(run()).unwrap();
+        let mut of_another_commit = run();
+        of_another_commit.commit = "bbbbbbb".into();
+        let mut quick = run();
+        quick.quick = true;
+        let mut of_another_version = run();
+        of_another_version.servers[0].version = "2".into();
+        for other in [of_another_commit, quick, of_another_version] {
+            assert!(run().merge(other).is_err());
+        }
     }
 }

@@ -121,12 +121,12 @@ fn cell(result: &CaseResult, server: &str, defaults: bool, metric: &Metric) -> S
 fn notes(results: &Results, bullet: &str) -> Vec<String> {
     let mut notes = vec![
         format!(
-            "{}; {}; {}; {}; median of {} round(s), load {:.1} before and {:.1} after{}",
+            "{}; {}; {}; {}; median of {}, load {:.1} before and {:.1} after{}",
             results.at,
             results.machine,
             results.commit,
             results.rustc,
-            results.rounds,
+            rounds(results),
             results.load[0],
             results.load[1],
             if results.quick { "; --quick: shorter and smaller" } else { "" }
@@ -144,6 +144,16 @@ fn notes(results: &Results, bullet: &str) -> Vec<String> {
         }
     }
     notes.into_iter().map(|note| format!("{bullet}{note}")).collect()
+}
+
+/// Of several runs that were merged each case has its own.
+fn rounds(results: &Results) -> String {
+    let cells = results.cases.iter().flat_map(|case| &case.cells);
+    let counts = cells.map(|cell| cell.rounds.len());
+    match (counts.clone().min(), counts.max()) {
+        (Some(fewest), Some(most)) if fewest < most => format!("{fewest} to {most} round(s)"),
+        (_, most) => format!("{} round(s)", most.unwrap_or(results.rounds)),
+    }
 }
 
 /// One line a figure that the relay has too: everybody's times the relay's.
@@ -208,5 +218,14 @@ mod tests {
             one_case("p2p-qos0", "deliveries/s", &[("gmqtt", 1.0, None), ("a", 1.0, Some("it hung"))]);
         results.cases[0].cells[1].rounds[0].figures.clear();
         assert!(text(&results).lines().nth(1).unwrap().contains("failed !"));
+    }
+
+    #[test]
+    fn how_many_rounds_there_were_is_told_of_all_cases() {
+        let mut results = one_case("p2p-qos0", "deliveries/s", &[("gmqtt", 1.0, None), ("a", 1.0, None)]);
+        assert!(text(&results).contains("median of 1 round(s)"));
+        let again = results.cases[0].cells[1].rounds[0].clone();
+        results.cases[0].cells[1].rounds.extend([again.clone(), again]);
+        assert!(text(&results).contains("median of 1 to 3 round(s)"));
     }
 }
