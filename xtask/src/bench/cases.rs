@@ -54,6 +54,11 @@ impl Case {
         CASES.iter().find(|case| case.name == name)
     }
 
+    /// Whether `--quick` does less of it, and not only for a shorter time.
+    pub(super) fn has_sizes(&self) -> bool {
+        self.steps.iter().any(|step| step.quick.is_some())
+    }
+
     pub(super) fn returns_memory(&self) -> bool {
         self.metrics.iter().any(|metric| matches!(metric.source, Source::Returned))
     }

@@ -17,6 +17,10 @@ pub(super) fn lines(then: &Results, now: &Results) -> Vec<String> {
     if then.machine != now.machine {
         lines.push(format!("another machine: {} then, {} now", then.machine, now.machine));
     }
+    if then.quick != now.quick {
+        let size = |results: &Results| if results.quick { "--quick" } else { "full" };
+        lines.push(format!("another size: {} then, {} now", size(then), size(now)));
+    }
     for case in CASES {
         let cell =
             |results: &Results| results.case(case.name).and_then(|result| result.cell(GMQTT, false)).cloned();
@@ -25,19 +29,21 @@ pub(super) fn lines(then: &Results, now: &Results) -> Vec<String> {
             lines.push(format!("{:<16} FAILS: {}", case.name, after.faults().join("; ")));
         }
         for metric in case.metrics {
-            let line = change(metric, &before, &after);
+            let is_alike = then.quick == now.quick || !case.has_sizes();
+            let line = change(metric, &before, &after, is_alike);
             lines.extend(line.map(|line| format!("{:<16} {line}", case.name)));
         }
     }
     lines
 }
 
-fn change(metric: &Metric, before: &Cell, after: &Cell) -> Option<String> {
+/// No verdict where one did less than the other.
+fn change(metric: &Metric, before: &Cell, after: &Cell, is_alike: bool) -> Option<String> {
     let (then, now) = (before.median(metric.name)?, after.median(metric.name)?);
     let ratio = now / then;
     let growth = if metric.better == Better::Higher { 1.0 / ratio } else { ratio };
     let verdict = match growth {
-        _ if !apart(&before.values(metric.name), &after.values(metric.name)) => "",
+        _ if !is_alike || !apart(&before.values(metric.name), &after.values(metric.name)) => "",
         worse if worse > 1.0 + MARGIN => "WORSE",
         better if better < 1.0 / (1.0 + MARGIN) => "better",
         _ => "",
@@ -89,5 +95,15 @@ mod tests {
         now.cases[0].cells[0].rounds[0].figures.clear();
         assert!(lines(&then, &now).concat().contains("FAILS: 3 lost"));
         assert!(!lines(&now, &now).concat().contains("FAILS"));
+    }
+
+    #[test]
+    fn sizes_that_differ_are_told_and_judge_nothing() {
+        let run =
+            |case, quick, value| Results { quick, ..one_case(case, "clients/s", &[("gmqtt", value, None)]) };
+        let told = lines(&run("connect", false, 100.0), &run("connect", true, 50.0));
+        assert!(told[0].contains("another size") && !told.concat().contains("WORSE"), "{told:?}");
+        let told = lines(&run("connect", true, 100.0), &run("connect", true, 50.0));
+        assert!(told.concat().contains("WORSE"), "{told:?}");
     }
 }
