@@ -171,6 +171,7 @@ fn servers(options: &Options, binary: &Path) -> Result<Vec<Server>> {
         servers.extend(Server::known(*known)?);
     }
     servers.extend(options.peer.iter().map(Server::given));
+    servers::different(&servers)?;
     servers.retain(|server| !(options.quick && server.measured.defaults));
     Ok(servers)
 }

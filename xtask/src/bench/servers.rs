@@ -5,6 +5,7 @@ use crate::broker_process::{BrokerProcess, free_addr};
 use crate::debian;
 use crate::process::{self, cargo, program};
 use anyhow::{Context, Result, bail};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -187,10 +188,21 @@ impl std::str::FromStr for Given {
         if !command.contains("{port}") {
             return Err("the command must say with {port} where its port goes".into());
         }
-        if name.is_empty() || matches!(name, GMQTT | RELAY) {
+        // It goes into file names, tables and pictures.
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if name.is_empty() || matches!(name, GMQTT | RELAY) || !name.chars().all(is_plain) {
             return Err(format!("a peer cannot be called {name:?}"));
         }
         Ok(Given { name: name.into(), command: command.into() })
+    }
+}
+
+/// An error if two servers would be shown as one.
+pub(super) fn different(servers: &[Server]) -> Result<()> {
+    let mut labels = HashSet::new();
+    match servers.iter().find(|server| !labels.insert(server.label())) {
+        Some(twice) => bail!("two servers are called {}", twice.label()),
+        None => Ok(()),
     }
 }
 
@@ -251,7 +263,8 @@ mod tests {
     fn a_given_peer_has_a_name_and_says_where_its_port_goes() {
         let given: Given = "nanomq=nanomq start --url tcp://127.0.0.1:{port}".parse().unwrap();
         assert_eq!((given.name.as_str(), given.command.ends_with("{port}")), ("nanomq", true));
-        for wrong in ["nanomq", "nanomq=nanomq start", "=x {port}", "gmqtt=x {port}"] {
+        let names = ["a<b=x {port}", "a/b=x {port}", "a|b=x {port}", "a b=x {port}"];
+        for wrong in ["nanomq", "nanomq=nanomq start", "=x {port}", "gmqtt=x {port}"].iter().chain(&names) {
             assert!(wrong.parse::<Given>().is_err(), "{wrong}");
         }
     }
@@ -261,5 +274,12 @@ mod tests {
         let config: toml::Table = rumqttd_config(7, 0).parse().unwrap();
         assert_eq!(config["v4"]["1"]["listen"].as_str(), Some("127.0.0.1:{port}"));
         assert_eq!(config["router"]["max_connections"].as_integer(), Some(7));
+    }
+
+    #[test]
+    fn no_two_servers_have_one_name() {
+        let server = |text: &str| Server::given(&text.parse().unwrap());
+        different(&[server("a=x {port}"), server("b=x {port}")]).unwrap();
+        assert!(different(&[server("a=x {port}"), server("a=y {port}")]).is_err());
     }
 }
