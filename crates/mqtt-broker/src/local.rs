@@ -25,7 +25,7 @@ use crate::{
 /// Receives what is published to its filters, until it is dropped.
 ///
 /// Bounded like every client: if it falls behind, [`crate::Limits::max_queued_messages`] and
-/// [`crate::Limits::max_queued_bytes`] say what is dropped; at most half of each is filled with retained messages.
+/// [`crate::Limits::max_queued_bytes`] say what is dropped; retained messages fill at most half of each, or are one alone.
 pub struct LocalSubscriber {
     core: Arc<Core>,
     attachment: Attachment,

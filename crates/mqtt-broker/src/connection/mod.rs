@@ -225,7 +225,9 @@ impl Connection {
         }
         let (core, now) = (Arc::clone(&self.place.core), now.max(self.last_received()));
         survive("the end of a connection", || {
-            let reason = if panicking() { CloseReason::Internal } else { reason };
+            // It may have been ended before, by others, and not have noticed.
+            let ended = self.attachment().ok().and_then(|attachment| attachment.check().err());
+            let reason = if panicking() { CloseReason::Internal } else { ended.unwrap_or(reason) };
             self.end(now, reason, &mut core.burst());
         });
     }

@@ -52,13 +52,15 @@ impl Tasks {
         }
         let kept = HouseKept(Arc::clone(&self.has_housekeeping));
         let keeps = keep_house(Arc::clone(core), self.stop.clone());
+        let interval = core.limits.sys_interval.map(|every| every.max(Duration::from_secs(1)));
+        let publishes = interval.map(|every| publish_sys_topics(Arc::clone(core), every, self.stop.clone()));
         self.spawn(async move {
             let _kept = kept;
-            keeps.await;
+            match publishes {
+                Some(publishes) => drop(tokio::join!(keeps, publishes)),
+                None => keeps.await,
+            }
         });
-        if let Some(every) = core.limits.sys_interval.map(|every| every.max(Duration::from_secs(1))) {
-            self.spawn(publish_sys_topics(Arc::clone(core), every, self.stop.clone()));
-        }
     }
 
     /// Where the broker listens: with workers, whoever calls may be a runtime that is gone soon.

@@ -192,14 +192,14 @@ impl Outbox {
         (usize::from(limits.max_inflight) - self.inflight_messages()).min(limits.max_queued_messages.max(1))
     }
 
-    /// Whether there is room for a retained message of this size, so that nothing is dropped for it. Where nothing waits there is, unless
-    /// no queue has room for it.
+    /// Whether there is room for a retained message of this size, so that neither it nor another is dropped for it: the queue is for what
+    /// is published. In the process there is no other way, and where nothing waits there is room for one.
     pub(crate) fn has_room_for_retained(&self, size: usize, qos: QoS, limits: &Limits) -> bool {
-        if self.owner == Owner::InProcess {
-            let leaves_half = self.queued_bytes() + size <= limits.max_queued_bytes / 2;
-            return self.queued_messages() == 0 || leaves_half && self.room(limits) > 0;
+        if self.owner != Owner::InProcess {
+            return self.lets_go_at_once(qos, limits);
         }
-        self.lets_go_at_once(qos, limits) || !self.queue.is_full_for(size, limits)
+        let leaves_half = self.queued_bytes() + size <= limits.max_queued_bytes / 2;
+        self.queued_messages() == 0 || leaves_half && self.room(limits) > 0
     }
 
     /// Hands all packets to the owner's task: by swapping buffers if `out` is empty. None of them may leave before

@@ -9,10 +9,11 @@ use std::{
 };
 
 use mqtt_broker::{
-    Broker, CloseReason, ConnectDecision, DropReason, Limits, Message, PublishDecision, QoS, RefusalReason,
-    SansIoConnection, SubscribeDecision, SubscribeRefusal, TraceFilter, store::MemoryStore,
+    Broker, CloseReason, ConnectDecision, DropReason, Limits, Message, PublishDecision, QoS, QueueFullPolicy,
+    RefusalReason, SansIoConnection, SubscribeDecision, SubscribeRefusal, TraceFilter, store::MemoryStore,
 };
 use mqtt_codec::{TopicFilter, TopicName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
@@ -221,6 +222,33 @@ fn a_message_says_whether_it_was_published_with_retain() {
     }
 }
 
+/// They filled the queue as far as they fitted, and what came then drove one out, was dropped itself, or ended who had subscribed.
+#[test]
+fn what_is_published_finds_room_beside_retained_messages() {
+    for queue_full in [QueueFullPolicy::DropOldest, QueueFullPolicy::DropNewest, QueueFullPolicy::Disconnect]
+    {
+        let mut limits = Limits::default();
+        (limits.max_pending_bytes, limits.max_queued_messages, limits.queue_full) = (1, 4, queue_full);
+        let (broker, now) = (Broker::builder().limits(limits).build(), Instant::now());
+        let publish = |topic: &str, retained: bool| {
+            let message = Message::new(&TopicName::try_from(topic).unwrap(), b"x", QoS::AtLeastOnce);
+            broker.publish(&if retained { message.retained() } else { message });
+        };
+        (0..10).for_each(|n| publish(&format!("r/{n}"), true));
+        let mut subscriber = connected(&broker, b's', now);
+        subscriber.handle_bytes(now, b"\x82\x06\x00\x01\x00\x01#\x01");
+        let mut said = Vec::new();
+        subscriber.poll_transmit(now, Waker::noop(), &mut said);
+        (0..3).for_each(|n| publish(&format!("live/{n}"), false));
+        said.extend(transmitted(&mut subscriber, now));
+        let came = |topic: &str| said.windows(topic.len()).filter(|bytes| *bytes == topic.as_bytes()).count();
+        let retained = (0..10).map(|n| format!("r/{n}"));
+        let mut topics = retained.chain((0..3).map(|n| format!("live/{n}")));
+        assert!(topics.all(|topic| came(&topic) == 1), "{queue_full:?}: {said:?}");
+        assert_eq!(broker.counts().dropped_for(DropReason::QueueFull), 0);
+    }
+}
+
 /// No listener does it, so nobody does unless he is told the time.
 #[test]
 fn sessions_and_retained_messages_expire_when_the_broker_is_told_the_time() {
@@ -289,6 +317,35 @@ fn a_connection_that_is_dropped_was_lost_in_that_moment() {
     drop(kept);
     assert_eq!(told.try_recv(), Ok(CloseReason::ConnectionLost));
     assert!(broker.session("k").unwrap().absent_since >= Some(dropped_at));
+}
+
+/// Who ended it knows why, and its driver had not heard of it yet.
+#[test]
+fn a_connection_that_others_have_ended_tells_why_when_it_is_dropped() {
+    let (tell, told) = mpsc::channel();
+    let broker = Broker::builder().on_close(move |_, reason| _ = tell.send(reason.clone())).build();
+    let kicked = connected(&broker, b'k', Instant::now());
+    assert!(broker.client("k").unwrap().disconnect());
+    drop(kicked);
+    assert_eq!(told.try_recv(), Ok(CloseReason::Kicked));
+}
+
+/// The same of a connection over TCP: its task goes with its runtime.
+#[test]
+fn a_connection_whose_runtime_is_dropped_was_lost_in_that_moment() {
+    let broker = Broker::builder().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(async {
+        let addr = broker.listen("127.0.0.1:0").await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01k").await.unwrap();
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        client
+    });
+    let dropped_at = Instant::now();
+    drop(runtime);
+    assert!(broker.session("k").unwrap().absent_since >= Some(dropped_at));
+    drop(client);
 }
 
 #[test]
