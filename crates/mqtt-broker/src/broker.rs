@@ -148,6 +148,9 @@ impl Broker {
     }
 
     /// Ends a client's session, and its connection if it is connected. `false` if there is no such session.
+    ///
+    /// Blocks its thread until the packets are handled that the connection is at, hooks included: from an async task with hooks that take long,
+    /// call it where blocking is allowed.
     pub fn end_session(&self, client_id: &str) -> bool {
         let Some(session) = self.core.sessions.get(client_id) else { return false };
         self.core.end_session(&session, SessionEnd::Removed, net::now(), &mut self.core.burst())

@@ -222,7 +222,8 @@ pub enum WillDecision {
 /// let broker = Broker::builder().hooks(OwnTopics).build();
 /// ```
 pub trait Hooks: Send + Sync + 'static {
-    /// A connection was accepted by a listener; `false` closes it at once.
+    /// A connection was accepted by a listener; `false` closes it at once. Of up to 16 for which there is no place, too, that are to be
+    /// told so.
     fn on_accept(&self, request: AcceptRequest<'_>) -> bool {
         let _ = request;
         true
@@ -254,6 +255,10 @@ pub trait Hooks: Send + Sync + 'static {
     /// ([`crate::DropReason::Withheld`]).
     ///
     /// Asked while the client's outbox is locked: it must not call the broker. If it panics, the message is dropped.
+    ///
+    /// More than once about one message it may be asked: of the members of a shared subscription, and not under that lock, to find one that may
+    /// have it; and of a retained message that then finds no room. A member that may not have it drops nothing: it is another's turn. So it is
+    /// no place to count. Subscribers in this process are never asked about.
     fn on_deliver(&self, request: DeliverRequest<'_>) -> bool {
         let _ = request;
         true

@@ -17,13 +17,15 @@ pub(crate) use self::journal::Journal;
 pub use self::memory::MemoryStore;
 use crate::message::Message;
 
-/// Names a persistent session in a store. Never used twice.
+/// Names a persistent session in a store. Used once by each process, and never for two of which a start is told; but one that has ended, and
+/// that a start is not told of, may have its number used again. What a store still has of it must be gone by [`Record::SessionStarted`].
 pub type SessionKey = u64;
 
-/// Names a Will in a store. Never used twice.
+/// Names a Will in a store. As with sessions, whose numbers are of the same row, that of one that is over may come again after a restart.
 pub type WillKey = u64;
 
-/// Names a message in a store. Later messages have greater keys. Never used twice, and never 0.
+/// Names a message in a store. Later messages have greater keys. Never 0, and never used twice, from a start to the next as far as the store
+/// says by [`Expected::newest`] which were: without that, they go on behind those of which it is told.
 pub type MessageKey = u64;
 
 /// A place in the order of a store's groups. [`Mark::NOTHING`] is durable from the start.
@@ -213,7 +215,8 @@ pub struct Expected {
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
-    /// The greatest key that the store knows of, of messages that are gone too. New ones are greater.
+    /// The greatest key that the store knows of, of messages that are gone too. New ones are greater. A store that keeps 0 here has keys again
+    /// that messages had which are gone.
     pub newest: MessageKey,
 }
 
