@@ -63,13 +63,12 @@ fn without_passwords(words: impl Iterator<Item = String>) -> String {
         hide_next = !hide && (short == Some("") || matches!(word.as_str(), "-pwd" | "--pwd" | "--password"));
         let joined =
             word.split_once('=').filter(|(flag, _)| flag.ends_with("password") || flag.ends_with("pwd"));
-        match joined {
+        match (short.filter(|password| !password.is_empty()), joined) {
             _ if hide => "***".into(),
-            Some((flag, _)) => format!("{flag}=***"),
-            None => match short.filter(|password| !password.is_empty()) {
-                Some(password) => format!("{}***", word.strip_suffix(password).unwrap_or_default()),
-                None => word,
-            },
+            // There may be anything in it, what looks like a flag too.
+            (Some(password), _) => format!("{}***", word.strip_suffix(password).unwrap_or_default()),
+            (None, Some((flag, _))) => format!("{flag}=***"),
+            (None, None) => word,
         }
     });
     shown.collect::<Vec<String>>().join(" ")
@@ -89,8 +88,17 @@ mod tests {
         let line = ["bench", "-P", "secret", "--password=secret", "-pwd", "secret", "-p", "1883"];
         let shown = without_passwords(line.into_iter().map(String::from));
         assert_eq!(shown, "bench -P *** --password=*** -pwd *** -p 1883");
-        let line =
-            ["bench", "-Psecret", "-P=secret", "-qPsecret", "-qP", "secret", "-PP", "-hP.org", "-pwd=secret"];
+        let line = [
+            "bench",
+            "-Psecret",
+            "-P=secret",
+            "-qPsecret",
+            "-qP",
+            "secret",
+            "-Ppwd=x",
+            "-hP.org",
+            "-pwd=secret",
+        ];
         let shown = without_passwords(line.into_iter().map(String::from));
         assert_eq!(shown, "bench -P*** -P*** -qP*** -qP *** -P*** -hP.org -pwd=***");
     }

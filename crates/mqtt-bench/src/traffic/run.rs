@@ -110,6 +110,8 @@ pub(super) struct Run<'a> {
     pub(super) most_late_ns: u64,
     /// What had come when something last did.
     last_step: (u64, Instant),
+    /// How much was published by then.
+    published_then: u64,
 }
 
 impl<'a> Run<'a> {
@@ -144,6 +146,7 @@ impl<'a> Run<'a> {
             counts_from_ns: 0,
             most_late_ns: 0,
             last_step: (0, now),
+            published_then: 0,
         }
     }
 
@@ -218,6 +221,7 @@ impl<'a> Run<'a> {
         let progress = self.checks.delivered() + self.acknowledgements(net);
         if progress != self.last_step.0 {
             self.last_step = (progress, now);
+            self.published_then = self.published;
         }
         let pause = if self.is_publishing() { self.plan.pause() } else { Duration::ZERO };
         let is_silent = now - self.last_step.1 > self.plan.patience.saturating_add(pause);
@@ -252,6 +256,7 @@ impl<'a> Run<'a> {
         if let Some(ended) = self.ended.as_mut().filter(|_| stalled) {
             // What never came was waited for, and that is not the time that the rest took.
             ended.costs = ended.costs.as_of(self.last_step.1, &self.began.costs);
+            ended.published = self.published_then.max(self.began.published);
         }
         self.enter(Phase::Draining);
         if !stalled {
