@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -136,7 +137,7 @@ impl BrokerProcess {
 
     fn wait_until_it_listens(&mut self) -> Result<()> {
         let start = Instant::now();
-        while TcpStream::connect_timeout(&self.addr, START_LIMIT).is_err() {
+        while TcpStream::connect_timeout(&self.addr, START_LIMIT).is_err() || !self.listens_itself()? {
             self.still_runs()?;
             if start.elapsed() > START_LIMIT {
                 bail!("the broker does not listen on {} after {START_LIMIT:?}", self.addr);
@@ -145,6 +146,36 @@ impl BrokerProcess {
         }
         Ok(())
     }
+
+    /// Whether anybody listens, as a connection to one's own port is one, too. An error if it is another process: the
+    /// costs of a script would be taken for those of the server that it started, which would outlive it.
+    fn listens_itself(&self) -> Result<bool> {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+        if tables.iter().all(Result::is_err) {
+            return Ok(true); // Nobody can say.
+        }
+        let listening: Vec<String> =
+            tables.iter().flatten().flat_map(|table| listening_sockets(table, self.port())).collect();
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid()))?;
+        let is_one = |file: PathBuf| {
+            fs::read_link(file).is_ok_and(|to| listening.iter().any(|socket| to == Path::new(socket)))
+        };
+        if listening.is_empty() || descriptors.flatten().any(|entry| is_one(entry.path())) {
+            return Ok(!listening.is_empty());
+        }
+        bail!("who listens on {} is not the process that was started: let a script `exec` it", self.addr)
+    }
+}
+
+/// Of a table of the kernel's the sockets that listen on a port, as descriptors are linked to them.
+fn listening_sockets(table: &str, port: u16) -> Vec<String> {
+    let end = format!(":{port:04X}");
+    let socket = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, _, "0A", _, _, _, _, _, inode, ..] = fields[..] else { return None };
+        local.ends_with(&end).then(|| format!("socket:[{inode}]"))
+    };
+    table.lines().filter_map(socket).collect()
 }
 
 impl Drop for BrokerProcess {
@@ -172,6 +203,25 @@ pub(crate) fn http_on(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_whose_server_is_another_process_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let outcome = BrokerProcess::at(listener.local_addr().unwrap(), program("sleep").arg("60"));
+        let why = outcome.err().unwrap().to_string();
+        assert!(why.contains("is not the process that was started"), "{why}");
+    }
+
+    #[test]
+    fn who_listens_is_read_from_the_kernel_s_table() {
+        let line = |local: &str, state: &str| {
+            format!(
+                "   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 4711 1 0 100\n"
+            )
+        };
+        let table = line("0100007F:075B", "0A") + &line("0100007F:075B", "01") + &line("0100007F:075C", "0A");
+        assert_eq!(listening_sockets(&table, 1883), ["socket:[4711]"]);
+    }
 
     #[test]
     fn the_address_is_read_from_the_line_that_names_it() {
