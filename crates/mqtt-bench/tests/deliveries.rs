@@ -268,3 +268,17 @@ fn a_page_that_cannot_be_written_hides_no_result() {
     assert!(failed.to_string().starts_with("cannot write /no/such/folder/page.html: "), "{failed}");
     assert!(String::from_utf8(out).unwrap().starts_with("connect\n"));
 }
+
+#[test]
+fn subscribers_beside_churn_ask_for_the_qos_that_was_named() {
+    let mut honest = Honest::default();
+    let (tell, told) = mpsc::channel();
+    let words = "churn -n 1 -c 0 --qos 1 --subscribe-qos 2 --messages 4";
+    assert_sound(&run(words, move |conn, frame| {
+        if frame[0] >> 4 == SUBSCRIBE {
+            let _ = tell.send(frame[frame.len() - 1]);
+        }
+        honest.answer(conn, frame)
+    }));
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [2]);
+}

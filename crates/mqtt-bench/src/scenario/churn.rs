@@ -24,7 +24,8 @@ pub(super) fn run(args: &ChurnArgs) -> Result<Report, BenchError> {
     let subscribers: Vec<_> = (0..)
         .zip(&topics)
         .map(|(index, topic): (usize, _)| {
-            Client::new(format!("bench-sub-{index}")).subscribed(vec![topic.clone()], args.traffic.qos)
+            Client::new(format!("bench-sub-{index}"))
+                .subscribed(vec![topic.clone()], args.traffic.subscribe_qos.unwrap_or(args.traffic.qos))
         })
         .collect();
     let subscribers = bench.connect(&subscribers)?.conns;
