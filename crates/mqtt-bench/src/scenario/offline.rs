@@ -46,10 +46,14 @@ pub(super) fn run(args: &OfflineArgs) -> Result<Report, BenchError> {
     report.setting("payload", format!("{} bytes", args.payload));
     report.add_rate("stored", stored.published, stored.spent.time);
     if let Some(server) = stored.spent.server {
-        report.add("server CPU a stored message", server.cpu_secs * 1e6 / all as f64, Unit::Micros);
+        report.add(
+            "server CPU a stored message",
+            server.cpu_secs * 1e6 / stored.published as f64,
+            Unit::Micros,
+        );
     }
     if let Some((before, after)) = before.zip(after) {
-        report.add("a queued message", (after as f64 - before as f64) / all as f64, Unit::Bytes);
+        report.add("a queued message", (after as f64 - before as f64) / stored.published as f64, Unit::Bytes);
         report.note_memory();
     }
 
