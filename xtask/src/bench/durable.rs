@@ -26,7 +26,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Publishers, each with a durable session of its own to publish to
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000],
+          value_parser = clap::value_parser!(u64).range(1..))]
     publishers: Vec<u64>,
     /// Messages of all publishers together
     #[arg(long, default_value_t = 200_000)]
@@ -85,10 +86,14 @@ struct Server {
 impl Server {
     /// How often it has written to its log, by its metrics.
     fn batches(&self) -> Result<f64> {
-        let metrics = scraping::get(&self.api, &self.token, "/metrics")?;
-        let count = metrics.lines().find_map(|line| line.strip_prefix("gmqtt_store_batch_records_count "));
-        Ok(count.and_then(|count| count.parse().ok()).unwrap_or_default())
+        batches_in(&scraping::get(&self.api, &self.token, "/metrics")?)
     }
+}
+
+fn batches_in(metrics: &str) -> Result<f64> {
+    const NAME: &str = "gmqtt_store_batch_records_count ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(NAME));
+    count.and_then(|count| count.parse().ok()).with_context(|| format!("the metrics have no {NAME}"))
 }
 
 struct Load<'a> {
@@ -260,5 +265,27 @@ impl Client {
     fn receive(&mut self, len: usize) -> Result<()> {
         let mut answer = vec![0; len];
         Ok(self.0.read_exact(&mut answer)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_are_not_told_are_not_none() {
+        let told = "gmqtt_store_batch_records_count 17\n";
+        assert!((batches_in(told).unwrap() - 17.0).abs() < f64::EPSILON);
+        assert!(batches_in("gmqtt_store_batch_records_sum 17\n").is_err());
+    }
+
+    #[test]
+    fn nothing_is_divided_by_no_publishers() {
+        use clap::Args as _;
+        let parsed = |publishers: &str| {
+            let command = Options::augment_args(clap::Command::new("durable"));
+            command.try_get_matches_from(["durable", "--publishers", publishers]).is_ok()
+        };
+        assert!(parsed("1,10") && !parsed("0") && !parsed("1,0"));
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Divide all sizes by this
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     scale: u64,
     /// Where the data directories are made
     #[arg(long, default_value = "target/recovery-bench")]
