@@ -15,6 +15,7 @@ use crate::{
     latency::Latency,
     net::{ConnId, Event, Net},
     progress::Progress,
+    traffic,
 };
 
 /// Filters put into one SUBSCRIBE at most.
@@ -194,7 +195,7 @@ impl<'a> Fleet<'a> {
     fn on_event(&mut self, net: &mut Net, conn: ConnId, event: Event<'_>) {
         let Some(&index) = self.client_of.get(conn).filter(|&&index| index != usize::MAX) else { return };
         let answer = match event {
-            Event::Frame { head, body } => self.on_frame(net, index, head >> 4, body),
+            Event::Frame { head, body } => self.on_frame(net, index, head, body),
             Event::Closed(error) => Err(BenchError::Closed {
                 client: format!("{} at {}", self.clients[index].id, self.server.address),
                 error,
@@ -206,9 +207,9 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn on_frame(&mut self, net: &mut Net, index: usize, kind: u8, body: &[u8]) -> Result<(), BenchError> {
+    fn on_frame(&mut self, net: &mut Net, index: usize, head: u8, body: &[u8]) -> Result<(), BenchError> {
         let client = &self.clients[index];
-        match (kind, self.awaits[index]) {
+        match (head >> 4, self.awaits[index]) {
             (packet_type::CONNACK, Awaits::Connack) => {
                 self.resumed += usize::from(accepted(&client.id, body)?);
             }
@@ -218,8 +219,8 @@ impl<'a> Fleet<'a> {
             // It must not count as the answer to another client.
             (packet_type::CONNACK, _) => return Err(BenchError::Unasked("CONNACK")),
             (packet_type::SUBACK, _) => return Err(BenchError::Unasked("SUBACK")),
-            // A resumed session or a retained message may speak already.
-            _ => return Ok(()),
+            // A resumed session or a retained message may speak already. Without an answer nothing might come after it.
+            _ => return traffic::acknowledge(net, self.conns[index], head, body).map(drop),
         }
         self.answers += 1;
         let from = self.subscribed[index];

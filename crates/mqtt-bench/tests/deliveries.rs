@@ -282,3 +282,23 @@ fn subscribers_beside_churn_ask_for_the_qos_that_was_named() {
     }));
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [2]);
 }
+
+#[test]
+fn what_comes_while_a_client_subscribes_is_acknowledged() {
+    let mut honest = Honest::default();
+    let (mut is_free, mut waiting) = (false, Vec::new());
+    let words = "publish -c 1 -n 4 -i 0 -s 16 --qos 1 --sub 1 --subqos 1 --patience 300ms";
+    // One unacknowledged message is all that this server allows, and there is a retained one.
+    let report = run(words, move |conn, frame| {
+        let mut deeds = honest.answer(conn, frame);
+        if frame[0] >> 4 == SUBSCRIBE {
+            deeds[0].1.extend_from_slice(b"\x33\x06\0\x01r\0\x09x");
+        }
+        is_free |= frame == b"\x40\x02\0\x09";
+        let (mut held, others) = deeds.into_iter().partition(|(_, bytes)| bytes[0] == 0x32);
+        waiting.append(&mut held);
+        let freed = if is_free { mem::take(&mut waiting) } else { Vec::new() };
+        [others, freed].concat()
+    });
+    assert_sound(&report);
+}

@@ -19,7 +19,7 @@ use crate::{
     net::{ConnId, Event, Net},
     report::{LatencySummary, Report, Unit},
     server_process::{Sample, Spent},
-    traffic::{DIGITS, Digits, MAX_NUMBERED, Numbers, Plan, Routing},
+    traffic::{self, DIGITS, Digits, MAX_NUMBERED, Numbers, Plan, Routing},
 };
 
 const PREFIX: &str = "bench/s/";
@@ -270,7 +270,12 @@ impl<'a> Drive<'a> {
             Event::Closed(error) => {
                 self.failed.get_or_insert(BenchError::Closed { client: name(), error });
             }
-            Event::Frame { .. } | Event::Written => {}
+            Event::Frame { head, body } => {
+                if let Err(error) = traffic::acknowledge(net, conn, head, body) {
+                    self.failed.get_or_insert(error);
+                }
+            }
+            Event::Written => {}
         }
     }
 }

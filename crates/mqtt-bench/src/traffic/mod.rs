@@ -15,7 +15,7 @@ use mqtt_codec::QoS;
 
 pub(crate) use self::{
     checks::{Checks, Faults},
-    receive::receive,
+    receive::{acknowledge, receive},
     run::{Bystanders, run},
 };
 use crate::{latency::Latency, server_process::Spent};

@@ -23,9 +23,23 @@ pub(crate) fn receive<'a>(
     head: u8,
     body: &'a [u8],
 ) -> Result<Option<Delivery<'a>>, BenchError> {
+    let Some(Publish { qos, retain, topic, payload, .. }) = acknowledge(net, conn, head, body)? else {
+        return Ok(None);
+    };
+    // An error is not made before it is one: that cost a sixth of what a message does.
+    let Some(stamp) = Stamp::read(payload) else { return Err(BenchError::Malformed("payload")) };
+    Ok(Some(Delivery { stamp, qos, retain, topic, payload }))
+}
+
+/// The same for whatever message it is.
+pub(crate) fn acknowledge<'a>(
+    net: &mut Net,
+    conn: ConnId,
+    head: u8,
+    body: &'a [u8],
+) -> Result<Option<Publish<'a>>, BenchError> {
     match head >> 4 {
         packet_type::PUBLISH => {
-            // An error is not made before it is one: that cost a sixth of what a message does.
             let Some(publish) = Publish::read(head, body) else {
                 return Err(BenchError::Malformed("PUBLISH"));
             };
@@ -34,9 +48,7 @@ pub(crate) fn receive<'a>(
                 2 => frames::acknowledge(net.out(conn), packet_type::PUBREC, publish.packet_id),
                 _ => {}
             }
-            let Publish { qos, retain, topic, payload, .. } = publish;
-            let Some(stamp) = Stamp::read(payload) else { return Err(BenchError::Malformed("payload")) };
-            Ok(Some(Delivery { stamp, qos, retain, topic, payload }))
+            Ok(Some(publish))
         }
         packet_type::PUBREL => {
             let id = frames::leading_packet_id(body).ok_or(BenchError::Malformed("PUBREL"))?;
