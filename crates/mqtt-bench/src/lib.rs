@@ -41,11 +41,11 @@ pub use report::{Environment, Figure, LatencySummary, Report, Unit, page};
 
 /// Runs a scenario to its end. (The relay has none, and a page is no scenario: see [`main`].)
 pub fn run(command: &BenchCommand) -> Result<Report, BenchError> {
+    // Of a server that does not last nothing could be read at the end.
+    let environment = command.server().map(|server| Environment::read(server.server_pid));
     let mut report = scenario::run(command)?;
-    if let Some(server) = command.server() {
-        report.label.clone_from(&server.label);
-        report.environment = Environment::read(server.server_pid);
-    }
+    report.label = command.server().and_then(|server| server.label.clone());
+    report.environment = environment.unwrap_or_default();
     Ok(report)
 }
 

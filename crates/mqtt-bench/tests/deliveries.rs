@@ -1,7 +1,12 @@
 //! Servers that hand on something else than what they should, or to somebody else: the generator must say so, and must
 //! not call a fault what the standard allows.
 
-use std::{mem, sync::mpsc, thread, time::Duration};
+use std::{
+    mem,
+    sync::mpsc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use mqtt_bench::{BenchError, Report};
 
@@ -301,4 +306,12 @@ fn what_comes_while_a_client_subscribes_is_acknowledged() {
         [others, freed].concat()
     });
     assert_sound(&report);
+}
+
+#[test]
+fn a_report_says_when_it_was_begun() {
+    let (began, mut honest) = (SystemTime::now(), Honest::default());
+    let report = run("connect -c 1 --hold 2s", move |conn, frame| honest.answer(conn, frame));
+    let told = humantime::parse_rfc3339(&report.environment.at).unwrap();
+    assert!(told < began + Duration::from_secs(1), "{}", report.environment.at);
 }
