@@ -66,6 +66,10 @@ pub fn main(args: &BenchArgs, out: &mut impl Write) -> Result<bool, BenchError> 
             write_page(&args.html, &reports)?;
             Ok(reports.iter().all(Report::is_sound))
         }
+        BenchCommand::Preset(args) if args.name == "list" => {
+            out.write_all(preset::list().as_bytes()).map_err(BenchError::Output)?;
+            Ok(true)
+        }
         command => {
             let report = run(command)?;
             let server = command.server();

@@ -64,6 +64,11 @@ pub(crate) const PRESETS: [Preset; 8] = [
     },
 ];
 
+/// A line for each.
+pub(crate) fn list() -> String {
+    PRESETS.map(|preset| format!("{:<26} {}\n", preset.name, preset.case)).concat()
+}
+
 /// The preset of this name, and the factor to divide by.
 pub(crate) fn find(name: &str, scale: Option<f64>) -> Result<(Preset, f64), BenchError> {
     let preset =

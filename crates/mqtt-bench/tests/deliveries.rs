@@ -315,3 +315,33 @@ fn a_report_says_when_it_was_begun() {
     let told = humantime::parse_rfc3339(&report.environment.at).unwrap();
     assert!(told < began + Duration::from_secs(1), "{}", report.environment.at);
 }
+
+#[test]
+fn a_run_that_was_stopped_says_how_much_of_it_there_was() {
+    let mut honest = Honest::default();
+    let words = "publish -c 1 -n 100 -i 300 -s 16 --qos 1 -t 1";
+    let report = run(words, move |conn, frame| honest.answer(conn, frame));
+    assert_sound(&report);
+    let table = report.table();
+    assert!(table.contains("stopped after 1 s: ") && table.contains(" of 100 messages"), "{table}");
+}
+
+#[test]
+fn the_presets_are_listed() {
+    let mut out = Vec::new();
+    assert!(mqtt_bench::main(&told("preset list", |_, _| Vec::new()), &mut out).unwrap());
+    assert!(String::from_utf8(out).unwrap().contains("fanout-1-1K-1-1K  "));
+}
+
+#[test]
+fn sessions_that_were_made_to_last_are_ended() {
+    let (tell, told) = mpsc::channel();
+    let mut honest = Honest::default();
+    assert_sound(&run("connect -c 1 -C false", move |conn, frame| {
+        if frame[0] >> 4 == CONNECT {
+            let _ = tell.send(frame[9] & 2);
+        }
+        honest.answer(conn, frame)
+    }));
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 2]);
+}

@@ -44,7 +44,11 @@ pub(super) fn connect(args: &ConnectArgs) -> Result<Report, BenchError> {
     report.latency = LatencySummary::of(&connected.latency);
     report.note_given_up(args.timeout, connected.ready, args.clients, "clients connected");
     hold(&mut bench.net, args.hold, &mut report)?;
-    bench.disconnect();
+    if args.clean_session {
+        bench.disconnect();
+    } else {
+        bench.forget_sessions(&clients, &mut report);
+    }
     Ok(report)
 }
 

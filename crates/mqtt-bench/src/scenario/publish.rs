@@ -45,5 +45,10 @@ pub(super) fn run(args: &PublishArgs) -> Result<Report, BenchError> {
     report.setting("payload", format!("{} bytes", args.payload));
     report.setting("subscribers of #", format!("{} at QoS {}", args.subscribers, args.subscribe_qos));
     report.add_traffic(&measured);
+    let all = args.count * args.clients as u64;
+    if args.timeout > 0 && measured.published < all {
+        let done = measured.published;
+        report.notes.push(format!("stopped after {} s: {done} of {all} messages", args.timeout));
+    }
     Ok(report)
 }
