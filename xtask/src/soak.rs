@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: every scenario of the load generator against one broker, round after round, while other clients
+//! `cargo xtask soak`: fourteen loads of the generator against one broker, round after round, while other clients
 //! churn and are killed. Fails if a message is lost, if a count does not come back to nothing, or if memory grows.
 
 use crate::broker_process::{BrokerProcess, free_addr};
@@ -14,7 +14,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs all scenarios with churn, kills and reconnects for some minutes, and checks losses, counts and memory.
+/// Runs fourteen loads with churn, kills and reconnects for some minutes, and checks losses, counts and memory.
 ///
 /// The broker is the release binary with its default settings, durable in a directory of its own. Its store has buffers
 /// that fill with what was written, to 208 MiB; with --memory there is none, and memory is judged to a tenth.
@@ -143,6 +143,7 @@ impl Soak {
         let status = loop {
             let mut other = self.generator(victim, &format!("victim-{killed}-"), Stdio::null())?;
             thread::sleep(VICTIMS_LIFE);
+            ensure!(other.try_wait()?.is_none(), "the victim ended before it was killed");
             other.kill()?;
             other.wait()?;
             killed += 1;
