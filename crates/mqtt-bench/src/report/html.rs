@@ -63,7 +63,13 @@ fn write_group(html: &mut String, group: &[&Report]) -> fmt::Result {
     }
     write!(html, "</tr>")?;
     let rows: Vec<Vec<(String, String)>> = group.iter().map(|report| table::results(report)).collect();
-    for (name, _) in &rows[0] {
+    let mut names: Vec<&String> = Vec::new();
+    for (name, _) in rows.iter().flatten() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for name in names {
         write!(html, "<tr><th>{}</th>", Text(name))?;
         for (report, row) in group.iter().zip(&rows) {
             let value = row.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value);
@@ -171,5 +177,13 @@ mod tests {
     #[test]
     fn nothing_makes_an_empty_page() {
         assert!(page(&[]).contains("MQTT benchmark"));
+    }
+
+    #[test]
+    fn a_figure_that_the_first_lacks_has_its_row() {
+        let without = Report::new("p2p", "a");
+        let mut with = Report::new("p2p", "b");
+        with.add("server CPU each", 1.0, Unit::Micros);
+        assert!(page(&[without, with]).contains("server CPU each"));
     }
 }

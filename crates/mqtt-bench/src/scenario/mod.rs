@@ -222,13 +222,16 @@ impl Report {
 
     fn set_traffic(&mut self, traffic: &TrafficArgs) {
         self.setting("QoS", traffic.qos);
+        if let Some(qos) = traffic.subscribe_qos.filter(|&qos| qos != traffic.qos) {
+            self.setting("QoS of subscribing", qos);
+        }
         self.setting("payload", format!("{} bytes", traffic.payload));
         let (pace, how) = match traffic.rate {
             Some(rate) => ("open loop", format!("{rate} messages/s, latency from the intended time")),
             None => ("closed loop", format!("window of {} messages a subscriber", traffic.window)),
         };
         self.setting(pace, how);
-        if traffic.qos.as_u8() > 0 {
+        if traffic.qos.as_u8() > 0 && traffic.rate.is_none() {
             self.setting("inflight", traffic.inflight);
         }
         if traffic.idle > 0 {
