@@ -110,7 +110,9 @@ impl SansIoConnection {
             self.connection.handle_held(now, &mut burst);
         }
         let is_busy = self.connection.poll_transmit(now, waker, out, &mut burst);
-        self.store_keeps_up = self.connection.store_keeps_up(now, waker);
+        if core.durability.is_on() {
+            self.store_keeps_up = self.connection.store_keeps_up(now, waker);
+        }
         is_busy || self.connection.is_interrupted()
     }
 
