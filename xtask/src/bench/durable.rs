@@ -29,8 +29,8 @@ pub(super) struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000],
           value_parser = clap::value_parser!(u64).range(1..))]
     publishers: Vec<u64>,
-    /// Messages of all publishers together
-    #[arg(long, default_value_t = 200_000)]
+    /// Messages of all publishers together: half a second of them or more, for what comes first takes memory and files that are new
+    #[arg(long, default_value_t = 500_000)]
     messages: u64,
     /// Rounds of each line, the modes in turn; the figures are medians
     #[arg(long, default_value_t = 3)]
