@@ -16,7 +16,7 @@ use mqtt_broker::{
 use rustc_hash::FxHashMap;
 
 use self::slot::RECORD_BYTES;
-pub(crate) use self::slot::{Slot, size, unpacked};
+pub(crate) use self::slot::{Later, Slot, size};
 
 /// What becomes of a message for more sessions than this is left to the ledger: here each of them would be looked at.
 const MOST_RECEIVERS: u64 = 8;
@@ -112,8 +112,8 @@ impl Inbox {
             return None;
         };
         match record {
-            Record::Sent { packet_id, .. } => slot.sent = Some(packet_id),
-            Record::Released { .. } => slot.released = true,
+            Record::Sent { packet_id, .. } => slot.sent = Some((mark, packet_id)),
+            Record::Released { .. } => slot.released = Some(mark),
             _ => {
                 let done = match slot.record.take() {
                     Some(Record::Queued { message, .. }) => Some(message),
@@ -136,15 +136,8 @@ impl Inbox {
         self.note(&record);
         let is_counted_before = self.slots.back().is_some_and(|before| before.has_message_of(&record));
         let (number, bytes) = (self.next, size(&record));
-        let slot = Slot {
-            number,
-            mark,
-            record: Some(record),
-            bytes,
-            is_counted_before,
-            sent: None,
-            released: false,
-        };
+        let slot =
+            Slot { number, mark, record: Some(record), bytes, is_counted_before, sent: None, released: None };
         self.bytes += slot.counted();
         self.slots.push_back(slot);
         self.next += 1;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use crate::{
     desk::{Ask, Desk},
     engine::{Engine, Reads},
-    inbox::{self, Inbox, Slot},
+    inbox::{Inbox, Later, Slot},
     ledger::Ledger,
     options::{Durability, StoreOptions},
     pages::{self, Job},
@@ -195,7 +195,7 @@ fn keep<E: Engine, M: Medium, V: Reads>(
     view: &impl Fn() -> V,
     jobs: &Sender<Job<V>>,
 ) -> Option<u64> {
-    let mut slots = VecDeque::new();
+    let (mut slots, mut later) = (VecDeque::new(), Later::default());
     let first = ledger.groups();
     while let Some(taken) = desk.next(slots, !ledger.has_leftovers()) {
         slots = taken.slots;
@@ -204,7 +204,7 @@ fn keep<E: Engine, M: Medium, V: Reads>(
             let mark = mark.or(taken.mark);
             let groups = mark.map_or(ledger.groups(), |mark| first + mark);
             let is_logged = mark.is_some_and(|mark| mark <= desk.durable().0);
-            let records = inbox::unpacked(slots.drain(..places));
+            let records = later.unpack(slots.drain(..places), mark.unwrap_or_default());
             let written = desk.engine_steps.count(|| ledger.write(records, groups, durability, is_logged));
             if let Err(error) = written {
                 desk.fail(error);
@@ -222,7 +222,10 @@ fn keep<E: Engine, M: Medium, V: Reads>(
         if !taken.asks.is_empty() {
             let view = Arc::new(view());
             for (Ask { read, deliver, .. }, known) in taken.asks {
-                let (view, place) = (Arc::clone(&view), ledger.place(&read));
+                let (view, mut place) = (Arc::clone(&view), ledger.place(&read));
+                if let Some(place) = &mut place {
+                    place.sent.extend(later.sent(read.session));
+                }
                 // If the reader has ended, so has the store.
                 let _ = jobs.send(Job { view, place, known, read, deliver });
             }

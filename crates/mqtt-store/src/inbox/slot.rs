@@ -21,9 +21,9 @@ pub(crate) struct Slot {
     pub(super) bytes: usize,
     /// Its message is one that a slot before this has, too, and that is counted there.
     pub(super) is_counted_before: bool,
-    /// What became of the message.
-    pub(super) sent: Option<PacketId>,
-    pub(super) released: bool,
+    /// What became of the message, each with the mark of the group that says so.
+    pub(super) sent: Option<(u64, PacketId)>,
+    pub(super) released: Option<u64>,
 }
 
 impl Slot {
@@ -50,43 +50,76 @@ impl Slot {
     }
 }
 
-/// What the engine is to be told of these: of each message also what became of it.
-pub(crate) fn unpacked(slots: impl Iterator<Item = Slot>) -> impl Iterator<Item = Record> {
-    Unpacked { slots, became: None }
+/// What became of messages in groups that the engine is told of later than of the messages.
+///
+/// It may not know more than it says it does: if the process ended before the log had the rest, some messages would be under way that
+/// stand behind others that are not.
+#[derive(Default)]
+pub(crate) struct Later(Vec<(u64, Record)>);
+
+impl Later {
+    /// What the engine is to be told of these slots, after which it has the groups up to this mark: of each message also what had become
+    /// of it by then.
+    pub(crate) fn unpack<'a>(
+        &'a mut self,
+        slots: impl Iterator<Item = Slot> + 'a,
+        mark: u64,
+    ) -> impl Iterator<Item = Record> + 'a {
+        let due: Vec<_> = self.0.extract_if(.., |(of, _)| *of <= mark).map(|(_, record)| record).collect();
+        due.into_iter().chain(Unpacked { slots, became: None, mark, later: self })
+    }
+
+    /// Which of a session's messages are under way by what the engine has not been told of.
+    pub(crate) fn sent(&self, session: SessionKey) -> impl Iterator<Item = MessageKey> {
+        self.0.iter().filter_map(move |(_, record)| match record {
+            Record::Sent { session: of, key, .. } if *of == session => Some(*key),
+            _ => None,
+        })
+    }
 }
 
 /// One record after the other, and not the records of one slot after those of another: these are moved three times less.
-struct Unpacked<I> {
+struct Unpacked<'a, I> {
     slots: I,
     became: Option<Became>,
+    mark: u64,
+    later: &'a mut Later,
 }
 
 /// What is still to be told of a message.
 struct Became {
     session: SessionKey,
     key: MessageKey,
-    sent: Option<PacketId>,
-    released: bool,
+    sent: Option<(u64, PacketId)>,
+    released: Option<u64>,
 }
 
-impl<I: Iterator<Item = Slot>> Iterator for Unpacked<I> {
+impl Became {
+    /// What is next, with its mark.
+    fn next(&mut self) -> Option<(u64, Record)> {
+        let Self { session, key, .. } = *self;
+        if let Some((mark, packet_id)) = self.sent.take() {
+            return Some((mark, Record::Sent { session, key, packet_id }));
+        }
+        self.released.take().map(|mark| (mark, Record::Released { session, key }))
+    }
+}
+
+impl<I: Iterator<Item = Slot>> Iterator for Unpacked<'_, I> {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
-        if let Some(became) = &mut self.became {
-            let Became { session, key, .. } = *became;
-            if let Some(packet_id) = became.sent.take() {
-                return Some(Record::Sent { session, key, packet_id });
+        while let Some(became) = &mut self.became {
+            match became.next() {
+                Some((mark, record)) if mark <= self.mark => return Some(record),
+                Some(later) => self.later.0.push(later),
+                None => self.became = None,
             }
-            if mem::take(&mut became.released) {
-                return Some(Record::Released { session, key });
-            }
-            self.became = None;
         }
         loop {
             let Slot { record, sent, released, .. } = self.slots.next()?;
             if let Some(Record::Queued { session, key, .. }) = record
-                && (sent.is_some() || released)
+                && (sent.is_some() || released.is_some())
             {
                 self.became = Some(Became { session, key, sent, released });
             }

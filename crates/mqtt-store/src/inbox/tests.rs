@@ -31,7 +31,7 @@ fn speaks_of(inbox: &Inbox, session: SessionKey, after: MessageKey) -> bool {
 }
 
 fn told(slots: VecDeque<Slot>) -> Vec<Record> {
-    unpacked(slots.into_iter()).collect()
+    Later::default().unpack(slots.into_iter(), u64::MAX).collect()
 }
 
 fn all(mut inbox: Inbox) -> Vec<Record> {
@@ -253,6 +253,42 @@ fn it_speaks_of_a_session_until_the_last_word_is_gone() {
     }
     inbox.push(5, sent(1, 4));
     assert!(speaks_of(&inbox, 1, 3) && !speaks_of(&inbox, 1, 4), "what was said before is forgotten");
+}
+
+/// The engine knew of a message that it was under way, and of one before it, which it had been told of earlier, that it was not; the
+/// log had neither yet when the process ended, and the next one sent the later message first.
+#[test]
+fn the_engine_knows_no_more_than_up_to_its_mark() {
+    let mut inbox = Inbox::new(Some(0));
+    let released = Record::Released { session: 1, key: 5 };
+    for (mark, record) in
+        [(1, queued(1, 5)), (2, queued(1, 6)), (3, sent(1, 5)), (4, released.clone()), (5, sent(1, 6))]
+    {
+        inbox.push(mark, record);
+    }
+    let (mut later, mut slots) = (Later::default(), VecDeque::new());
+    let mut tell = |inbox: &mut Inbox, mark| -> Vec<_> {
+        inbox.take_until(mark, 9, &mut slots);
+        later.unpack(mem::take(&mut slots).into_iter(), mark).collect()
+    };
+    assert_eq!(tell(&mut inbox, 1), [queued(1, 5)]);
+    inbox.push(6, done(1, 6));
+    assert_eq!(tell(&mut inbox, 3), [sent(1, 5)]);
+    inbox.push(7, done(1, 5));
+    assert_eq!(tell(&mut inbox, 7), [released, done(1, 5)]);
+    assert_eq!(later.sent(1).count(), 0);
+}
+
+/// Nobody is to be sent twice what the engine will only hear of.
+#[test]
+fn what_is_under_way_is_known_before_the_engine_is_told() {
+    let mut inbox = inbox([queued(1, 5), queued(2, 5), queued(1, 6)]);
+    inbox.push(2, sent(1, 6));
+    inbox.push(2, sent(2, 5));
+    let (mut later, mut slots) = (Later::default(), VecDeque::new());
+    inbox.take_until(1, 9, &mut slots);
+    assert_eq!(later.unpack(slots.into_iter(), 1).count(), 3);
+    assert_eq!(later.sent(1).collect::<Vec<_>>(), [6]);
 }
 
 #[test]

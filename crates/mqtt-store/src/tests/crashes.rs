@@ -21,7 +21,7 @@ use crate::{
     Durability,
     encoding::Table,
     engine::double::{Disk, Fault},
-    inbox::{self, Inbox},
+    inbox::{Inbox, Later},
     ledger::Ledger,
     reader::recover,
     wal::{Frame, Wal},
@@ -69,6 +69,7 @@ struct World {
     ledger: Ledger<Disk>,
     log: Wal<Disk>,
     inbox: Inbox,
+    later: Later,
     groups_before: u64,
     mark: u64,
     next_key: MessageKey,
@@ -84,7 +85,8 @@ impl World {
         let mut inbox = Inbox::new(ledger.newest());
         inbox.set_newest(newest);
         let groups_before = ledger.groups();
-        Ok(Self { disk: disk.clone(), ledger, log, inbox, groups_before, mark: 0, next_key: newest + 1 })
+        let (later, next_key) = (Later::default(), newest + 1);
+        Ok(Self { disk: disk.clone(), ledger, log, inbox, later, groups_before, mark: 0, next_key })
     }
 
     fn append(&mut self, model: &MemoryStore, group: Vec<Record>) {
@@ -102,7 +104,7 @@ impl World {
         let mut slots = VecDeque::new();
         while !self.inbox.take_until(mark, usize::MAX, &mut slots) {}
         let groups = (self.groups_before + mark).max(self.ledger.groups());
-        self.ledger.write(inbox::unpacked(slots.into_iter()), groups, Durability::Os, true)
+        self.ledger.write(self.later.unpack(slots.into_iter(), mark), groups, Durability::Os, true)
     }
 
     fn check(&self, model: &MemoryStore, after: MessageKey) {
