@@ -220,11 +220,11 @@ fn keep<E: Engine, M: Medium, V: Reads>(
             }
         }
         if !taken.asks.is_empty() {
-            let view = Arc::new(view());
+            let (view, under_way) = (Arc::new(view()), later.sent());
             for (Ask { read, deliver, .. }, known) in taken.asks {
                 let (view, mut place) = (Arc::clone(&view), ledger.place(&read));
                 if let Some(place) = &mut place {
-                    place.sent.extend(later.sent(read.session));
+                    place.sent.extend(under_way.get(&read.session).into_iter().flatten());
                 }
                 // If the reader has ended, so has the store.
                 let _ = jobs.send(Job { view, place, known, read, deliver });

@@ -4,6 +4,7 @@ use std::mem;
 
 use mqtt_broker::store::{MessageKey, Record, SessionKey};
 use mqtt_codec::PacketId;
+use rustc_hash::FxHashMap;
 
 /// What a record costs in memory besides its message.
 pub(super) const RECORD_BYTES: usize = mem::size_of::<Record>();
@@ -69,12 +70,15 @@ impl Later {
         due.into_iter().chain(Unpacked { slots, became: None, mark, later: self })
     }
 
-    /// Which of a session's messages are under way by what the engine has not been told of.
-    pub(crate) fn sent(&self, session: SessionKey) -> impl Iterator<Item = MessageKey> {
-        self.0.iter().filter_map(move |(_, record)| match record {
-            Record::Sent { session: of, key, .. } if *of == session => Some(*key),
-            _ => None,
-        })
+    /// Which messages are under way by what the engine has not been told of. Of all sessions at once: there may be many of both.
+    pub(crate) fn sent(&self) -> FxHashMap<SessionKey, Vec<MessageKey>> {
+        let mut sent: FxHashMap<_, Vec<_>> = FxHashMap::default();
+        for (_, record) in &self.0 {
+            if let Record::Sent { session, key, .. } = record {
+                sent.entry(*session).or_default().push(*key);
+            }
+        }
+        sent
     }
 }
 
