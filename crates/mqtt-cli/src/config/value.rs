@@ -2,6 +2,8 @@
 //!
 //! Each bound that concerns one value alone is in its type here; what concerns several is checked where they meet.
 
+mod web;
+
 use std::{
     num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
@@ -17,6 +19,8 @@ use mqtt_broker::{
 use mqtt_store::Durability;
 use toml::de::DeValue;
 
+use self::web::web_path;
+pub(crate) use self::web::{WebOrigin, WebPath, web_origin};
 use crate::{
     logging::{Directives, LogFormat},
     quantity::{Size, Span},
@@ -291,14 +295,6 @@ pub(crate) struct TokenKind(pub(crate) &'static str);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl(pub(crate) String);
 
-/// The path of a URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WebPath(pub(crate) String);
-
-/// Where a page in a browser is from, as the browser says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WebOrigin(pub(crate) String);
-
 /// The permissions of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnixMode(pub(crate) u32);
@@ -406,41 +402,6 @@ fn network(text: &str) -> Result<Network, String> {
 
 fn server_url(text: &str) -> Result<ServerUrl, String> {
     Http::check_url(text).map(|()| ServerUrl(text.to_owned())).map_err(|wrong| format!("is {wrong}"))
-}
-
-fn web_path(text: &str) -> Result<WebPath, String> {
-    let is_path = text.starts_with('/') && is_part_of_url(text, b"?#");
-    if is_path {
-        Ok(WebPath(text.to_owned()))
-    } else {
-        Err(format!(
-            "names `{text}`, and a path begins with `/`, is spelled as in a URL, and ends before `?`"
-        ))
-    }
-}
-
-pub(crate) fn web_origin(text: &str) -> Result<WebOrigin, String> {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    let can_be_sent = match scheme.to_ascii_lowercase().as_str() {
-        "" => text == "null",
-        // What opens the connection, and not where the page is from.
-        "ws" | "wss" => false,
-        "http" => !rest.is_empty() && !rest.ends_with(":80"),
-        "https" => !rest.is_empty() && !rest.ends_with(":443"),
-        _ => true,
-    };
-    if can_be_sent && is_part_of_url(rest, b"/?#@*") && !rest.contains(":0") {
-        Ok(WebOrigin(text.to_owned()))
-    } else {
-        Err(format!(
-            "names `{text}`, and a page has to be named as browsers do it: https://example.org, without a path, and \
-             with a port only if it is another than the usual one"
-        ))
-    }
-}
-
-fn is_part_of_url(text: &str, ends: &[u8]) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && !ends.contains(&byte))
 }
 
 fn unix_mode(text: &str) -> Result<UnixMode, String> {
