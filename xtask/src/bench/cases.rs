@@ -155,7 +155,7 @@ pub(super) const CASES: &[Case] = &[
     traffic(
         "connect",
         "connect and subscribe, 10,000 clients",
-        false,
+        true,
         &[Step::sized("connect -c 10000 --subscribe", "connect -c 5000 --subscribe")],
         &[metric("clients/s", Better::Higher, Source::Figure("connected")), CPU],
     ),
