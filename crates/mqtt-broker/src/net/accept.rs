@@ -102,7 +102,7 @@ impl Reception {
         core.counters.connections_accepted.one();
         let accepted_at = now();
         let crew = &self.tasks.crew;
-        let berth = if transport.is_plain() { crew.new_berth() } else { crew.new_berth_for_life() };
+        let berth = if transport.is_websocket() { crew.new_berth_for_life() } else { crew.new_berth() };
         let newcomer = |place| Newcomer { peer, accepted_at, certificate_user_name: None, place, berth };
         if !transport.serves(peer) {
             refuse(core, entrance, peer, RefusalReason::NotAProxy);

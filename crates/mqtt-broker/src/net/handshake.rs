@@ -14,7 +14,7 @@ use super::{
     now,
     proxy_protocol::{self, Source},
     tasks::Tasks,
-    transport::{ByteStream, Socket, Transport},
+    transport::{Socket, Transport},
 };
 use crate::{client::Peer, close_reason::CloseReason, core::Core, entrance::Entrance};
 
@@ -57,7 +57,7 @@ enum Introduction {
 /// Starts the task of a connection.
 pub(super) fn begin<S: Socket>(transport: &Transport, socket: S, newcomer: Newcomer, tasks: &Tasks) {
     if transport.is_plain() {
-        return newcomer.start_plain(socket, tasks);
+        return newcomer.start(socket, tasks);
     }
     let (core, entrance) = (Arc::clone(&newcomer.place.core), Arc::clone(&newcomer.place.entrance));
     let deadline = newcomer.accepted_at.checked_add(entrance.limits.connect_timeout);
@@ -67,7 +67,7 @@ pub(super) fn begin<S: Socket>(transport: &Transport, socket: S, newcomer: Newco
 }
 
 impl Handshake {
-    async fn run<S: ByteStream>(self, mut socket: S, mut newcomer: Newcomer) {
+    async fn run<S: Socket>(self, mut socket: S, mut newcomer: Newcomer) {
         let proxy = newcomer.peer;
         let introduction = match self.in_time(self.introduce(&mut socket, &mut newcomer)).await {
             Ok(introduction) => introduction,
@@ -111,7 +111,7 @@ impl Handshake {
     }
 
     #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "only TLS learns of a certificate"))]
-    async fn shake_hands<S: ByteStream>(&self, socket: S, mut newcomer: Newcomer) -> Result<(), Failure> {
+    async fn shake_hands<S: Socket>(&self, socket: S, mut newcomer: Newcomer) -> Result<(), Failure> {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.transport.tls_in_force() {
             let (stream, user_name) = tls.accept(socket, self.transport.is_websocket()).await?;
@@ -126,11 +126,11 @@ impl Handshake {
         not(feature = "websocket"),
         expect(unused_mut, reason = "only WebSocket learns of another peer")
     )]
-    async fn upgrade<S: ByteStream>(&self, socket: S, mut newcomer: Newcomer) -> Result<(), Failure> {
+    async fn upgrade<S: Socket>(&self, socket: S, mut newcomer: Newcomer) -> Result<(), Failure> {
         #[cfg(feature = "websocket")]
         if let Some(options) = self.transport.websocket_options() {
             let stream = websocket::accept(socket, options, &mut newcomer).await?;
-            newcomer.start(stream, &self.tasks);
+            newcomer.start_here(stream, &self.tasks);
             return Ok(());
         }
         newcomer.start(socket, &self.tasks);

@@ -101,14 +101,20 @@ impl Broker {
 
     /// Serves MQTT over TCP on a socket that is bound already. A broker that was shut down serves nobody any more.
     pub fn serve(&self, socket: TcpListener) -> io::Result<SocketAddr> {
-        self.serve_with(socket, Transport::tcp())
+        self.serve_as(socket, Transport::tcp().into())
     }
 
     /// Serves a socket that is bound already as a [`Listener`] says.
     pub fn serve_with(&self, socket: TcpListener, listener: impl Into<Listener>) -> io::Result<SocketAddr> {
+        self.serve_as(socket, listener.into())
+    }
+
+    /// Without a type of the caller's: what has one is compiled with the caller's crate and as that one is, and all that it
+    /// calls and that is generic too, down to the task of a connection.
+    fn serve_as(&self, socket: TcpListener, listener: Listener) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
         let silence = self.core().limits.tcp_keep_alive;
-        self.accept(listener.into(), ListeningTcp::new(socket.into_std()?, silence)?)?;
+        self.accept(listener, ListeningTcp::new(socket.into_std()?, silence)?)?;
         Ok(address)
     }
 }

@@ -2,12 +2,9 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use super::{
-    connection_task::ConnectionTask,
-    tasks::Tasks,
-    transport::{ByteStream, Socket},
-    workers::Berth,
-};
+#[cfg(feature = "websocket")]
+use super::transport::ByteStream;
+use super::{connection_task::ConnectionTask, tasks::Tasks, transport::Socket, workers::Berth};
 use crate::{
     admission::RefusalReason,
     client::Peer,
@@ -56,14 +53,15 @@ impl Newcomer {
     }
 
     /// A task of its own, so that a connection is no larger for the handshake that it had.
-    pub(super) fn start<S: ByteStream>(self, stream: S, tasks: &Tasks) {
-        tasks.tracker.spawn(ConnectionTask::new(stream, self, tasks.stop.clone()));
-    }
-
-    /// The same, with nothing between MQTT and the socket: such a connection can move to another worker.
-    pub(super) fn start_plain<S: Socket>(self, socket: S, tasks: &Tasks) {
+    pub(super) fn start<S: Socket>(self, socket: S, tasks: &Tasks) {
         let task = ConnectionTask::new(socket, self, tasks.stop.clone());
         tasks.tracker.spawn(task.that_moves());
+    }
+
+    /// The same for a stream that is bound to the runtime it is on.
+    #[cfg(feature = "websocket")]
+    pub(super) fn start_here<S: ByteStream>(self, stream: S, tasks: &Tasks) {
+        tasks.tracker.spawn(ConnectionTask::new(stream, self, tasks.stop.clone()));
     }
 }
 

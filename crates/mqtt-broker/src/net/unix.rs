@@ -24,7 +24,7 @@ impl Broker {
     /// Listens for MQTT on a Unix socket at `path`, with these permissions: 0o660, say. A socket that an earlier process has
     /// left there is replaced; one that is served, or a file of another kind, is an error. It is removed at the shutdown.
     pub fn listen_unix(&self, path: impl Into<PathBuf>, mode: u32) -> io::Result<()> {
-        self.listen_unix_with(path, mode, Listener::new("unix", Transport::tcp()))
+        self.serve_unix(path.into(), mode, Listener::new("unix", Transport::tcp()))
     }
 
     /// The same, as a [`Listener`] says: for a proxy on this machine that speaks WebSocket, say.
@@ -34,12 +34,16 @@ impl Broker {
         mode: u32,
         listener: impl Into<Listener>,
     ) -> io::Result<()> {
-        let path = path.into();
+        self.serve_unix(path.into(), mode, listener.into())
+    }
+
+    /// Without a type of the caller's, as `serve_as`.
+    fn serve_unix(&self, path: PathBuf, mode: u32, listener: Listener) -> io::Result<()> {
         if is_served(&path)? {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"));
         }
         let (socket, file) = bind(path, mode)?;
-        self.accept(listener.into(), ListeningUnix { socket, file })
+        self.accept(listener, ListeningUnix { socket, file })
     }
 }
 

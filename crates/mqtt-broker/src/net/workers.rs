@@ -2,7 +2,7 @@
 //!
 //! Each is meant to be a single thread. A connection's socket, its timers and its wakes are that thread's own, and no other
 //! thread is woken for them. As few are in use as the load needs, for two half idle threads spend more time in going to sleep
-//! and waking up than one; when that number changes, plain connections move, and others stay where they
+//! and waking up than one; when that number changes, connections move; those within WebSocket stay where they
 //! are, spread over all. `docs/adr/0018-as-few-workers-as-needed.md` and `0022` have the reasons and figures.
 
 mod load;
@@ -67,8 +67,8 @@ pub(super) trait Accepted: Send + 'static {
 }
 
 impl Builder {
-    /// Spreads the connections over these runtimes, over more of them the more there is to do; those within TLS, WebSocket or
-    /// the PROXY protocol, which cannot move, over all from the beginning. Make each a `current_thread` one, with a thread that
+    /// Spreads the connections over these runtimes, over more of them the more there is to do; those within WebSocket, which
+    /// cannot move, over all from the beginning. Make each a `current_thread` one, with a thread that
     /// runs it for as long as the broker lives, and give it nothing that takes long: that would hold up its connections. The
     /// first one listens, too, and lets expire what is due.
     ///

@@ -54,6 +54,12 @@ async fn start_tls(builder: Builder, options: TlsOptions) -> (Broker, SocketAddr
     (broker, address, tls)
 }
 
+/// For a broker that is there already.
+pub(crate) async fn listen_tls(broker: &Broker, authority: &Authority) -> SocketAddr {
+    let tls = Tls::load(options(authority)).expect("good files");
+    broker.listen_with("127.0.0.1:0", Transport::tcp().tls(&tls)).await.expect("a free port")
+}
+
 /// A client that trusts the authority, and shows a certificate if it has one.
 pub(crate) fn trusting(authority: &Authority, own: Option<&Files>) -> ClientConfig {
     trusting_with(authority, own, rustls::ALL_VERSIONS)

@@ -8,15 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "websocket")]
+use mqtt_broker::WebSocketOptions;
 use mqtt_broker::{Broker, PublishDecision, Transport};
 use mqtt_codec::{Packet, Puback};
+#[cfg(feature = "tls")]
+use test_certificates::Authority;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     runtime::{Builder, Handle, Runtime},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+#[cfg(feature = "tls")]
+use crate::tls::{listen_tls, shake_hands, trusting};
+#[cfg(feature = "websocket")]
+use crate::websocket::{Frames, start_websocket};
 use crate::{
     Q1,
     client::{Client, connect, id, persistent, publish},
@@ -67,6 +75,7 @@ async fn the_first_worker_listens_and_serves_while_there_is_little_to_do() {
 }
 
 /// They cannot move when there is more to do, so they are not all left to the first worker at a quiet time.
+#[cfg(feature = "websocket")]
 #[tokio::test]
 async fn connections_that_cannot_move_are_spread_from_the_beginning() {
     let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(Vec::new())));
@@ -75,68 +84,110 @@ async fn connections_that_cannot_move_are_spread_from_the_beginning() {
         in_publish.lock().unwrap().push(thread::current().id());
         PublishDecision::Pass
     });
-    let broker = builder.build();
-    let behind_proxies = Transport::tcp().proxy_protocol("127.0.0.1".parse().unwrap());
-    let address = broker.listen_with("127.0.0.1:0", behind_proxies).await.unwrap();
+    let (_broker, address) = start_websocket(builder, WebSocketOptions::default()).await;
     for name in ["a", "b", "c", "d"] {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 1883\r\n").await.unwrap();
-        let mut client = Client::over(stream);
-        client.connect(connect(name)).await;
-        client.publish("t", name, Q1).await;
+        let mut client = Frames::connected(TcpStream::connect(address).await.unwrap(), name).await;
+        client.send(Packet::Publish(publish("t", name, Q1, id(1)))).await;
+        assert_eq!(client.recv().await, Packet::Puback(Puback { packet_id: id(1) }));
     }
     assert_eq!(*seen.lock().unwrap(), [&workers.threads[..], &workers.threads[..]].concat());
 }
 
-/// Each message keeps its worker busy for a while, so that the second is needed. What is on the way then arrives once, in order.
+/// A broker each of whose messages keeps its worker busy for a while, so that a second one is needed.
+struct Busy {
+    broker: Broker,
+    both: HashSet<ThreadId>,
+    /// Where each client was served.
+    seen: Arc<Mutex<HashMap<String, HashSet<ThreadId>>>>,
+    _workers: Workers,
+}
+
+impl Busy {
+    fn start() -> Self {
+        let workers = Workers::start(2);
+        let seen = Arc::<Mutex<HashMap<_, HashSet<_>>>>::default();
+        let in_publish = Arc::clone(&seen);
+        let builder = Broker::builder().workers(workers.handles.clone()).on_publish(move |request| {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(3) {}
+            let client_id = request.client.client_id.to_string();
+            in_publish.lock().unwrap().entry(client_id).or_default().insert(thread::current().id());
+            PublishDecision::Pass
+        });
+        let both = workers.threads.iter().copied().collect();
+        Self { broker: builder.build(), both, seen, _workers: workers }
+    }
+
+    fn has_moved(&self) -> bool {
+        self.seen.lock().unwrap().values().any(|threads| *threads == self.both)
+    }
+
+    /// What is on the way when a client moves arrives once, in order.
+    async fn moves_unharmed<S: AsyncRead + AsyncWrite + Unpin>(&self, streams: [S; 2]) {
+        const BATCH: u16 = 20;
+        let mut subscriber = self.broker.subscriber(&[filter("#")]).unwrap();
+        let names = ["a", "b"];
+        let mut clients = streams.map(Client::over);
+        for (client, name) in clients.iter_mut().zip(names) {
+            client.connect(connect(name)).await;
+            client.publish(name, "0", Q1).await;
+        }
+        let mut sent = 0;
+        let moving = async {
+            while !self.has_moved() {
+                for (client, name) in clients.iter_mut().zip(names) {
+                    let messages = (1..=BATCH)
+                        .map(|n| Packet::Publish(publish(name, &(sent + n).to_string(), Q1, id(sent + n))));
+                    client.send_all(&messages.collect::<Vec<_>>()).await;
+                }
+                // A batch stays on the way, so that there is always something to do.
+                for client in &mut clients {
+                    for n in sent.saturating_sub(BATCH)..sent {
+                        assert_eq!(client.recv().await, Packet::Puback(Puback { packet_id: id(n + 1) }));
+                    }
+                }
+                sent += BATCH;
+            }
+        };
+        soon("a connection to move", moving).await;
+        let mut next = HashMap::from(names.map(|name| (name.to_owned(), 0)));
+        for _ in 0..(usize::from(sent) + 1) * names.len() {
+            let message = local_message(&mut subscriber).await.message;
+            let next = next.get_mut(message.topic()).unwrap();
+            assert_eq!(message.payload(), next.to_string().as_bytes());
+            *next += 1;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_moves_when_its_worker_is_too_busy_and_loses_nothing() {
-    const BATCH: u16 = 20;
-    let (workers, seen) = (Workers::start(2), Arc::new(Mutex::new(HashMap::new())));
-    let in_publish = Arc::clone(&seen);
-    let builder = Broker::builder().workers(workers.handles.clone()).on_publish(move |request| {
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(3) {}
-        let mut seen = in_publish.lock().unwrap();
-        seen.entry(request.client.client_id.to_string())
-            .or_insert_with(HashSet::new)
-            .insert(thread::current().id());
-        PublishDecision::Pass
-    });
-    let (broker, address) = start(builder).await;
-    let mut subscriber = broker.subscriber(&[filter("#")]).unwrap();
-    let names = ["a", "b"];
-    let mut clients =
-        [Client::connected(address, names[0]).await, Client::connected(address, names[1]).await];
-    let both: HashSet<_> = workers.threads.iter().copied().collect();
-    for (client, name) in clients.iter_mut().zip(names) {
-        client.publish(name, "0", Q1).await;
-    }
-    let mut sent = 0;
-    let moving = async {
-        while !seen.lock().unwrap().values().any(|threads| *threads == both) {
-            for (client, name) in clients.iter_mut().zip(names) {
-                let messages = (1..=BATCH)
-                    .map(|n| Packet::Publish(publish(name, &(sent + n).to_string(), Q1, id(sent + n))));
-                client.send_all(&messages.collect::<Vec<_>>()).await;
-            }
-            // A batch stays on the way, so that there is always something to do.
-            for client in &mut clients {
-                for n in sent.saturating_sub(BATCH)..sent {
-                    assert_eq!(client.recv().await, Packet::Puback(Puback { packet_id: id(n + 1) }));
-                }
-            }
-            sent += BATCH;
-        }
+    let busy = Busy::start();
+    let address = busy.broker.listen("127.0.0.1:0").await.unwrap();
+    let tcp = || async { TcpStream::connect(address).await.unwrap() };
+    busy.moves_unharmed([tcp().await, tcp().await]).await;
+}
+
+#[tokio::test]
+async fn so_does_one_behind_a_proxy() {
+    let busy = Busy::start();
+    let behind_proxies = Transport::tcp().proxy_protocol("127.0.0.1".parse().unwrap());
+    let address = busy.broker.listen_with("127.0.0.1:0", behind_proxies).await.unwrap();
+    let introduced = || async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 1883\r\n").await.unwrap();
+        stream
     };
-    soon("a connection to move", moving).await;
-    let mut next = HashMap::from(names.map(|name| (name.to_owned(), 0)));
-    for _ in 0..(usize::from(sent) + 1) * names.len() {
-        let message = local_message(&mut subscriber).await.message;
-        let next = next.get_mut(message.topic()).unwrap();
-        assert_eq!(message.payload(), next.to_string().as_bytes());
-        *next += 1;
-    }
+    busy.moves_unharmed([introduced().await, introduced().await]).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn so_does_one_within_tls() {
+    let (busy, authority) = (Busy::start(), Authority::new("a"));
+    let address = listen_tls(&busy.broker, &authority).await;
+    let within_tls = || async { shake_hands(address, trusting(&authority, None)).await.unwrap() };
+    busy.moves_unharmed([within_tls().await, within_tls().await]).await;
 }
 
 fn another_runtime() -> Runtime {

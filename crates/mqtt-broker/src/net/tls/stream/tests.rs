@@ -478,3 +478,19 @@ fn a_handshake_may_end_at_any_byte() {
         );
     }
 }
+
+/// Where rustls' copy would begin just behind the original, modulo a page, the first record is short.
+#[test]
+fn no_copy_is_too_near() {
+    let bytes = vec![0; 4 * PAGE];
+    let page = bytes.as_ptr().align_offset(PAGE);
+    let first = |at: usize, len: usize| first_record(&bytes[page + at..][..len]);
+    let long = PAGE + 100;
+    for near in [0, 4, PAGE - 1, PAGE - 58] {
+        assert_eq!(first(near, long), SHORT_COPY, "{near}");
+        assert_eq!(first(near, SHORT_COPY - 1), SHORT_COPY - 1, "{near}");
+    }
+    for far in [RECORD_HEADER, 100, SHORT_COPY, PAGE - 59] {
+        assert_eq!(first(far, long), long, "{far}");
+    }
+}
