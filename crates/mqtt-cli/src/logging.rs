@@ -14,6 +14,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use crate::log_lines::Lines;
+
 /// What goes into the log of a broker, and how it looks.
 #[derive(Clone, Debug)]
 pub(crate) struct LogSettings {
@@ -80,10 +82,10 @@ impl LogLevels {
 pub(crate) fn start(settings: &LogSettings) -> LogLevels {
     let (filter, handle) = reload::Layer::new(filter(&settings.level.0));
     // A closed stderr ends the log, and nothing else: complaining about it there would be a panic.
-    let lines = fmt_layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = fmt_layer().with_writer(Lines).log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
-        LogFormat::Text => registry.with(lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init(),
+        LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json()).init(),
     }
     LogLevels { handle, in_force: Arc::new(Mutex::new(settings.level.clone())) }
@@ -141,7 +143,7 @@ pub(crate) fn start_for_client(debug: bool, quiet: bool) {
     };
     let log =
         tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
-    log.without_time().with_target(false).with_ansi(false).init();
+    log.without_time().with_target(false).init();
 }
 
 #[cfg(test)]

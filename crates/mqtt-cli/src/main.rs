@@ -16,6 +16,7 @@ mod config_command;
 mod documentation;
 mod exit;
 mod format;
+mod log_lines;
 mod logging;
 mod man;
 mod migrate;

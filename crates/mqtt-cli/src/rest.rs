@@ -16,6 +16,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use crate::log_lines;
+
 /// How often a thread looks whether it rests.
 const EVERY: Duration = Duration::from_millis(500);
 /// At work for less than this in that time, it does.
@@ -38,6 +40,7 @@ pub(crate) async fn give_back_after_load() {
     let mut work = Work::default();
     loop {
         ticks.tick().await;
+        log_lines::write_waiting(); // A thread that never rests says what it has to say, too.
         if work.leaves_a_look(busy(), &LOADS) {
             look();
             work.looked(busy());

@@ -4,7 +4,7 @@ use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::rest;
+use crate::{log_lines, rest};
 
 /// For the broker but for its connections: what listens, keeps house and answers operators delays no client.
 pub(crate) fn for_broker() -> io::Result<Runtime> {
@@ -23,10 +23,14 @@ pub(crate) fn for_client() -> io::Result<Runtime> {
 }
 
 fn worker(number: usize) -> io::Result<Handle> {
-    let runtime = single()?;
+    let runtime =
+        Builder::new_current_thread().enable_all().on_thread_park(log_lines::write_waiting).build()?;
     let handle = runtime.handle().clone();
     let name = format!("gmqtt-{number}");
-    thread::Builder::new().name(name).spawn(move || runtime.block_on(rest::give_back_after_load()))?;
+    thread::Builder::new().name(name).spawn(move || {
+        log_lines::wait_for_rest();
+        runtime.block_on(rest::give_back_after_load());
+    })?;
     Ok(handle)
 }
 

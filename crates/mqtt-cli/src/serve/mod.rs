@@ -34,6 +34,7 @@ pub(crate) use crate::config::default_data_dir;
 use crate::{
     config::{Config, Files, Mistakes, Raw, Sources},
     exit::Ending,
+    log_lines,
     logging::{self, LogLevels},
     private_files,
     quantity::{Size, Span},
@@ -99,6 +100,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let outcome = runtime.block_on(serve(options, started));
     // Nothing is awaited here: what was to be waited for, the shutdown has waited for.
     runtime.shutdown_background();
+    log_lines::write_last();
     outcome
 }
 
