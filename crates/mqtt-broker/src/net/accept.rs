@@ -144,5 +144,5 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "websocket"))]
 mod tests;

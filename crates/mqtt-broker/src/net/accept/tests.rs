@@ -16,7 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     close_reason::CloseReason,
-    net::{transport::ByteStream, trusted::TrustedSources, workers::Attach},
+    net::{transport::ByteStream, websocket::WebSocketOptions, workers::Attach},
 };
 
 /// Where a socket is lost.
@@ -100,13 +100,12 @@ impl Listening for Bringing {
     }
 }
 
-/// Behind the PROXY protocol connections are spread over all workers: the second one has to move.
+/// Within WebSocket connections are spread over all workers: the second one has to go to the second worker.
 #[tokio::test]
 async fn a_connection_that_its_worker_cannot_take_is_counted_and_gives_its_place_back() {
     for lost in [Lost::Leaving, Lost::Arriving] {
         let broker = Broker::builder().workers([Handle::current(), Handle::current()]).build();
-        let proxies = TrustedSources::new(["127.0.0.1"]).unwrap();
-        let listener = Listener::new("proxied", Transport::tcp().proxy_protocol(proxies));
+        let listener = Transport::tcp().websocket(WebSocketOptions::default()).into();
         broker.accept(listener, Bringing { lost, brought: AtomicUsize::new(0) }).unwrap();
         let counted = async {
             while broker.counts().closed_for(&CloseReason::Io(REFUSED)) == 0 {
