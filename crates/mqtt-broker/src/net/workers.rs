@@ -6,6 +6,7 @@
 //! are, spread over all. `docs/adr/0018-as-few-workers-as-needed.md` and `0022` have the reasons and figures.
 
 mod load;
+mod processor_time;
 
 use std::{
     future::Future,
@@ -19,7 +20,10 @@ use tokio::net::UnixStream;
 use tokio::{net::TcpStream, runtime::Handle};
 use tokio_util::task::TaskTracker;
 
-use self::load::{Load, Seen};
+use self::{
+    load::{Load, Seen},
+    processor_time::ProcessorTime,
+};
 use super::transport::Socket;
 use crate::broker::{Broker, Builder};
 
@@ -33,6 +37,8 @@ pub(super) struct Crew(Option<Arc<Members>>);
 
 struct Members {
     handles: Vec<Handle>,
+    /// How long each has had a processor.
+    processor: Vec<ProcessorTime>,
     load: Load,
     tracker: TaskTracker,
 }
@@ -93,7 +99,8 @@ impl Crew {
             return Self::default();
         }
         let load = Load::of(handles.len(), super::now());
-        Self(Some(Arc::new(Members { handles, load, tracker: tracker.clone() })))
+        let processor = handles.iter().map(|_| ProcessorTime::default()).collect();
+        Self(Some(Arc::new(Members { handles, processor, load, tracker: tracker.clone() })))
     }
 
     /// The one that listens, and that is always in use.
@@ -118,8 +125,16 @@ impl Crew {
 impl Berth {
     /// Where it belongs now, if that is not where it is. `work` is how much the broker has done, in any unit.
     pub(super) fn moved(&self, now: Instant, work: impl FnOnce() -> u64) -> Option<Self> {
-        let Members { handles, load, .. } = self.crew.0.as_deref()?;
-        load.look(now, || Seen { busy: handles.iter().map(busy).collect(), work: work() });
+        let Members { handles, processor, load, .. } = self.crew.0.as_deref()?;
+        if let Some(own) = processor.get(self.worker as usize) {
+            own.note(load.nanos(now));
+        }
+        load.look(now, || {
+            let busy: Vec<_> = handles.iter().map(busy).collect();
+            let processor =
+                processor.iter().zip(&busy).map(|(of, busy)| of.known().unwrap_or(*busy)).collect();
+            Seen { busy, processor, work: work() }
+        });
         let worker = load.worker_of(self.number);
         (worker != self.worker).then(|| Self { worker, ..self.clone() })
     }

@@ -18,8 +18,8 @@ const FULL: f64 = 0.9;
 /// Twice as many workers are worth it if they get so many times as much done. From one window to the next a machine that is
 /// not ours alone may be a fifth faster by itself.
 const WORTH: f64 = 1.25;
-/// Half of them may do as well if all together are at work for at most so many times what half could be: between several, time
-/// is lost. Where it is clear that they could not, a trial would only hold up messages.
+/// Half of them may do as well if all together have a processor for at most so many times what half could have it: between several,
+/// time is lost. Where it is clear that they could not, a trial would only hold up messages.
 const TEMPTING: f64 = 1.25;
 /// After a trial that led to nothing the next one waits so long, then twice as long, and so on.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -46,10 +46,18 @@ pub(super) struct Load {
 /// What a look sees: totals since the beginning.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
-    /// How long each worker has been at work.
+    /// How long each worker has been at work: not at rest, that is.
     pub(super) busy: Vec<Duration>,
+    /// How long each has had a processor meanwhile, and not waited for one, or for what a hook waits for.
+    pub(super) processor: Vec<Duration>,
     /// How much all have done, in any unit.
     pub(super) work: u64,
+}
+
+impl Seen {
+    fn none(workers: usize) -> Self {
+        Self { busy: vec![Duration::ZERO; workers], processor: vec![Duration::ZERO; workers], work: 0 }
+    }
 }
 
 /// What is known from the looks before.
@@ -70,6 +78,8 @@ struct Window {
     most: f64,
     /// The shares of all.
     sum: f64,
+    /// The shares in which all had a processor.
+    processor: f64,
     /// Work a second.
     pace: f64,
 }
@@ -99,13 +109,18 @@ impl Load {
             looked_at: AtomicU64::new(0),
             past: Mutex::new(Past {
                 at: Duration::ZERO,
-                seen: Seen { busy: vec![Duration::ZERO; workers], work: 0 },
+                seen: Seen::none(workers),
                 calm_since: None,
                 trial: None,
                 growth: Pause::new(LONGEST_TO_GROW),
                 reduction: Pause::new(LONGEST_TO_REDUCE),
             }),
         }
+    }
+
+    /// Since it began.
+    pub(super) fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn next_number(&self) -> u32 {
@@ -127,7 +142,7 @@ impl Load {
     /// Called by connections that have something to do: while none has, there is nothing to look at.
     pub(super) fn look(&self, now: Instant, seen: impl FnOnce() -> Seen) {
         let at = now.saturating_duration_since(self.began);
-        let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = self.nanos(now);
         let window = u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX);
         if nanos.saturating_sub(self.looked_at.load(Ordering::Relaxed)) < window {
             return;
@@ -167,7 +182,8 @@ impl Past {
         self.calm_since = None;
         let next = if window.most > FULL && in_use < workers && at >= self.growth.until {
             in_use.saturating_mul(2).min(workers)
-        } else if half < in_use && window.sum < TEMPTING * f64::from(half) && at >= self.reduction.until {
+        } else if half < in_use && window.processor < TEMPTING * f64::from(half) && at >= self.reduction.until
+        {
             half
         } else {
             return in_use;
@@ -178,13 +194,16 @@ impl Past {
 
     fn window(&mut self, at: Duration, seen: Seen) -> Window {
         let since = at.saturating_sub(self.at).as_secs_f64();
-        let (busy, then) = (seen.busy.iter(), &self.seen.busy);
-        let shares = busy.zip(then).map(|(now, then)| now.saturating_sub(*then).as_secs_f64() / since);
-        let (most, sum) = shares.fold((0.0_f64, 0.0), |(most, sum), share| (most.max(share), sum + share));
+        let shares = |now: &[Duration], then: &[Duration]| -> Vec<f64> {
+            now.iter().zip(then).map(|(now, then)| now.saturating_sub(*then).as_secs_f64() / since).collect()
+        };
+        let busy = shares(&seen.busy, &self.seen.busy);
+        let processor = shares(&seen.processor, &self.seen.processor).iter().sum();
+        let (most, sum) = (busy.iter().copied().fold(0.0, f64::max), busy.iter().sum());
         #[expect(clippy::cast_precision_loss, reason = "paces are compared roughly")]
         let pace = seen.work.saturating_sub(self.seen.work) as f64 / since;
         (self.at, self.seen) = (at, seen);
-        Window { most, sum, pace }
+        Window { most, sum, processor, pace }
     }
 
     /// Keeps what was tried, or goes back: more workers have to get more done, fewer as much.
@@ -243,12 +262,14 @@ mod tests {
         seen: Seen,
         /// What they get done in a window: on one of them, on two, on four.
         paces: [u64; 3],
+        /// For how much of the time that they are at work they have a processor.
+        had: f64,
     }
 
     impl Workers {
         fn new(count: usize) -> Self {
-            let seen = Seen { busy: vec![START; count], work: 0 };
-            Self { load: Load::of(count, Instant::now()), now: START, seen, paces: [100; 3] }
+            let seen = Seen::none(count);
+            Self { load: Load::of(count, Instant::now()), now: START, seen, paces: [100; 3], had: 1.0 }
         }
 
         fn that_do(count: usize, paces: [u64; 3]) -> Self {
@@ -264,8 +285,10 @@ mod tests {
             let end = self.now + time;
             while self.now < end {
                 self.now += WINDOW;
-                for (busy, share) in self.seen.busy.iter_mut().zip(shares) {
+                let Seen { busy, processor, .. } = &mut self.seen;
+                for ((busy, processor), share) in busy.iter_mut().zip(processor).zip(shares) {
                     *busy += WINDOW.mul_f64(*share);
+                    *processor += WINDOW.mul_f64(*share * self.had);
                 }
                 self.seen.work += self.paces[self.in_use().ilog2() as usize];
                 self.load.look(self.load.began + self.now, || self.seen.clone());
@@ -322,6 +345,16 @@ mod tests {
         }
         workers.paces = [200; 3];
         assert_eq!(workers.after(10 * CALM, &[0.8, 0.0]), 1, "as much gets done");
+    }
+
+    /// Clients have the processors, and both always wait for one.
+    #[test]
+    fn fewer_are_tried_where_they_had_no_more_than_a_processor() {
+        let mut workers = Workers::that_do(2, [100, 200, 0]);
+        workers.after(WINDOW + TRIAL, &[1.0, 1.0]);
+        assert_eq!(workers.after(20 * CALM, &[1.0, 1.0]), 2);
+        (workers.had, workers.paces) = (0.6, [200; 3]);
+        assert_eq!(workers.after(WINDOW + TRIAL, &[1.0, 1.0]), 1);
     }
 
     #[test]
