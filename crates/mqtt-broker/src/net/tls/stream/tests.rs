@@ -10,7 +10,8 @@ use std::{
 use test_certificates::{Authority, Files};
 use tokio_rustls::rustls::{
     self, AlertDescription, ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
-    crypto::aws_lc_rs,
+    Tls13CipherSuite,
+    crypto::{CipherSuiteCommon, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
@@ -91,8 +92,15 @@ fn server() -> TlsStream<Wire> {
 }
 
 fn stream_of(authority: &Authority) -> TlsStream<Wire> {
+    stream_with(config_of(authority))
+}
+
+fn config_of(authority: &Authority) -> ServerConfig {
     let Files { certificates, private_key } = authority.server("server");
-    let config = TlsOptions::new(certificates, private_key).server_config().unwrap();
+    TlsOptions::new(certificates, private_key).server_config().unwrap()
+}
+
+fn stream_with(config: ServerConfig) -> TlsStream<Wire> {
     let socket = Wire { room: usize::MAX, ..Wire::default() };
     TlsStream { socket, session: Session::new(Arc::new(config)).unwrap(), error: None }
 }
@@ -101,6 +109,16 @@ impl Pair {
     /// After a handshake whose bytes come in pieces of this size. What `says` is comes with the last of them.
     fn new(version: &'static SupportedProtocolVersion, piece: usize, says: &[u8]) -> Self {
         let authority = Authority::new("a");
+        Self::of(&authority, stream_of(&authority), version, piece, says)
+    }
+
+    fn of(
+        authority: &Authority,
+        stream: TlsStream<Wire>,
+        version: &'static SupportedProtocolVersion,
+        piece: usize,
+        says: &[u8],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority.bundle()).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -112,7 +130,7 @@ impl Pair {
         let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
         client.set_buffer_limit(None);
         client.writer().write_all(says).unwrap();
-        let mut pair = Self { stream: stream_of(&authority), client };
+        let mut pair = Self { stream, client };
         while pair.client.is_handshaking() || pair.stream.about().is_handshaking() {
             pair.bring(piece);
             if let Poll::Ready(outcome) = pair.stream.poll_handshake(&mut context()) {
@@ -318,6 +336,44 @@ fn keys_are_exchanged_on_the_way() {
         assert!(pair.write(b"heard").is_ready());
         assert_eq!(pair.fetch(), b"heard");
         assert_eq!(pair.stream.session.kept(), 0);
+    }
+}
+
+/// A key is for so many records, and then the server takes another, of which it tells with the one before: also when it has made
+/// two records for one write.
+#[test]
+fn keys_that_are_used_up_are_exchanged_between_two_records() {
+    let rustls::SupportedCipherSuite::Tls13(suite) = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
+        unreachable!()
+    };
+    let common = CipherSuiteCommon {
+        confidentiality_limit: 3,
+        suite: suite.common.suite,
+        hash_provider: suite.common.hash_provider,
+    };
+    let few: &Tls13CipherSuite = Box::leak(Box::new(Tls13CipherSuite {
+        common,
+        hkdf_provider: suite.hkdf_provider,
+        aead_alg: suite.aead_alg,
+        quic: suite.quic,
+    }));
+    let authority = Authority::new("a");
+    let usual = config_of(&authority);
+    let mut provider = (**usual.crypto_provider()).clone();
+    provider.cipher_suites = vec![rustls::SupportedCipherSuite::Tls13(few)];
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(usual.cert_resolver.clone());
+    let mut pair = Pair::of(&authority, stream_with(config), &TLS13, usize::MAX, b"");
+    let bytes = text(4 * PAGE);
+    let page = bytes.as_ptr().align_offset(PAGE);
+    for len in (1..100).map(|n| n * 100) {
+        let plain = &bytes[page..][..len];
+        assert!(pair.write(plain).is_ready());
+        assert!(pair.stream.poll_send(&mut context()).is_ready());
+        assert_eq!(pair.fetch(), plain);
     }
 }
 
