@@ -126,10 +126,11 @@ impl Berth {
     /// Where it belongs now, if that is not where it is. `work` is how much the broker has done, in any unit.
     pub(super) fn moved(&self, now: Instant, work: impl FnOnce() -> u64) -> Option<Self> {
         let Members { handles, processor, load, .. } = self.crew.0.as_deref()?;
+        let at = load.at(now);
         if let Some(own) = processor.get(self.worker as usize) {
-            own.note(load.nanos(now));
+            own.note(at);
         }
-        load.look(now, || {
+        load.look(at, || {
             let busy: Vec<_> = handles.iter().map(busy).collect();
             let processor =
                 processor.iter().zip(&busy).map(|(of, busy)| of.known().unwrap_or(*busy)).collect();

@@ -119,8 +119,8 @@ impl Load {
     }
 
     /// Since it began.
-    pub(super) fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
+    pub(super) fn at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
     }
 
     pub(super) fn next_number(&self) -> u32 {
@@ -140,9 +140,8 @@ impl Load {
     /// Looks, if it is time to, how busy the workers have been since the last time and how much they have done.
     ///
     /// Called by connections that have something to do: while none has, there is nothing to look at.
-    pub(super) fn look(&self, now: Instant, seen: impl FnOnce() -> Seen) {
-        let at = now.saturating_duration_since(self.began);
-        let nanos = self.nanos(now);
+    pub(super) fn look(&self, at: Duration, seen: impl FnOnce() -> Seen) {
+        let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         let window = u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX);
         if nanos.saturating_sub(self.looked_at.load(Ordering::Relaxed)) < window {
             return;
@@ -291,7 +290,7 @@ mod tests {
                     *processor += WINDOW.mul_f64(*share * self.had);
                 }
                 self.seen.work += self.paces[self.in_use().ilog2() as usize];
-                self.load.look(self.load.began + self.now, || self.seen.clone());
+                self.load.look(self.now, || self.seen.clone());
             }
             self.in_use()
         }
@@ -378,7 +377,7 @@ mod tests {
     #[test]
     fn a_second_look_within_a_window_sees_nothing() {
         let workers = Workers::new(2);
-        workers.load.look(workers.load.began + WINDOW / 2, || unreachable!());
+        workers.load.look(WINDOW / 2, || unreachable!());
     }
 
     #[test]
@@ -386,6 +385,6 @@ mod tests {
         let mut workers = Workers::new(2);
         assert_eq!(workers.after(WINDOW, &[0.5, 0.0]), 1);
         workers.load.looked_at.store(0, Ordering::Relaxed); // As it was when the second one read it.
-        workers.load.look(workers.load.began + workers.now, || unreachable!());
+        workers.load.look(workers.now, || unreachable!());
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// So often at most it is asked: that is a call of the system.
-const EVERY_NANOS: u64 = 20_000_000;
+const EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 pub(super) struct ProcessorTime {
@@ -18,11 +18,11 @@ pub(super) struct ProcessorTime {
 
 impl ProcessorTime {
     /// Notes it, if it is time to. For the worker's own thread.
-    pub(super) fn note(&self, now: u64) {
-        if now.saturating_sub(self.noted_at.load(Ordering::Relaxed)) < EVERY_NANOS {
+    pub(super) fn note(&self, at: Duration) {
+        if at.saturating_sub(Duration::from_nanos(self.noted_at.load(Ordering::Relaxed))) < EVERY {
             return;
         }
-        self.noted_at.store(now, Ordering::Relaxed);
+        self.noted_at.store(nanos(at), Ordering::Relaxed);
         self.known.store(of_this_thread(), Ordering::Relaxed);
     }
 
@@ -31,13 +31,43 @@ impl ProcessorTime {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(unix)]
 fn of_this_thread() -> u64 {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(spent).map_or(0, |spent| u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX))
+    Duration::try_from(spent).map_or(0, nanos)
 }
 
 #[cfg(not(unix))]
 fn of_this_thread() -> u64 {
     0
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn it_is_what_the_thread_had_when_it_noted_it() {
+        let time = ProcessorTime::default();
+        time.note(EVERY / 2);
+        assert_eq!(time.known(), None, "not yet time to ask");
+        time.note(EVERY);
+        let before = time.known().unwrap();
+        let begun = Instant::now();
+        std::thread::sleep(EVERY);
+        time.note(2 * EVERY);
+        let slept = time.known().unwrap().saturating_sub(before);
+        assert!(slept < begun.elapsed() / 2, "who sleeps has no processor: {slept:?}");
+        while of_this_thread() < nanos(before + EVERY) {}
+        time.note(2 * EVERY + EVERY / 2);
+        assert!(time.known().unwrap() < before + EVERY, "asked too early, it is as it was");
+        time.note(3 * EVERY);
+        assert!(time.known().unwrap() >= before + EVERY);
+    }
 }
